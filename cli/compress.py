@@ -1,0 +1,237 @@
+"""`rdae compress`: images to .rd files."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import textwrap
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rdae.bitstream.limits import MAX_PIXELS
+from rdae.cli import figures, options
+from rdae.cli.batch import Batch, Outcome
+from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
+from rdae.cli.help import Command
+from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
+from rdae.cli.models import require_model, typical_rates
+from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
+from rdae.errors import ModelError
+from rdae.rate import DEFAULT_QUALITY
+
+if TYPE_CHECKING:
+    from rdae.codec import Encoded
+    from rdae.picture import Picture
+
+SCHEMA = "rdae.compress/1"
+FIELDS = (
+    *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
+    *figures.SPLIT_FIELDS,
+    *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "psnr"),
+    *("model", "model_id", "encode_s", "load_s", "dry_run"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class CompressCommand(Command):
+    """The help of `compress` says what the qualities of the default model mean."""
+
+    def extra(self) -> str:
+        """Return the table of qualities, bits per pixel and PSNR."""
+        return textwrap.indent(typical_rates(), "  ")
+
+
+def compress(
+    images: options.Images = None,
+    output: options.Output = None,
+    output_dir: options.OutputDir = None,
+    keep_suffix: options.KeepSuffix = False,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    preserve: options.Preserve = False,
+    dry_run: options.DryRun = False,
+    recursive: options.RecursiveImages = False,
+    files_from: options.FilesFrom = None,
+    max_pixels: options.MaxPixels = MAX_PIXELS,
+    quality: options.Quality = DEFAULT_QUALITY,
+    model: options.ModelName = None,
+    threads: options.Threads = None,
+    strip: options.StripKinds = None,
+    show_psnr: options.ShowPsnr = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    fail_fast: options.FailFast = False,
+    color: options.ColorWhen = Color.auto,
+) -> None:
+    """Compress images to .rd files.
+
+    photo.png becomes photo.rd beside it. Nothing is overwritten unless you say so.
+
+    Examples:
+      rdae compress photo.png
+      rdae compress *.jpg -q 80 --output-dir small/
+      rdae compress - < photo.png > photo.rd
+    """
+    console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
+    if not 0 <= quality <= 100:
+        raise UsageError(f"-q takes 0 to 100 (higher is better), not {quality:g}")
+    sources = expand(
+        images or [], extensions=IMAGE_EXTENSIONS, recursive=recursive, files_from=files_from
+    )
+    tasks = plan(
+        sources,
+        output=output,
+        output_dir=output_dir,
+        name_output=lambda place: (
+            place.with_name(place.name + ".rd") if keep_suffix else place.with_suffix(".rd")
+        ),
+        collision_hint="--keep-suffix, -o FILE or another --output-dir keeps them apart",
+    )
+    check_switches(
+        tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
+    )
+    if model is not None:
+        require_model(model)
+    work = _Work(
+        quality=quality,
+        model=model,
+        threads=threads,
+        strip=frozenset(kind.value for kind in strip or ()),
+        max_pixels=max_pixels,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        dry_run=dry_run,
+        show_psnr=show_psnr,
+        verbose=verbose,
+    )
+    batch = Batch(
+        console,
+        schema=SCHEMA,
+        done_word="compressed",
+        fields=FIELDS,
+        fail_fast=fail_fast,
+        fatal=(ModelError,),
+    )
+    raise typer.Exit(batch.run(tasks, work))
+
+
+@dataclass
+class _Work:
+    """Compress one file."""
+
+    quality: float
+    model: str | None
+    threads: int | None
+    strip: frozenset[str]
+    max_pixels: int
+    force: bool
+    skip_existing: bool
+    preserve: bool
+    dry_run: bool
+    show_psnr: bool
+    verbose: int
+
+    def __call__(self, task: Task) -> Outcome:
+        if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
+            return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
+        from rdae import codec, store
+
+        began = time.perf_counter()
+        model = store.load_model(self.model)
+        load_s = time.perf_counter() - began
+        _log.debug("loaded model %s", model.description.name)
+        picture, input_bytes, like = self._read(task.source)
+        _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
+        encoded = codec.encode(picture, quality=self.quality, model=model, threads=self.threads)
+        if not self.dry_run:
+            write_output(
+                task,
+                lambda file: file.write(encoded.data),
+                overwrite=self.force,
+                like=like if self.preserve else None,
+            )
+        _log.debug("encoded %d bytes", len(encoded.data))
+        figure = None
+        if self.show_psnr:
+            decoded = codec.decode(encoded.data, max_pixels=self.max_pixels, threads=self.threads)
+            figure = figures.psnr(picture, decoded)
+        return self._outcome(task, encoded, input_bytes, model.description.name, load_s, figure)
+
+    def _outcome(
+        self,
+        task: Task,
+        encoded: Encoded,
+        input_bytes: int,
+        model_name: str,
+        load_s: float,
+        psnr: float | None,
+    ) -> Outcome:
+        info, size = encoded.info, len(encoded.data)
+        mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
+        record: dict[str, Any] = {
+            "output": task.output_name,
+            "width": info.width,
+            "height": info.height,
+            "mode": mode,
+            "input_bytes": input_bytes,
+            "output_bytes": size,
+            "metadata_bytes": info.metadata_bytes,
+            **figures.split_record(info),
+            "bpp": info.bpp,
+            "ratio": input_bytes / size,
+            "raw_ratio": figures.raw_bytes(info) / size,
+            "quality": self.quality,
+            "quality_point": info.quality_point,
+            "psnr": psnr,
+            "model": model_name,
+            "model_id": info.model_id,
+            "encode_s": encoded.encode_s,
+            "load_s": load_s,
+            "dry_run": self.dry_run,
+        }
+        parts = [
+            f"{shown(task.source.name)} → {shown(task.output_name)} ",
+            f"{human_bytes(input_bytes)} → {human_bytes(size)}",
+            f"({info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
+            f"q{self.quality:g}",
+            *([] if psnr is None else [figures.psnr_text(psnr)]),
+            human_seconds(encoded.encode_s),
+            *(["not written (dry run)"] if self.dry_run else []),
+        ]
+        details = [figures.split_line(info)]
+        if self.verbose:
+            details += [
+                f"{figures.shape_name(info.width, info.height, mode)} · "
+                f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
+                f"(id {info.model_id}) · quality point {info.quality_point} of 255",
+                f"model loaded in {human_seconds(load_s)}{figures.peak_memory()}",
+                *(f"{kind} {human_bytes(count)}" for kind, count in info.metadata.items()),
+            ]
+        return Outcome(
+            "  ".join(parts),
+            details,
+            figures.rounded(record),
+            input_bytes=input_bytes,
+            output_bytes=size,
+            pixels=info.width * info.height,
+        )
+
+    def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:
+        from rdae.picture import read_picture
+
+        like = None if source.path is None else source.path.stat()
+        if source.path is not None and source.path.is_file():
+            picture = read_picture(source.path, max_pixels=self.max_pixels)
+            input_bytes = source.path.stat().st_size
+        else:  # a pipe, which a picture reader cannot go back in
+            data = source.read()
+            picture = read_picture(io.BytesIO(data), max_pixels=self.max_pixels)
+            input_bytes = len(data)
+        return picture.without(self.strip), input_bytes, like

@@ -1,0 +1,188 @@
+"""`rdae decompress`: .rd files to pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from rdae.bitstream.limits import MAX_PIXELS
+from rdae.cli import figures, options
+from rdae.cli.batch import Batch, Outcome
+from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
+from rdae.cli.inputs import RD_EXTENSIONS, expand
+from rdae.cli.options import FORMAT_OF_EXTENSION, Format
+from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
+from rdae.files import is_special
+
+SCHEMA = "rdae.decompress/1"
+FIELDS = (
+    *("output", "width", "height", "mode", "format"),
+    *("input_bytes", "output_bytes", "decode_s"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+def decompress(
+    files: options.RdFiles = None,
+    output: options.Output = None,
+    output_dir: options.OutputDir = None,
+    format: options.OutputFormat = None,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    preserve: options.Preserve = False,
+    recursive: options.RecursiveRd = False,
+    max_pixels: options.MaxPixels = MAX_PIXELS,
+    weights: options.Weights = None,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    fail_fast: options.FailFast = False,
+    color: options.ColorWhen = Color.auto,
+) -> None:
+    """Decompress .rd files to PNG (or JPEG, WebP, TIFF, PPM).
+
+    photo.rd becomes photo.png. Where there is a photo.png already, it may be the
+    original, so the output is photo.rd.png instead. If both are there, -f replaces
+    photo.rd.png; it never touches photo.png unless -o names it. With --skip-existing
+    the output is always photo.png.
+
+    Examples:
+      rdae decompress photo.rd
+      rdae decompress photo.rd -o photo.jpg
+      rdae decompress *.rd --output-dir pictures/
+      rdae decompress - < photo.rd > photo.png
+    """
+    console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
+    picture_format = choose_format(output, format)
+    tasks = plan(
+        expand(files or [], extensions=RD_EXTENSIONS, recursive=recursive),
+        output=output,
+        output_dir=output_dir,
+        name_output=namer(picture_format, skip_existing=skip_existing),
+        collision_hint="-o FILE or another --output-dir keeps them apart",
+    )
+    check_switches(
+        tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
+    )
+    if weights is not None and not weights.is_file():
+        raise UsageError(f"--weights {shown(weights)}: no such file")
+    work = _Work(
+        format=picture_format,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        max_pixels=max_pixels,
+        weights=weights,
+        threads=threads,
+        verbose=verbose,
+    )
+    batch = Batch(
+        console, schema=SCHEMA, done_word="decompressed", fields=FIELDS, fail_fast=fail_fast
+    )
+    raise typer.Exit(batch.run(tasks, work))
+
+
+def choose_format(output: str | None, format: Format | None) -> Format:
+    """Return the format to write, from -o and --format.
+
+    Raises:
+        UsageError: they contradict each other, or -o has an extension of no format.
+    """
+    if output is None or output == "-" or is_special(Path(output)):
+        return format or Format.png
+    named = FORMAT_OF_EXTENSION.get(Path(output).suffix.lower())
+    if named is None and format is None:
+        raise UsageError(
+            f"-o {shown(output)}: the extension names no format",
+            hint=f"use one of {', '.join(FORMAT_OF_EXTENSION)}, or --format",
+        )
+    if named is not None and format is not None and named is not format:
+        raise UsageError(f"-o {shown(output)} and --format {format.value} contradict each other")
+    return format or named or Format.png
+
+
+def namer(format: Format, *, skip_existing: bool = False) -> Callable[[Path], Path]:
+    """Return the rule from `photo.rd` to `photo.png`, or `photo.rd.png` where that is taken."""
+    extension = f".{format.value}"
+
+    def name_output(place: Path) -> Path:
+        stem = place.name[:-3] if place.name.lower().endswith(".rd") else place.name
+        stem = stem or "rd"
+        # photo.png.rd, from --keep-suffix, goes back to photo.png.
+        whole = FORMAT_OF_EXTENSION.get(Path(stem).suffix.lower()) is format
+        first = place.with_name(stem if whole else stem + extension)
+        if skip_existing or not os.path.lexists(first):
+            return first
+        return place.with_name(f"{stem}.rd{extension}")
+
+    return name_output
+
+
+@dataclass
+class _Work:
+    """Decompress one file."""
+
+    format: Format
+    force: bool
+    skip_existing: bool
+    preserve: bool
+    max_pixels: int
+    weights: Path | None
+    threads: int | None
+    verbose: int
+
+    def __call__(self, task: Task) -> Outcome:
+        if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
+            return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
+        data = task.source.read()
+        from rdae import codec
+        from rdae.picture import OUTPUT_FORMATS, write_picture
+
+        began = time.perf_counter()
+        picture = codec.decode(
+            data, max_pixels=self.max_pixels, weights=self.weights, threads=self.threads
+        )
+        decode_s = time.perf_counter() - began
+        _log.debug("decoded %d bytes to %dx%d pixels", len(data), picture.width, picture.height)
+        like = task.source.path.stat() if self.preserve and task.source.path else None
+        output_bytes = write_output(
+            task,
+            lambda file: write_picture(picture, file, OUTPUT_FORMATS[self.format.value]),
+            overwrite=self.force,
+            like=like,
+        )
+        mode = figures.mode_name(is_grey=picture.is_grey, has_alpha=picture.alpha is not None)
+        record = {
+            "output": task.output_name,
+            "width": picture.width,
+            "height": picture.height,
+            "mode": mode,
+            "format": self.format.value,
+            "input_bytes": len(data),
+            "output_bytes": output_bytes,
+            "decode_s": decode_s,
+        }
+        shape = figures.shape_name(picture.width, picture.height, mode)
+        details = []
+        if self.verbose:
+            details.append(
+                f"{human_bytes(len(data))} → {human_bytes(output_bytes)} of {self.format.value}"
+                f"{figures.peak_memory()}"
+            )
+        return Outcome(
+            f"{shown(task.source.name)} → {shown(task.output_name)}   {shape}  "
+            f"{human_seconds(decode_s)}",
+            details,
+            figures.rounded(record),
+            input_bytes=len(data),
+            output_bytes=output_bytes,
+            pixels=picture.width * picture.height,
+        )

@@ -1,0 +1,90 @@
+"""Help as plain text: usage, what the command does, examples, options in groups.
+
+Typer's own help either needs Rich, which doubles the time to show it, or puts all options in one
+list. These classes read only the public attributes of parameters.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from enum import Enum
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+_MAX_COLUMNS = 100
+_NAME_COLUMNS = 26
+
+
+class Command(TyperCommand):
+    """A command whose help lists its options by group."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text."""
+        arguments = [p for p in self.params if p.param_type_name == "argument"]
+        usage = " ".join([ctx.command_path, "[OPTIONS]", *(p.metavar or p.name for p in arguments)])
+        parts = [f"Usage: {usage}", _indented(self.help), self.extra(), _options(self, ctx)]
+        return "\n\n".join(part for part in parts if part)
+
+    def extra(self) -> str:
+        """Return what stands between description and options, if anything."""
+        return ""
+
+
+class Group(TyperGroup):
+    """A group of commands whose help lists them, then its own options."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                rows.append((name, (command.help or "").split("\n")[0]))
+        commands = "\n".join(_row(name, text, 12) for name, text in rows)
+        return (
+            f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n\n"
+            f"{_indented(self.help)}\n\nCommands:\n{commands}\n\n{_options(self, ctx)}"
+        )
+
+
+def _indented(text: str | None) -> str:
+    return textwrap.indent((text or "").strip(), "  ")
+
+
+def _options(command: Any, ctx: Any) -> str:
+    groups: dict[str, list[str]] = {}
+    for option in command.get_params(ctx):
+        if option.param_type_name == "option" and not option.hidden:
+            group = getattr(option, "rich_help_panel", None) or "Options"
+            groups.setdefault(group, []).append(_option(option))
+    return "\n\n".join(f"{group}:\n" + "\n".join(rows) for group, rows in groups.items())
+
+
+def _option(option: Any) -> str:
+    long_first = sorted(option.opts, key=len)
+    takes_value = not (option.is_flag or option.count)
+    name = ", ".join(long_first) + (f" {option.metavar}" if takes_value and option.metavar else "")
+    if not option.opts[0].startswith("--") or len(option.opts) > 1:
+        name = name.strip()
+    else:
+        name = "    " + name  # under the long names of options that have a short one
+    notes = []
+    if takes_value and option.show_default and option.default not in (None, [], ()):
+        default = option.default.value if isinstance(option.default, Enum) else option.default
+        text = f"{default:g}" if isinstance(default, float) else str(default)
+        notes.append(f"default: {text}")
+    if option.envvar:
+        notes.append(f"env: {option.envvar}")
+    text = (option.help or "") + (f" [{'; '.join(notes)}]" if notes else "")
+    return _row(name, text, _NAME_COLUMNS)
+
+
+def _row(name: str, text: str, columns: int) -> str:
+    width = min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
+    lines = textwrap.wrap(text, max(30, width - columns - 4)) or [""]
+    head = f"  {name:<{columns}}"
+    if len(name) > columns:
+        return "\n".join([f"  {name}", *(f"  {'':{columns}}  {line}" for line in lines)])
+    return "\n".join([f"{head}  {lines[0]}", *(f"  {'':{columns}}  {line}" for line in lines[1:])])

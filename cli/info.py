@@ -1,0 +1,154 @@
+"""`rdae info`: what is inside .rd files, without decoding them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from rdae.cli import figures, options
+from rdae.cli.batch import Batch, Outcome
+from rdae.cli.console import Color, Console, emit, grouped, human_bytes, shown, table
+from rdae.cli.inputs import RD_EXTENSIONS, expand
+from rdae.cli.paths import Task
+from rdae.errors import RdaeError
+
+if TYPE_CHECKING:
+    from rdae.bitstream.container import Info
+
+SCHEMA = "rdae.info/1"
+FIELDS = (
+    *("file_bytes", "width", "height", "mode", "version", "model", "model_id", "fingerprint"),
+    *("quality", "quality_point", "tile_columns", "tile_rows", "bpp", "ratio"),
+    *figures.SPLIT_FIELDS,
+    *("metadata", "fields"),
+)
+_HEADINGS = (
+    *("FILE", "SIZE", "IMAGE", "MODEL", "Q", "BPP", "RATIO"),
+    *("BITS", "Y", "Z", "HEADER", "ALPHA", "META"),
+)
+_LEFT = frozenset({0, 2, 3})
+_ALPHA_COLUMN = _HEADINGS.index("ALPHA")
+
+
+def info(
+    files: options.RdFiles = None,
+    recursive: options.RecursiveRd = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    fail_fast: options.FailFast = False,
+    color: options.ColorWhen = Color.auto,
+) -> None:
+    """Show what is inside .rd files, without decoding.
+
+    SIZE is that of the file, BPP its bits per pixel, RATIO the bare pixels (8 bits a
+    channel) to the file. BITS are all bits of the file; the columns after it say where
+    they went: latent (Y), hyper-latent (Z), header with all framing and checksums, alpha
+    if there is any, metadata. -v lists every field with its offset and length in bytes.
+    The model of the file need not be installed.
+
+    Examples:
+      rdae info photo.rd
+      rdae info -v photo.rd
+      rdae info -r archive/ --json
+    """
+    console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
+    sources = expand(files or [], extensions=RD_EXTENSIONS, recursive=recursive)
+    rows: list[tuple[str, ...]] = []
+    listings: list[str] = []
+
+    def work(task: Task) -> Outcome:
+        from rdae.bitstream.container import parse_info
+
+        name = shown(task.source.name)
+        parsed = parse_info(task.source.read())
+        rows.append(_row(name, parsed))
+        if verbose:
+            listings.append(f"{name}\n{_listing(parsed)}")
+        return Outcome("", record=_record(parsed, with_fields=bool(verbose)))
+
+    batch = Batch(console, schema=SCHEMA, done_word="", fields=FIELDS, fail_fast=fail_fast)
+    code = batch.run([Task(source, Path()) for source in sources], work)
+    if not as_json and rows:
+        if not any(row[_ALPHA_COLUMN] for row in rows):
+            rows = [row[:_ALPHA_COLUMN] + row[_ALPHA_COLUMN + 1 :] for row in rows]
+            headings = _HEADINGS[:_ALPHA_COLUMN] + _HEADINGS[_ALPHA_COLUMN + 1 :]
+        else:
+            headings = _HEADINGS
+        emit("\n\n".join([*listings, table([headings, *rows], left=_LEFT)]))
+    raise typer.Exit(code)
+
+
+@functools.cache
+def _model_names() -> dict[tuple[int, str], str]:
+    """Names of the installed models by id and fingerprint; a broken installation has none."""
+    from rdae.store import list_models
+
+    try:
+        return {(card.id, card.fingerprint): card.name for card in list_models()}
+    except (RdaeError, OSError):
+        return {}
+
+
+def _model_name(info: Info) -> str | None:
+    names = _model_names()
+    # The fingerprint of a user's own weights is known only once they are loaded.
+    return names.get((info.model_id, info.fingerprint)) or names.get((info.model_id, ""))
+
+
+def _row(name: str, info: Info) -> tuple[str, ...]:
+    mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
+    bits = figures.split_record(info)
+    return (
+        name,
+        human_bytes(info.file_bytes),
+        figures.shape_name(info.width, info.height, mode),
+        _model_name(info) or f"id {info.model_id} (not installed)",
+        f"{round(info.quality, 1):g}",
+        f"{info.bpp:.3f}",
+        figures.ratio_text(figures.raw_bytes(info), info.file_bytes),
+        grouped(bits["total_bits"]),
+        grouped(bits["y_bits"]),
+        grouped(bits["z_bits"]),
+        grouped(bits["header_bits"]),
+        grouped(bits["alpha_bits"]) if info.has_alpha else "",
+        grouped(bits["metadata_bits"]),
+    )
+
+
+def _listing(info: Info) -> str:
+    rows = [("OFFSET", "BYTES", "FIELD", "VALUE")]
+    rows += [(str(f.offset), str(f.length), f.name, shown(f.value)) for f in info.fields]
+    return table(rows, left=frozenset({2, 3}))
+
+
+def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
+    record = figures.rounded(
+        {
+            "file_bytes": info.file_bytes,
+            "width": info.width,
+            "height": info.height,
+            "mode": figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha),
+            "version": info.version,
+            "model": _model_name(info),
+            "model_id": info.model_id,
+            "fingerprint": info.fingerprint,
+            "quality": round(info.quality, 2),
+            "quality_point": info.quality_point,
+            "tile_columns": info.tile_columns,
+            "tile_rows": info.tile_rows,
+            "bpp": info.bpp,
+            "ratio": figures.raw_bytes(info) / info.file_bytes,
+            **figures.split_record(info),
+            "metadata": info.metadata,
+        }
+    )
+    if with_fields:
+        record["fields"] = [
+            {"offset": f.offset, "bytes": f.length, "name": f.name, "value": f.value}
+            for f in info.fields
+        ]
+    return record

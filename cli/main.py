@@ -1,0 +1,150 @@
+"""The app: global options, and the last word on every exception and signal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rdae.cli import compress, decompress, info, models, verify
+from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from rdae.cli.console import Console, UsageError
+from rdae.cli.help import Command, Group
+from rdae.cli.versions import print_versions
+from rdae.errors import RdaeError
+
+app = typer.Typer(
+    cls=Group,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def rdae(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("-V", "--version", help="Show the versions of rdae, bitstream and models."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --version: as a JSON object.")
+    ] = False,
+) -> None:
+    """Learned image compression. Smaller files at the same quality, on a CPU.
+
+    rdae compress photo.png            # photo.rd
+    rdae decompress photo.rd           # photo.png, or photo.rd.png if that is taken
+    rdae info photo.rd                 # size, quality, and where the bits went
+    rdae compress -r photos/ -q 80 --output-dir small/
+
+    rdae COMMAND --help explains each command and its options.
+    """
+    if as_json and not version:
+        raise UsageError("--json goes behind the command", hint="rdae info photo.rd --json")
+    if version:
+        print_versions(as_json=as_json)
+    elif context.invoked_subcommand is None:
+        sys.stderr.write(context.get_help() + "\n")
+        raise typer.Exit(EXIT_USAGE)
+
+
+app.command("compress", cls=compress.CompressCommand)(compress.compress)
+app.command("decompress", cls=Command)(decompress.decompress)
+app.command("info", cls=Command)(info.info)
+app.command("verify", cls=Command)(verify.verify)
+app.add_typer(models.app, name="models")
+
+
+def main() -> int:
+    """Run the command line and return its exit code; no exception leaves this function."""
+    _prepare_streams()
+    _prepare_signals()
+    if not sys.warnoptions:
+        # Warnings are for developers; what a user must know is an error or a line of ours.
+        warnings.simplefilter("ignore")
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = EXIT_CLOSED_PIPE
+    except OSError as error:
+        Console().failure(str(error.filename or "standard output"), error)
+        code = EXIT_FAILED
+    else:
+        return code
+    # What is left in the buffers would fail again when the interpreter exits.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _run() -> int:
+    try:
+        return app(prog_name="rdae", standalone_mode=False) or 0
+    except SystemExit as stop:
+        # Typer turns a closed pipe into exit code 1.
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        raise
+    except (KeyboardInterrupt, typer.Abort):
+        Console().failure("", KeyboardInterrupt())
+        return EXIT_INTERRUPTED
+    except UsageError as error:
+        Console().failure("", error)
+        return EXIT_USAGE
+    except RdaeError as error:
+        Console().failure("", error)
+        return EXIT_FAILED
+    except OSError:
+        raise
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's errors about options; it hides their class
+            return _report_usage(error)
+        Console().failure("", error)
+        return EXIT_FAILED
+
+
+def _report_usage(error: Any) -> int:
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "rdae"
+    message = error.format_message().rstrip(".")
+    Console().failure(
+        "",
+        UsageError(message[:1].lower() + message[1:], hint=f"{command} --help lists the options"),
+    )
+    return EXIT_USAGE
+
+
+def _prepare_streams() -> None:
+    """Make sure that there are streams, and that no file name can make them fail."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - it lives as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _prepare_signals() -> None:
+    """End on a signal by unwinding the stack, so that unfinished files are removed."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # A signal that the caller has switched off (nohup) stays off.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)

@@ -1,0 +1,216 @@
+"""`rdae models`: the models that are installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdae.cli import options
+from rdae.cli.batch import EXIT_FAILED
+from rdae.cli.console import Console, UsageError, emit, human_bytes, shown, table
+from rdae.cli.help import Command, Group
+from rdae.errors import WeightsMismatchError
+
+if TYPE_CHECKING:
+    from rdae.store import Card
+
+SCHEMA = "rdae.model/1"
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context, as_json: Json = False) -> None:
+    """List and describe the installed models.
+
+    These are the models that come with rdae, and those in the folder RDAE_WEIGHTS_DIR.
+
+    Examples:
+      rdae models
+      rdae models show photo
+      rdae models verify
+    """
+    if context.invoked_subcommand is None:
+        show_list(as_json=as_json)
+    elif as_json:
+        raise UsageError(f"--json goes behind {context.invoked_subcommand}")
+
+
+@app.command("list", cls=Command)
+def list_command(as_json: Json = False) -> None:
+    """List the installed models.
+
+    DEC and ENC are thousands of multiplications a pixel; RANGE is from the lowest to the
+    highest quality on photographs.
+
+    Examples:
+      rdae models list
+      rdae models list --json
+    """
+    show_list(as_json=as_json)
+
+
+def show_list(*, as_json: bool) -> None:
+    """Print the table of models, or one JSON object a model."""
+    from rdae.store import list_models
+
+    cards = list_models()
+    if as_json:
+        for card in cards:
+            emit(json.dumps(_record(card)))
+        return
+    rows = [("ID", "NAME", "DEFAULT", "WEIGHTS", "PARAMS", "DEC kMAC/px", "ENC", "RANGE (bpp)")]
+    for card in cards:
+        rates = [float(point["bpp"]) for point in _points(card)]
+        rows.append(
+            (
+                str(card.id),
+                shown(card.name),
+                "yes" if card.default else "",
+                human_bytes(card.bytes),
+                _millions(card.parameters, 1),
+                f"{card.decoder_kmacs:.1f}",
+                f"{card.encoder_kmacs:.1f}",
+                f"{min(rates):.2f}-{max(rates):.2f}" if rates else "",
+            )
+        )
+    emit(table(rows, left=frozenset({1, 2})))
+
+
+@app.command("show", cls=Command)
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")],
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of a model: size, training, typical rates and PSNR.
+
+    Examples:
+      rdae models show photo
+      rdae models show photo --json
+    """
+    card = _find(name)
+    if as_json:
+        emit(json.dumps(_record(card)))
+        return
+    facts = {
+        "name": card.name + (" (default)" if card.default else ""),
+        "id": str(card.id),
+        "fingerprint": card.fingerprint or "not in the manifest",
+        "file": str(card.file),
+        "size": human_bytes(card.bytes),
+        "sha256": card.sha256 or "not in the manifest",
+        "parameters": _millions(card.parameters, 2),
+        "decoder": f"{card.decoder_kmacs:.1f} kMAC/pixel",
+        "encoder": f"{card.encoder_kmacs:.1f} kMAC/pixel",
+    }
+    for key, value in card.provenance.items():
+        if key != "rd_points":
+            facts.setdefault(key, value if isinstance(value, str) else json.dumps(value))
+    width = max(map(len, facts))
+    emit("\n".join(f"{key:<{width}}  {shown(value)}" for key, value in facts.items()))
+    if rows := _rate_rows(card):
+        emit("\n" + table([("QUALITY", "BPP", "PSNR dB"), *rows]))
+
+
+@app.command("verify", cls=Command)
+def verify(as_json: Json = False, quiet: options.Quiet = False) -> None:
+    """Check every weights file to the last byte, and that its arithmetic is exact.
+
+    The exit code is 1 if one fails.
+
+    Examples:
+      rdae models verify
+    """
+    from rdae.store import verify_weights
+
+    console = Console(quiet=quiet, as_json=as_json)
+    failed = False
+    for path, problem in verify_weights():
+        error = {"code": WeightsMismatchError.code, "message": problem, "hint": ""}
+        console.record(
+            {
+                "schema": "rdae.model-verify/1",
+                "ok": not problem,
+                "file": str(path),
+                "error": error if problem else None,
+            }
+        )
+        if problem:
+            failed = True
+            console.failure(str(path), WeightsMismatchError(problem))
+        else:
+            console.result(f"{shown(path)}: {console.good('ok')}")
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def require_model(name: str) -> None:
+    """Refuse the name of a model that is not installed, before any work is done with it.
+
+    Raises:
+        UsageError: there is no such model, and no weights file of that name.
+    """
+    if not Path(name).is_file():
+        _find(name)
+
+
+def typical_rates() -> str:
+    """Return what the default model's qualities mean on photographs, for the help; or nothing."""
+    from rdae.store import list_models
+
+    try:
+        card = next(card for card in list_models() if card.default)
+    except Exception:
+        # The help must come however broken the installation is.
+        return ""
+    rows = [("-q", "bpp", "PSNR dB"), *_rate_rows(card)]
+    return f"Typical of photographs, model {card.name}:\n{table(rows)}" if rows[1:] else ""
+
+
+def _find(name: str) -> Card:
+    from rdae.store import list_models
+
+    cards = list_models()
+    for card in cards:
+        if card.name == name:
+            return card
+    known = ", ".join(card.name for card in cards) or "none"
+    raise UsageError(f"there is no model {shown(name)}", hint=f"installed: {known}")
+
+
+def _millions(count: int, digits: int) -> str:
+    return f"{count / 1e6:.{digits}f} M" if count else "unknown"
+
+
+def _rate_rows(card: Card) -> list[tuple[str, str, str]]:
+    return [
+        (f"{point['quality']:g}", f"{point['bpp']:.3f}", f"{point['psnr']:.2f}")
+        for point in _points(card)
+    ]
+
+
+def _points(card: Card) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = card.provenance.get("rd_points", [])
+    return points
+
+
+def _record(card: Card) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "id": card.id,
+        "name": card.name,
+        "default": card.default,
+        "file": str(card.file),
+        "bytes": card.bytes,
+        "sha256": card.sha256,
+        "fingerprint": card.fingerprint,
+        "parameters": card.parameters,
+        "decoder_kmacs": card.decoder_kmacs,
+        "encoder_kmacs": card.encoder_kmacs,
+        "provenance": card.provenance,
+    }

@@ -1,0 +1,239 @@
+"""All options of the commands that work on files, each declared once."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rdae.cli.console import Color
+
+
+class Strip(str, Enum):
+    """Kinds of metadata that --strip leaves out."""
+
+    all = "all"
+    exif = "exif"
+    xmp = "xmp"
+    icc = "icc"
+    gps = "gps"
+
+
+class Format(str, Enum):
+    """Picture formats that decompress writes."""
+
+    png = "png"
+    ppm = "ppm"
+    jpg = "jpg"
+    webp = "webp"
+    tiff = "tiff"
+
+
+FORMAT_OF_EXTENSION = {
+    ".png": Format.png,
+    ".ppm": Format.ppm,
+    ".jpg": Format.jpg,
+    ".jpeg": Format.jpg,
+    ".webp": Format.webp,
+    ".tif": Format.tiff,
+    ".tiff": Format.tiff,
+}
+
+
+def complete_rd(incomplete: str) -> list[str]:
+    """Complete the name of an .rd file, or of a folder on the way to one."""
+    folder, prefix = os.path.split(incomplete)
+    try:
+        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    return [
+        os.path.join(folder, entry.name) + (os.sep if entry.is_dir() else "")
+        for entry in entries
+        if entry.name.startswith(prefix) and (entry.is_dir() or entry.name.lower().endswith(".rd"))
+    ]
+
+
+def _option(group: str, names: str, help: str, **settings: Any) -> Any:
+    """Declare an option; help lists options by group, in the order of the signature."""
+    return typer.Option(*names.split(), help=help, rich_help_panel=group, **settings)
+
+
+_OUTPUT, _INPUT, _ENCODER, _DECODER = "Output", "Input", "Encoder", "Decoder"
+_METADATA, _SPEED, _REPORT = "Metadata", "Speed", "Report"
+
+Images = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", show_default=False)]
+RdFiles = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE.rd...", show_default=False, autocompletion=complete_rd),
+]
+
+Output = Annotated[
+    str | None,
+    _option(
+        _OUTPUT,
+        "-o --output",
+        "Name of the output, for a single input; - is standard output.",
+        metavar="FILE",
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    _option(
+        _OUTPUT,
+        "--output-dir",
+        "Folder for the outputs; made if needed. What -r finds keeps its place below it.",
+        metavar="DIR",
+    ),
+]
+OutputFormat = Annotated[
+    Format | None,
+    _option(
+        _OUTPUT,
+        "--format",
+        "Format of the outputs. Without it: that of the extension of -o, or png.",
+        metavar="png|ppm|jpg|webp|tiff",
+    ),
+]
+KeepSuffix = Annotated[bool, _option(_OUTPUT, "--keep-suffix", "photo.png becomes photo.png.rd.")]
+Force = Annotated[bool, _option(_OUTPUT, "-f --force", "Replace outputs that exist.")]
+SkipExisting = Annotated[
+    bool,
+    _option(
+        _OUTPUT,
+        "--skip-existing",
+        "Leave out inputs whose output exists, to go on with a batch.",
+    ),
+]
+Preserve = Annotated[
+    bool,
+    _option(
+        _OUTPUT,
+        "-p --preserve",
+        "Give the output the input's modification time and permissions.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    _option(_OUTPUT, "-n --dry-run", "Do everything but write: show names, sizes and errors."),
+]
+
+RecursiveImages = Annotated[
+    bool,
+    _option(
+        _INPUT,
+        "-r --recursive",
+        "Take the images in folders: png, jpg, jpeg, webp, bmp, tif, tiff, ppm, pgm. "
+        "Hidden files are left out, symbolic links not followed.",
+    ),
+]
+RecursiveRd = Annotated[
+    bool,
+    _option(
+        _INPUT,
+        "-r --recursive",
+        "Take the .rd files in folders. Hidden files are left out, symbolic links not followed.",
+    ),
+]
+FilesFrom = Annotated[
+    str | None,
+    _option(
+        _INPUT,
+        "--files-from",
+        "Take more names from a file, one a line or divided by NUL; - is standard input.",
+        metavar="FILE",
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    _option(
+        _INPUT,
+        "--max-pixels",
+        "Refuse larger pictures, before any memory is taken.",
+        metavar="N",
+        min=1,
+    ),
+]
+
+Quality = Annotated[
+    float,
+    _option(
+        _ENCODER,
+        "-q --quality",
+        "Higher is better and larger. 100 is the model's best, not lossless.",
+        metavar="0..100",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    _option(
+        _ENCODER,
+        "-m --model",
+        "Model to compress with; rdae models lists them. Without it: the default one.",
+        metavar="NAME",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    _option(
+        _DECODER,
+        "--weights",
+        "Take the model from this weights file, for files of a model that is not installed.",
+        metavar="FILE",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    _option(
+        _SPEED,
+        "--threads",
+        "Number of threads; no effect on the result. Without it: one a core.",
+        metavar="N",
+        min=1,
+        envvar="RDAE_THREADS",
+        show_default=False,
+    ),
+]
+StripKinds = Annotated[
+    list[Strip] | None,
+    _option(
+        _METADATA,
+        "--strip",
+        "Leave out metadata: exif, xmp, icc, gps, or all (which keeps the ICC profile, since the "
+        "colours need it). May be given more than once. Without it everything is kept.",
+        metavar="KIND",
+    ),
+]
+
+ShowPsnr = Annotated[
+    bool,
+    _option(_REPORT, "--psnr", "Decode the result and print its PSNR in dB (higher is better)."),
+]
+Json = Annotated[
+    bool,
+    _option(_REPORT, "--json", "One JSON object a file on standard output, then one for all."),
+]
+Quiet = Annotated[bool, _option(_REPORT, "--quiet", "Print errors only.")]
+Verbose = Annotated[
+    int,
+    _option(
+        _REPORT,
+        "-v --verbose",
+        "Print more about each file; -vv adds a log.",
+        count=True,
+        show_default=False,
+    ),
+]
+FailFast = Annotated[bool, _option(_REPORT, "--fail-fast", "Stop at the first file that fails.")]
+ColorWhen = Annotated[
+    Color,
+    _option(
+        _REPORT,
+        "--color",
+        "When to colour messages; NO_COLOR=1 is never.",
+        metavar="auto|always|never",
+    ),
+]

@@ -1,0 +1,1 @@
+"""The torch half: the autoencoder, its objective, training, and export to a weights file."""

@@ -1,0 +1,221 @@
+"""The rate-distortion autoencoder in torch: a variable-rate hyperprior with a four-pass context.
+
+      x ──unshuffle 16──> analysis ──> y ──────────────┬─────────────> quantise ──> y symbols
+                                       │               │ mean, gain        │
+                                       v               │                   v
+                              hyper_analysis ──> z ──> z symbols     y_hat ──> synthesis ──> x_hat
+                                                       │                   ^
+                                                       v                   │ passes 0..3
+                                              hyper_synthesis ──> features ┘
+
+Networks see latents in base units at every rate; the rate enters at the quantiser only:
+symbol = round((y - mean) * gain), y_hat = mean + symbol * step, with per-channel gains and steps
+that depend on the quality point (Cui et al. 2021, arXiv:2003.02012, normalised).
+
+Papers: Ballé et al. 2018 (arXiv:1802.01436, hyperprior), Minnen et al. 2018 (arXiv:1809.02736,
+mean and scale, context). Deviates: the context is coded in four passes over channel groups and
+2x2 phases instead of pixel by pixel; the table index comes straight from the network's output.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from torch import Tensor, nn
+
+from rdae.autoencoder.layers import Linear, Points, Residual, build
+from rdae.spec import NUM_PASSES, PATCH, ModelSpec
+
+NUM_ANCHORS = 16  # trained quality points, interpolated in between
+NUM_POINTS = 256  # quality points of the format
+LAMBDA_MIN, LAMBDA_MAX = 0.001, 0.16  # for MSE on 0..255, bits per pixel
+LAMBDA_UNIT = 0.013  # where gains start at one
+
+NUM_SCALES = 128  # rows of the Gaussian table family
+SCALE_MIN, SCALE_MAX = 0.11, 256.0  # standard deviations in symbol units
+LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_SCALES - 1)
+
+# pass that codes [channel group][phase], phase = 2 * (row % 2) + column % 2
+PASS_OF = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one forward pass predicts.
+
+    Attributes:
+        x_hat: `(B, 3, H, W)` reconstruction, pixels / 255, unclipped.
+        y_bits: `(B, H/16, W/16, M)` bits of every latent symbol.
+        z_bits: `(B, H/64, W/64, N)` bits of every hyper-latent symbol.
+    """
+
+    x_hat: Tensor
+    y_bits: Tensor
+    z_bits: Tensor
+
+
+def round_straight_through(v: Tensor) -> Tensor:
+    """Round to integers; the gradient passes unchanged (Theis et al. 2017, arXiv:1703.00395)."""
+    return v + (torch.round(v) - v).detach()
+
+
+def add_noise(v: Tensor) -> Tensor:
+    """Add uniform noise of width 1, the relaxation of rounding (Ballé et al. 2017)."""
+    return v + torch.empty_like(v).uniform_(-0.5, 0.5)
+
+
+def pass_map(channels: int, rows: int, columns: int) -> Tensor:
+    """The pass, 0 to 3, that codes each latent: `(rows, columns, channels)` int64."""
+    phase = 2 * (torch.arange(rows)[:, None] % 2) + torch.arange(columns)[None] % 2
+    return torch.tensor(PASS_OF)[:, phase].permute(1, 2, 0).repeat_interleave(channels // 4, 2)
+
+
+class _ClampInward(torch.autograd.Function):
+    """clamp whose gradient also passes outside the range where it points back into it."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        (x,), (low, high) = ctx.saved_tensors, ctx.bounds
+        return grad * (((x >= low) | (grad < 0)) & ((x <= high) | (grad > 0))), None, None
+
+
+class Autoencoder(nn.Module):
+    """The trainable model of a `ModelSpec`, all quality points in one."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        sections = spec.sections()
+        self.analysis = build(sections["analysis"], NUM_ANCHORS)
+        self.hyper_analysis = build(sections["hyper_analysis"], NUM_ANCHORS)
+        self.hyper_synthesis = build(sections["hyper_synthesis"], NUM_ANCHORS)
+        self.first = build(sections["first"], NUM_ANCHORS)
+        self.inputs = nn.ModuleList(build(layers, NUM_ANCHORS) for layers in spec.inputs)
+        self.shared = build(sections["shared"], NUM_ANCHORS)
+        self.outputs = nn.ModuleList(build(layers, NUM_ANCHORS) for layers in spec.outputs)
+        self.synthesis = build(sections["synthesis"], NUM_ANCHORS)
+        start = torch.linspace(math.log(LAMBDA_MIN), math.log(LAMBDA_MAX), NUM_ANCHORS)
+        start = 0.5 * (start - math.log(LAMBDA_UNIT))[:, None]
+        self.y_log_gain = nn.Parameter(start.repeat(1, spec.latent_channels))
+        self.y_log_step = nn.Parameter(-start.repeat(1, spec.latent_channels))
+        self.z_log_gain = nn.Parameter(0.5 * start.repeat(1, spec.hyper_channels))
+        # One factorised prior per anchor: its channels are (anchor, channel), anchor-major.
+        self.z_prior = EntropyBottleneck(NUM_ANCHORS * spec.hyper_channels)
+        self.z_prior.quantiles.requires_grad_(False)  # medians stay 0: z is rounded to integers
+        self.y_conditional = GaussianConditional(None, scale_bound=SCALE_MIN)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Start as a transform codec: DCT skips around networks that are nearly silent."""
+        for module in self.modules():
+            if isinstance(module, Residual):
+                module[-1].weight.data.mul_(0.3)
+        with torch.no_grad():
+            # spec.preset's "sum": branch 0 is the network, branch 1 the linear skip
+            (network, skip), (render, unskip) = self.analysis[1], self.synthesis[0]
+            basis, gain = colour_dct(self.spec.latent_channels), 12.0
+            network[-1].weight.mul_(0.1)
+            [layer for layer in render if isinstance(layer, Linear)][-1].weight.mul_(0.1)
+            skip[0].weight.copy_(basis * gain)
+            unskip[0].weight.copy_(basis.T / gain)
+            skip[0].bias.zero_()
+            unskip[0].bias.zero_()
+
+    def rd_lambda(self, anchors: Tensor) -> Tensor:
+        """The Lagrange multiplier at (fractional) anchors: bits per pixel per MSE on 0..255."""
+        return LAMBDA_MIN * (LAMBDA_MAX / LAMBDA_MIN) ** (anchors / (NUM_ANCHORS - 1))
+
+    def forward(self, x: Tensor, anchors: Tensor, *, noisy: bool) -> Estimate:
+        """Reconstruct a batch and estimate its bits.
+
+        Args:
+            x: `(B, 3, H, W)` float in [0, 1], H and W multiples of 64.
+            anchors: `(B,)` float in [0, 15], the quality of each sample.
+            noisy: rate of noisy latents (differentiable relaxation) instead of rounded ones.
+                The reconstruction always comes from rounded latents.
+        """
+        points = Points(anchors, NUM_ANCHORS)
+        y = self.analysis(x.permute(0, 2, 3, 1) - 0.5, points)
+        z = self.hyper_analysis(y, points) * points.interpolate(self.z_log_gain).exp()
+        z_bits = self._z_bits(z, points, noisy=noisy)
+        z_hat = round_straight_through(z) * points.interpolate(-self.z_log_gain).exp()
+        features = self.hyper_synthesis(z_hat, points)
+
+        log_gain = points.interpolate(self.y_log_gain)
+        gain, step = log_gain.exp(), points.interpolate(self.y_log_step).exp()
+        which = pass_map(y.shape[3], y.shape[1], y.shape[2]).to(y.device)
+        y_hat = torch.zeros_like(y)
+        means, log_scales = y_hat, y_hat
+        for k in range(NUM_PASSES):
+            mean, log_scale = self.predict(k, features, y_hat, points)
+            now = which == k
+            y_hat = torch.where(now, mean + round_straight_through((y - mean) * gain) * step, y_hat)
+            means = torch.where(now, mean, means)
+            log_scales = torch.where(now, log_scale, log_scales)
+        v = (y - means) * gain
+        v = add_noise(v) if noisy else round_straight_through(v)
+        y_bits = self.y_bits(v, log_scales + log_gain)
+        x_hat = self.synthesis(y_hat, points) + 0.5
+        return Estimate(x_hat.permute(0, 3, 1, 2), y_bits, z_bits)
+
+    def predict(
+        self, k: int, features: Tensor, y_hat: Tensor, points: Points
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and ln(scale), both in base units, of all latents as pass `k` sees them."""
+        if k == 0:
+            out = self.first(features, points)
+        else:
+            seen = torch.cat([features, y_hat], -1)
+            out = self.outputs[k - 1](self.shared(self.inputs[k - 1](seen, points), points), points)
+        mean, log_scale = out.chunk(2, -1)
+        return mean, log_scale
+
+    def y_bits(self, v: Tensor, log_scale: Tensor) -> Tensor:
+        """Bits of zero-mean values `v` in symbol units under N(0, exp(log_scale)^2)."""
+        scale = _ClampInward.apply(log_scale, math.log(SCALE_MIN), math.log(SCALE_MAX)).exp()
+        # GaussianConditional.forward would round (without gradient) or add noise once more
+        likelihood = self.y_conditional._likelihood(v, scale)
+        return -torch.log2(self.y_conditional.likelihood_lower_bound(likelihood))
+
+    def _z_bits(self, z: Tensor, points: Points, *, noisy: bool) -> Tensor:
+        b, h, w, n = z.shape
+        rows = (points.nearest()[:, None] * n + torch.arange(n, device=z.device)).flatten()
+        parameters = {name: value[rows] for name, value in self.z_prior.named_parameters()}
+        # samples become channels, each with its anchor's parameters
+        folded = z.permute(0, 3, 1, 2).reshape(1, b * n, h, w)
+        _, likelihood = torch.func.functional_call(self.z_prior, parameters, (folded, noisy))
+        return -torch.log2(likelihood).reshape(b, n, h, w).permute(0, 2, 3, 1)
+
+
+def colour_dct(channels: int) -> Tensor:
+    """The first rows of an orthonormal colour x 16x16 DCT: `(channels, 768)`.
+
+    Low frequencies and luma come first; columns are ordered as `Unshuffle` orders pixels.
+    """
+    colour = np.array([[1, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]])
+    colour /= np.linalg.norm(colour, axis=1, keepdims=True)
+    k, i = np.arange(PATCH)[:, None], np.arange(PATCH)[None]
+    dct = np.cos(np.pi * (2 * i + 1) * k / (2 * PATCH)) * math.sqrt(2 / PATCH)
+    dct[0] /= math.sqrt(2)
+    weights = (1, 4, 6)  # how much later a chroma row of the same frequency comes
+    order = sorted(
+        ((math.hypot(u, v) + 1) * weights[c], u, v, c)
+        for u in range(PATCH)
+        for v in range(PATCH)
+        for c in range(3)
+    )
+    rows = [
+        (dct[u][:, None, None] * dct[v][None, :, None] * colour[c]).reshape(-1)
+        for _, u, v, c in order[:channels]
+    ]
+    return torch.tensor(np.array(rows), dtype=torch.float32)

@@ -1,0 +1,183 @@
+"""Torch layers, built from a spec; the twins of `rdae.exact.layers`.
+
+Every layer is called as `layer(x, points)` with `x` of shape `(B, rows, columns, channels)`
+(channels last, so that a pointwise layer is one matrix product) and `points`, the quality points
+of the batch, which only gains read.
+
+A layer computes in one of two arithmetics. As trained: plain floats. After `make_exact`: the
+integers of FORMAT.md section "Exact arithmetic", carried in float64; then the results equal the
+NumPy decoder's bit for bit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rdae import spec as specs
+
+
+class Points:
+    """The quality points of a batch, as positions between trained anchors.
+
+    Attributes:
+        anchors: `(B,)` float in [0, num_anchors - 1].
+    """
+
+    def __init__(self, anchors: Tensor, num_anchors: int) -> None:
+        self.anchors = anchors
+        self.lower = anchors.floor().long().clamp(0, num_anchors - 2)
+        self.fraction = anchors - self.lower
+
+    def interpolate(self, table: Tensor) -> Tensor:
+        """Linear interpolation of `(num_anchors, C)` rows: `(B, 1, 1, C)`."""
+        f = self.fraction[:, None]
+        return torch.lerp(table[self.lower], table[self.lower + 1], f)[:, None, None, :]
+
+    def nearest(self) -> Tensor:
+        """The nearest anchor of each sample, `(B,)` int; halves go up."""
+        return self.lower + (self.fraction >= 0.5).long()
+
+
+def round_exact(acc: Tensor, scale: Tensor, limit: int) -> Tensor:
+    """clip(rint(acc * scale), +-limit), ties to even; scale is a power of two."""
+    return torch.round(acc * scale).clamp(-limit, limit)
+
+
+class ExactMixin:
+    """State of a layer that computes in exact integers."""
+
+    scale: Tensor | None = None  # 2^-shift, per output channel
+    limit: int = 0
+
+
+class Linear(ExactMixin, nn.Module):
+    """Pointwise linear layer; with `leak` k followed by a leaky ReLU of slope 2^-k."""
+
+    def __init__(self, inputs: int, outputs: int, leak: int | None = None) -> None:
+        super().__init__()
+        reference = nn.Linear(inputs, outputs)
+        self.weight, self.bias = reference.weight, reference.bias  # (outputs, inputs), (outputs,)
+        self.slope = None if leak is None else 2.0**-leak
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        x = F.linear(x, self.weight, self.bias)
+        if self.slope is not None:
+            x = F.leaky_relu(x, self.slope)
+        return x if self.scale is None else round_exact(x, self.scale, self.limit)
+
+
+class Depthwise(ExactMixin, nn.Module):
+    """One size x size filter per channel, zero padding."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        reference = nn.Conv2d(channels, channels, size, groups=channels)
+        self.weight, self.bias = reference.weight, reference.bias  # (C, 1, size, size), (C,)
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        x = F.conv2d(
+            x.permute(0, 3, 1, 2),
+            self.weight,
+            self.bias,
+            padding=self.weight.shape[-1] // 2,
+            groups=self.weight.shape[0],
+        ).permute(0, 2, 3, 1)
+        return x if self.scale is None else round_exact(x, self.scale, self.limit)
+
+
+class Gain(ExactMixin, nn.Module):
+    """Per-channel factor that depends on the quality point, interpolated in the log domain."""
+
+    def __init__(self, channels: int, num_anchors: int) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.zeros(num_anchors, channels))
+        self.table: Tensor | None = None  # (256, C) integers, exact arithmetic only
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        if self.table is None or self.scale is None:
+            return x * points.interpolate(self.log_gain).exp()
+        rows = (points.anchors * ((len(self.table) - 1) / (len(self.log_gain) - 1))).round().long()
+        return round_exact(x * self.table[rows][:, None, None, :], self.scale, self.limit)
+
+
+class Shuffle(nn.Module):
+    """Depth to space: channel (i * r + j) * c + k goes to row y * r + i, column x * r + j."""
+
+    def __init__(self, r: int) -> None:
+        super().__init__()
+        self.r = r
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        b, h, w, c = x.shape
+        r, c = self.r, c // self.r**2
+        x = x.reshape(b, h, w, r, r, c).permute(0, 1, 3, 2, 4, 5)
+        return x.reshape(b, h * r, w * r, c)
+
+
+class Unshuffle(nn.Module):
+    """Space to depth, the inverse of `Shuffle`."""
+
+    def __init__(self, r: int) -> None:
+        super().__init__()
+        self.r = r
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        b, h, w, c = x.shape
+        r = self.r
+        x = x.reshape(b, h // r, r, w // r, r, c).permute(0, 1, 3, 2, 4, 5)
+        return x.reshape(b, h // r, w // r, r * r * c)
+
+
+class Sequence(nn.ModuleList):
+    """Layers in order; children are named by their index, as in a layer's path."""
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        for layer in self:
+            x = layer(x, points)
+        return x
+
+
+class Residual(Sequence):
+    """x + f(x), saturating in exact arithmetic."""
+
+    limit: int | None = None
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        x = x + super().forward(x, points)
+        return x if self.limit is None else x.clamp(-self.limit, self.limit)
+
+
+class Sum(nn.ModuleList):
+    """f(x) + g(x), saturating in exact arithmetic."""
+
+    limit: int | None = None
+
+    def forward(self, x: Tensor, points: Points) -> Tensor:
+        x = self[0](x, points) + self[1](x, points)
+        return x if self.limit is None else x.clamp(-self.limit, self.limit)
+
+
+def build(layers: specs.Layers, num_anchors: int) -> Sequence:
+    """Build the torch network of a spec, with torch's default initialisation."""
+    return Sequence(_build_layer(layer, num_anchors) for layer in layers)
+
+
+def _build_layer(layer: specs.Layer, num_anchors: int) -> nn.Module:
+    match layer:
+        case ["linear", *sizes]:
+            return Linear(*sizes)
+        case ["depthwise", channels, size]:
+            return Depthwise(channels, size)
+        case ["gain", channels]:
+            return Gain(channels, num_anchors)
+        case ["shuffle", r]:
+            return Shuffle(r)
+        case ["unshuffle", r]:
+            return Unshuffle(r)
+        case ["residual", inner]:
+            return Residual(_build_layer(each, num_anchors) for each in inner)
+        case ["sum", first, second]:
+            return Sum([build(first, num_anchors), build(second, num_anchors)])
+    raise ValueError(f"unknown layer {layer!r}")

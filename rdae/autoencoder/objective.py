@@ -1,0 +1,72 @@
+"""The objective: rate + lambda * distortion, which is -ELBO up to constants.
+
+Read as a variational autoencoder, the codec's hidden variables are (y, z). With additive uniform
+noise of width 1 the encoder's own entropy is log 1 = 0, so the KL term of the ELBO is the prior's
+cross entropy: the rate, E[-log2 P(z)] + E[-log2 P(y | z)] bits. An isotropic Gaussian decoder of
+variance s^2 makes E[-log2 P(x | y)] = MSE / (2 s^2 ln 2) bits per sample plus a constant: the
+distortion. Weighing MSE with lambda therefore fixes that variance: for bits per pixel and 3 samples
+a pixel, lambda = 3 / (2 s^2 ln 2). Minimising
+
+    L = bpp + lambda * MSE   (MSE on 0..255 over all samples)
+
+maximises the ELBO. Papers: Ballé et al. 2018 (arXiv:1802.01436, section 3), Minnen et al. 2018
+(arXiv:1809.02736), Townsend et al. 2019 (arXiv:1901.04866, bits-back reading), Yang et al. 2020
+(arXiv:2006.04240, refining inference).
+
+One model serves all rates: each sample has its own quality, and its L is divided by what a sample
+of that quality is expected to cost, so that no rate dominates the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rdae.autoencoder.autoencoder import LAMBDA_UNIT, Autoencoder
+
+# L at the optimum grows about as lambda^0.62 over the trained range (measured on photographs).
+COST_EXPONENT = 0.62
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms of the objective, one entry per sample.
+
+    Attributes:
+        loss: scalar, mean of the normalised Lagrangians; what training minimises.
+        bpp: `(B,)` rate of y and z in bits per pixel.
+        z_bpp: `(B,)` the part of z.
+        mse: `(B,)` mean squared error on 0..255.
+        rd_lambda: `(B,)`.
+    """
+
+    loss: Tensor
+    bpp: Tensor
+    z_bpp: Tensor
+    mse: Tensor
+    rd_lambda: Tensor
+
+    def negative_elbo_bits(self, pixels: int) -> Tensor:
+        """Rate + lambda * distortion in bits per image of `pixels`, without constants: `(B,)`."""
+        return pixels * (self.bpp + self.rd_lambda * self.mse)
+
+
+def evaluate(model: Autoencoder, x: Tensor, anchors: Tensor, *, noisy: bool) -> Objective:
+    """Evaluate the objective on a batch.
+
+    Args:
+        model: the autoencoder, or a wrapper that is called the same way.
+        x: `(B, 3, H, W)` float in [0, 1], H and W multiples of 64.
+        anchors: `(B,)` quality of each sample, in [0, 15].
+        noisy: see `Autoencoder.forward`.
+    """
+    estimate = model(x, anchors, noisy=noisy)
+    pixels = x.shape[2] * x.shape[3]
+    z_bpp = estimate.z_bits.sum((1, 2, 3)) / pixels
+    bpp = estimate.y_bits.sum((1, 2, 3)) / pixels + z_bpp
+    mse = 255.0**2 * (estimate.x_hat - x).square().mean((1, 2, 3))
+    rd_lambda = model.rd_lambda(anchors)
+    weight = (rd_lambda / LAMBDA_UNIT) ** -COST_EXPONENT
+    loss = (weight * (bpp + rd_lambda * mse)).mean()
+    return Objective(loss, bpp, z_bpp, mse, rd_lambda)

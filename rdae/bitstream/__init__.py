@@ -1,0 +1,14 @@
+"""The `.rd` bitstream: container, range coder and limits, as FORMAT.md beside this defines them.
+
+    varint       numbers of variable length, bounds-checked reading
+    header       size, model, quality point, flags
+    tiles        the grid of tiles and their checksum
+    chunks       framing, order and length of chunks
+    payload      deflated metadata and alpha
+    container    a whole file to bytes and back; `parse_info`
+    range_coder  symbols to bytes and back (the only module that needs constriction)
+    limits       upper bounds
+
+Nothing here knows a network or a picture. This page imports nothing, so that reading a header does
+not load the range coder.
+"""

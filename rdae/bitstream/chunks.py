@@ -1,0 +1,202 @@
+"""Framing of chunks, and the one pass over a file that every reader makes (FORMAT.md, Chunks).
+
+`scan` judges everything that can be judged without inflating, decoding or checksumming a body:
+types, order, number and length. Bodies come out as views of the file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rdae.bitstream.header import Header
+from rdae.bitstream.limits import (
+    MAX_ANCILLARY_CHUNKS,
+    MAX_CHANNELS,
+    MAX_METADATA_BYTES,
+    max_deflated_bytes,
+    max_stream_bytes,
+)
+from rdae.bitstream.tiles import TileRect, tile_counts, tile_rect
+from rdae.bitstream.varint import ByteReader, grouped, pack_varint
+from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError
+
+__all__ = [
+    "CRC_BYTES",
+    "METADATA_KINDS",
+    "WORD_BYTES",
+    "Chunk",
+    "checked_payload",
+    "pack_checked",
+    "pack_chunk",
+    "scan",
+]
+
+CRC_BYTES = 4
+WORD_BYTES = 4
+METADATA_KINDS = {"i": "icc", "e": "exif", "x": "xmp"}  # chunk type -> name in the Python interface
+
+_RESERVED_MEANING = {"R": "a lossless layer"}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk as it stands in the file.
+
+    Attributes:
+        type: one ASCII letter.
+        tile: the tile that it belongs to, None for chunks of the whole picture.
+        offset: of the type byte.
+        body: all bytes after type and length, any checksum included.
+        length: of the whole chunk, framing included.
+    """
+
+    type: str
+    tile: TileRect | None
+    offset: int
+    body: memoryview
+    length: int
+
+    @property
+    def name(self) -> str:
+        """The chunk's name in messages."""
+        return f"chunk {self.type}" + (f" of tile {self.tile.index}" if self.tile else "")
+
+    @property
+    def payload(self) -> memoryview:
+        """The body without its checksum (Z has none)."""
+        return self.body if self.type == "Z" else self.body[:-CRC_BYTES]
+
+    @property
+    def crc(self) -> int:
+        """The CRC-32 that ends the body."""
+        return int.from_bytes(self.body[-CRC_BYTES:], "little")
+
+
+def pack_chunk(letter: str, body: bytes) -> bytes:
+    """Return type, length and body."""
+    return letter.encode("ascii") + pack_varint(len(body)) + body
+
+
+def pack_checked(letter: str, payload: bytes, prefix: bytes = b"") -> bytes:
+    """Return a chunk whose body is `payload` and the CRC-32 of (type, prefix, payload)."""
+    crc = zlib.crc32(payload, zlib.crc32(letter.encode("ascii") + prefix))
+    return pack_chunk(letter, payload + crc.to_bytes(CRC_BYTES, "little"))
+
+
+def checked_payload(chunk: Chunk, prefix: bytes = b"") -> memoryview:
+    """Return the payload after comparing its CRC-32.
+
+    Raises:
+        CorruptError: the CRC-32 of (type, prefix, payload) is not the one in the file.
+    """
+    crc = zlib.crc32(chunk.payload, zlib.crc32(chunk.type.encode("ascii") + prefix))
+    if crc != chunk.crc:
+        raise CorruptError(f"{chunk.name} has checksum {crc:08x}, the file says {chunk.crc:08x}")
+    return chunk.payload
+
+
+def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
+    """Yield the chunks after the header, each one judged before it is yielded.
+
+    Raises:
+        TruncatedError: the file ends before its last chunk.
+        CorruptError: a chunk is missing, doubled, misplaced or of impossible length, or bytes
+            follow the last one.
+        UnsupportedFeatureError: a critical chunk of unknown type.
+    """
+    rows, columns = tile_counts(header.width, header.height)
+    yield from _scan_front(reader, header)
+    for index in range(rows * columns):
+        tile = tile_rect(header.width, header.height, index)
+        yield _expect(reader, header, "Z", tile)
+        yield _expect(reader, header, "Y", tile)
+    if reader.left:
+        _reject_unknown_critical(chr(reader.data[reader.offset]))
+        raise CorruptError(f"there are bytes after the end of the picture: {grouped(reader.left)}")
+
+
+def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
+    """Yield the chunks before the first tile."""
+    seen: list[str] = []
+    while reader.left and (letter := chr(reader.data[reader.offset])) != "Z":
+        if letter == "Y":
+            raise CorruptError("chunk Y of tile 0 comes before its chunk Z")
+        if letter == "A":
+            if not header.has_alpha:
+                raise CorruptError("there is a chunk A, but the header says no alpha")
+        else:
+            _reject_unknown_critical(letter)
+            _reject_non_letter(letter, reader.offset)
+        if letter in seen and (letter == "A" or letter in METADATA_KINDS):
+            raise CorruptError(f"there is more than one chunk {letter}")
+        if sum(map(str.islower, seen)) == MAX_ANCILLARY_CHUNKS and letter != "A":
+            raise CorruptError(f"there are more than {MAX_ANCILLARY_CHUNKS} ancillary chunks")
+        seen.append(letter)
+        yield _read_chunk(reader, header, None)
+    if header.has_alpha and "A" not in seen and reader.left:
+        raise CorruptError("the header says alpha, but there is no chunk A before the first tile")
+
+
+def _expect(reader: ByteReader, header: Header, letter: str, tile: TileRect) -> Chunk:
+    """Read the chunk that must come now."""
+    wanted = f"chunk {letter} of tile {tile.index}"
+    if not reader.left:
+        raise TruncatedError(f"the file ends where {wanted} should begin")
+    got = chr(reader.data[reader.offset])
+    if got != letter:
+        _reject_unknown_critical(got)
+        _reject_non_letter(got, reader.offset)
+        raise CorruptError(f"there is a chunk {got} where {wanted} should be")
+    return _read_chunk(reader, header, tile)
+
+
+def _reject_unknown_critical(letter: str) -> None:
+    if "A" <= letter <= "Z" and letter not in "AZY":
+        meaning = _RESERVED_MEANING.get(letter, "a feature")
+        raise UnsupportedFeatureError(
+            f"the file needs {meaning} (chunk {letter}) that this rdae does not know",
+            hint="install a newer rdae",
+        )
+
+
+def _reject_non_letter(letter: str, offset: int) -> None:
+    if not (letter.isascii() and letter.isalpha()):
+        raise CorruptError(
+            f"the byte {ord(letter):02x} at offset {grouped(offset)} is not the type of a chunk"
+        )
+
+
+def _read_chunk(reader: ByteReader, header: Header, tile: TileRect | None) -> Chunk:
+    """Read type, length and body; judge the length before the body is touched."""
+    offset = reader.offset
+    letter = chr(reader.byte("the type of a chunk"))
+    name = f"chunk {letter}" + (f" of tile {tile.index}" if tile else "")
+    length = reader.varint(f"the length of {name}")
+    low, high = _length_bounds(letter, header, tile)
+    if not low <= length <= (high if high is not None else length):
+        raise CorruptError(
+            f"the length of {name} is {grouped(length)}, it must be {grouped(low)}"
+            + (f" to {grouped(high)}" if high is not None else " or more")
+        )
+    if tile and length % WORD_BYTES:
+        raise CorruptError(
+            f"the length of {name} is {grouped(length)}, not a multiple of {WORD_BYTES}"
+        )
+    body = reader.take(length, name)
+    return Chunk(type=letter, tile=tile, offset=offset, body=body, length=reader.offset - offset)
+
+
+def _length_bounds(letter: str, header: Header, tile: TileRect | None) -> tuple[int, int | None]:
+    """Return the least and the greatest legal body length."""
+    if tile and letter == "Z":
+        return 0, max_stream_bytes(tile.hyper_rows * tile.hyper_columns * MAX_CHANNELS)
+    if tile:
+        return CRC_BYTES, CRC_BYTES + max_stream_bytes(tile.rows * tile.columns * MAX_CHANNELS)
+    if letter == "A":
+        samples = header.width * header.height
+        return 1 + CRC_BYTES, 1 + CRC_BYTES + max_deflated_bytes(samples)
+    if letter in METADATA_KINDS:
+        return CRC_BYTES, CRC_BYTES + max_deflated_bytes(MAX_METADATA_BYTES)
+    return CRC_BYTES, None

@@ -1,0 +1,137 @@
+"""The header of a `.rd` file: size, flags, and which model decodes it (FORMAT.md, Header)."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from rdae.bitstream.limits import MAX_DIMENSION
+from rdae.bitstream.varint import ByteReader, grouped, pack_varint
+from rdae.errors import CorruptError, NotRdaeError, TruncatedError, UnsupportedVersionError
+
+__all__ = ["MAGIC", "VERSION", "Header", "read_header"]
+
+# The high bit of the first byte betrays 7-bit transport; "RDA" can be read in a hex dump.
+MAGIC = b"\x93RDA"
+VERSION = 1
+
+_GREY = 1
+_ALPHA = 2
+_RESERVED_FLAGS = 0x0C
+_CHECK_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header's fields.
+
+    Attributes:
+        width: pixels, 1 to 2^24-1.
+        height: pixels, 1 to 2^24-1.
+        quality_point: 0 (smallest file) to 255.
+        model_id: permanent number of the model, 1 to 255.
+        fingerprint: first 4 bytes of the SHA-256 of the model's decoder.
+        is_grey: the picture is to be returned with one colour channel.
+        has_alpha: the file carries an alpha chunk.
+    """
+
+    width: int
+    height: int
+    quality_point: int
+    model_id: int
+    fingerprint: bytes
+    is_grey: bool = False
+    has_alpha: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("width", 1, MAX_DIMENSION),
+            ("height", 1, MAX_DIMENSION),
+            ("quality_point", 0, 255),
+            ("model_id", 1, 255),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}, it must be {low} to {high}")
+        if len(self.fingerprint) != 4:
+            raise ValueError(f"the fingerprint has {len(self.fingerprint)} bytes, it must have 4")
+
+    def pack(self) -> bytes:
+        """Return the canonical header bytes: all of the header but its check."""
+        flags = _GREY * self.is_grey | _ALPHA * self.has_alpha
+        return (
+            MAGIC
+            + bytes((VERSION << 4 | flags, self.model_id))
+            + self.fingerprint
+            + bytes((self.quality_point,))
+            + pack_varint(self.width)
+            + pack_varint(self.height)
+        )
+
+    def pack_with_check(self) -> bytes:
+        """Return the header as it stands in a file."""
+        packed = self.pack()
+        return packed + _check(packed)
+
+
+def _check(packed: bytes | memoryview) -> bytes:
+    return (zlib.crc32(packed) & 0xFFFF).to_bytes(_CHECK_BYTES, "little")
+
+
+def read_header(reader: ByteReader) -> Header:
+    """Read the header at the start of a file.
+
+    The version is judged first, since nothing after it need look like this one; then the check, so
+    that damage is called damage; only then the values.
+
+    Raises:
+        NotRdaeError: the magic number is missing.
+        UnsupportedVersionError: the file is of a later version.
+        TruncatedError: the file ends inside the header.
+        CorruptError: the check does not match, or a field has an illegal value.
+    """
+    start = bytes(reader.data[: len(MAGIC)])
+    if start != MAGIC[: len(start)]:
+        raise NotRdaeError(f"not a .rd file: it begins with {start.hex(' ')}, not {MAGIC.hex(' ')}")
+    if not start:
+        raise TruncatedError("the file is empty")
+    reader.take(len(MAGIC), "the magic number")
+    version_flags = reader.byte("the version")
+    version = version_flags >> 4
+    if version > VERSION:
+        raise UnsupportedVersionError(
+            f"the file is of bitstream version {version}, this rdae reads version {VERSION}",
+            hint="install a newer rdae",
+        )
+    model_id = reader.byte("the model id")
+    fingerprint = bytes(reader.take(4, "the model's fingerprint"))
+    quality_point = reader.byte("the quality point")
+    width = reader.varint("the width")
+    height = reader.varint("the height")
+    packed = reader.data[: reader.offset]
+    check = bytes(reader.take(_CHECK_BYTES, "the header's checksum"))
+    if check != _check(packed):
+        raise CorruptError(
+            f"the header's checksum is {_check(packed)[::-1].hex()}, "
+            f"the file says {check[::-1].hex()}"
+        )
+    if version == 0:
+        raise CorruptError("the bitstream version is 0, there is no such version")
+    if version_flags & _RESERVED_FLAGS:
+        raise CorruptError(f"reserved flag bits are set in the byte {version_flags:02x}")
+    if model_id == 0:
+        raise CorruptError("the model id is 0, it must be 1 to 255")
+    for name, value in (("width", width), ("height", height)):
+        if not 1 <= value <= MAX_DIMENSION:
+            raise CorruptError(
+                f"the {name} is {grouped(value)}, it must be 1 to {grouped(MAX_DIMENSION)}"
+            )
+    return Header(
+        width=width,
+        height=height,
+        quality_point=quality_point,
+        model_id=model_id,
+        fingerprint=fingerprint,
+        is_grey=bool(version_flags & _GREY),
+        has_alpha=bool(version_flags & _ALPHA),
+    )

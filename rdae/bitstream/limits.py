@@ -1,0 +1,43 @@
+"""Upper bounds that protect a decoder from hostile files, all checked before memory is allocated.
+
+The bounds on coded bytes follow from what an entropy coder can spend, so no honest file meets them:
+
+* A symbol's smallest frequency is 1 in 2^24, which is 24 bits; an escape adds two bytes under a
+  uniform model, 16 bits. The coder's own rounding costs less than 0.006 bits for each of these
+  three steps (its range is at least 2^32 when it is divided by 2^24, so the division loses at most
+  one part in 256). Hence less than 41 bits a symbol, and at most two words to end the stream.
+* Deflate stores what it cannot compress, at 5 bytes for a block of at most 65535 bytes and 6 bytes
+  for the zlib frame; common encoders use smaller blocks, so the bound here is wider.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "MAX_ANCILLARY_CHUNKS",
+    "MAX_CHANNELS",
+    "MAX_DIMENSION",
+    "MAX_INFO_PIXELS",
+    "MAX_LISTED_TILES",
+    "MAX_METADATA_BYTES",
+    "MAX_PIXELS",
+    "max_deflated_bytes",
+    "max_stream_bytes",
+]
+
+MAX_PIXELS = 256_000_000  # default of --max-pixels; a 16000x16000 picture
+MAX_INFO_PIXELS = 1 << 36  # read by parse_info; at 10 us a tile, its walk takes a second at most
+MAX_METADATA_BYTES = 8 << 20  # each of ICC, EXIF and XMP, inflated
+MAX_DIMENSION = (1 << 24) - 1  # width and height, in pixels
+MAX_CHANNELS = 4096  # of a latent or hyper-latent; the container does not know the model's number
+MAX_ANCILLARY_CHUNKS = 64  # lower-case chunks in a file, so that a reader's lists stay short
+MAX_LISTED_TILES = 1024  # tiles that Info.fields lists one by one
+
+
+def max_stream_bytes(symbols: int) -> int:
+    """Return a bound on the bytes of a range-coder stream of `symbols` symbols."""
+    return 4 * (41 * symbols // 32 + 2) if symbols else 0
+
+
+def max_deflated_bytes(size: int) -> int:
+    """Return a bound on the bytes of a zlib stream that holds `size` bytes."""
+    return size + size // 256 + 1024

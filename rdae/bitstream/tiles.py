@@ -1,0 +1,95 @@
+"""Tiles: the independently coded rectangles of the latent grid (FORMAT.md, Tiles)."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.header import Header
+
+__all__ = ["TileRect", "symbols_crc", "tile_counts", "tile_grid", "tile_rect"]
+
+_CELL = 16  # pixels that a latent cell spans
+_TILE = 64  # latent cells that a tile spans: 1024 pixels
+_HYPER = 4  # latent cells that a hyper-latent cell spans
+
+
+@dataclass(frozen=True)
+class TileRect:
+    """One tile.
+
+    Attributes:
+        index: position in raster order of tiles.
+        top: first row, in latent cells of the picture.
+        left: first column, in latent cells of the picture.
+        rows: coded latent rows, 1 to 64.
+        columns: coded latent columns, 1 to 64.
+    """
+
+    index: int
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+    @property
+    def hyper_rows(self) -> int:
+        """Rows of the tile's hyper-latent, all of them coded."""
+        return -(-self.rows // _HYPER)
+
+    @property
+    def hyper_columns(self) -> int:
+        """Columns of the tile's hyper-latent, all of them coded."""
+        return -(-self.columns // _HYPER)
+
+
+def tile_counts(width: int, height: int) -> tuple[int, int]:
+    """Return (tile rows, tile columns) of a picture of `width` x `height` pixels."""
+    return -(-height // (_CELL * _TILE)), -(-width // (_CELL * _TILE))
+
+
+def tile_rect(width: int, height: int, index: int) -> TileRect:
+    """Return tile number `index` of a picture of `width` x `height` pixels."""
+    tile_rows, tile_columns = tile_counts(width, height)
+    if not 0 <= index < tile_rows * tile_columns:
+        raise ValueError(f"there is no tile {index} of {tile_rows * tile_columns}")
+    row, column = divmod(index, tile_columns)
+    top, left = row * _TILE, column * _TILE
+    return TileRect(
+        index=index,
+        top=top,
+        left=left,
+        rows=min(_TILE, -(-height // _CELL) - top),
+        columns=min(_TILE, -(-width // _CELL) - left),
+    )
+
+
+def tile_grid(width: int, height: int) -> list[TileRect]:
+    """Return all tiles of a picture of `width` x `height` pixels, in raster order."""
+    tile_rows, tile_columns = tile_counts(width, height)
+    return [tile_rect(width, height, index) for index in range(tile_rows * tile_columns)]
+
+
+def symbols_crc(
+    header: Header,
+    tile_index: int,
+    z_symbols: NDArray[np.int32],
+    y_symbols: NDArray[np.int32],
+) -> int:
+    """Return the CRC-32 that a tile carries.
+
+    It covers the header too, so that a tile never passes in another picture or place.
+
+    Args:
+        header: of the file.
+        tile_index: position in raster order of tiles.
+        z_symbols: the hyper-latent's symbols, any shape whose C order is (row, column, channel).
+        y_symbols: the symbols of the coded latent cells, in the same order.
+    """
+    crc = zlib.crc32(tile_index.to_bytes(4, "little"), zlib.crc32(header.pack()))
+    for symbols in (z_symbols, y_symbols):
+        crc = zlib.crc32(np.ascontiguousarray(symbols, dtype="<i4").tobytes(), crc)
+    return crc

@@ -1,0 +1,164 @@
+"""Every error that rdae raises on purpose, in one tree with stable codes.
+
+    RdaeError                        .code (stable, kebab-case), .hint (the way out, may be empty)
+    ├── BitstreamError               the bytes are wrong (also ValueError)
+    │   ├── NotRdaeError             not-rdae             the first bytes are not our magic
+    │   ├── TruncatedError           truncated            the file ends too early
+    │   ├── CorruptError             corrupt              impossible field, checksum mismatch, bytes left over
+    │   ├── UnsupportedVersionError  unsupported-version  a newer bitstream
+    │   └── UnsupportedFeatureError  unsupported-feature  a critical chunk that this version does not know
+    ├── ModelError
+    │   ├── UnknownModelError        unknown-model        the file's model is not installed
+    │   ├── WeightsNotFoundError     weights-not-found    no such model or weights file
+    │   └── WeightsMismatchError     weights-mismatch     a weights file is damaged or fails its proof
+    ├── ImageError                   the picture is wrong (also ValueError)
+    │   ├── UnsupportedImageError    unsupported-image    mode, depth, animation, not an image
+    │   └── TooLargeError            too-large            over the pixel limit, found before any allocation
+    ├── OutputExistsError            output-exists        (also FileExistsError)
+    └── MissingDependencyError       missing-dependency   (also ImportError) an extra is not installed
+
+`str(error)` is one line without the file's name: whoever knows the name puts it in front.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BitstreamError",
+    "CorruptError",
+    "ImageError",
+    "MissingDependencyError",
+    "ModelError",
+    "NotRdaeError",
+    "OutputExistsError",
+    "RdaeError",
+    "TooLargeError",
+    "TruncatedError",
+    "UnknownModelError",
+    "UnsupportedFeatureError",
+    "UnsupportedImageError",
+    "UnsupportedVersionError",
+    "WeightsMismatchError",
+    "WeightsNotFoundError",
+]
+
+
+class RdaeError(Exception):
+    """Base of all rdae errors.
+
+    Attributes:
+        code: stable kebab-case identifier, for programs.
+        hint: what the user can do about it, one line without a full stop; may be empty.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        # FileExistsError and ImportError format their arguments in ways of their own.
+        return str(self.args[0])
+
+
+class BitstreamError(RdaeError, ValueError):
+    """The bytes are not a valid .rd file."""
+
+    code = "bitstream"
+
+
+class NotRdaeError(BitstreamError):
+    """The first bytes are not the magic number."""
+
+    code = "not-rdae"
+
+
+class TruncatedError(BitstreamError):
+    """The file ends before what it announces."""
+
+    code = "truncated"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "the file is incomplete; copy or download it again",
+    ) -> None:
+        super().__init__(message, hint=hint)
+
+
+class CorruptError(BitstreamError):
+    """An impossible field, a checksum that does not match, or bytes left over."""
+
+    code = "corrupt"
+
+    def __init__(
+        self, message: str, *, hint: str = "the file is damaged; copy or download it again"
+    ) -> None:
+        super().__init__(message, hint=hint)
+
+
+class UnsupportedVersionError(BitstreamError):
+    """The file is of a bitstream version that this rdae does not know."""
+
+    code = "unsupported-version"
+
+
+class UnsupportedFeatureError(BitstreamError):
+    """The file needs a feature that this rdae does not have."""
+
+    code = "unsupported-feature"
+
+
+class ModelError(RdaeError):
+    """A model or its weights cannot be used."""
+
+    code = "model"
+
+
+class UnknownModelError(ModelError):
+    """The file was written with a model that is not installed."""
+
+    code = "unknown-model"
+
+
+class WeightsNotFoundError(ModelError):
+    """There is no model or weights file of that name."""
+
+    code = "weights-not-found"
+
+
+class WeightsMismatchError(ModelError):
+    """A weights file is damaged, incomplete, or fails the proof of exactness."""
+
+    code = "weights-mismatch"
+
+
+class ImageError(RdaeError, ValueError):
+    """The picture cannot be used."""
+
+    code = "image"
+
+
+class UnsupportedImageError(ImageError):
+    """Not an image, a damaged one, or of a kind that rdae does not take."""
+
+    code = "unsupported-image"
+
+
+class TooLargeError(ImageError):
+    """More pixels than the limit allows; raised before anything is allocated."""
+
+    code = "too-large"
+
+
+class OutputExistsError(RdaeError, FileExistsError):
+    """The output file exists and was not to be replaced."""
+
+    code = "output-exists"
+
+
+class MissingDependencyError(RdaeError, ImportError):
+    """A package of an optional extra is not installed."""
+
+    code = "missing-dependency"

@@ -1,0 +1,1 @@
+"""Networks in NumPy: exact integer arithmetic for the decoder, plain float32 for the encoder."""

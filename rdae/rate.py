@@ -1,0 +1,27 @@
+"""The quality scale: what `-q 0..100` means in the bitstream.
+
+A model has 256 quality points. Point q trades rate for distortion with a Lagrange multiplier
+that grows geometrically from the first point to the last, so equal steps of quality are about
+equal steps of decibels. The bitstream stores the point, one byte.
+"""
+
+from __future__ import annotations
+
+NUM_POINTS = 256
+DEFAULT_QUALITY = 60.0
+
+
+def quality_to_point(quality: float) -> int:
+    """Map a quality in [0, 100] to the nearest quality point in [0, 255].
+
+    Raises:
+        ValueError: quality is outside [0, 100] or not a number.
+    """
+    if not 0.0 <= quality <= 100.0:
+        raise ValueError(f"quality must be from 0 to 100, got {quality}")
+    return round(2.55 * quality)
+
+
+def point_to_quality(point: int) -> float:
+    """Map a quality point in [0, 255] back to the scale of 0 to 100."""
+    return point / 2.55

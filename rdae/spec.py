@@ -1,0 +1,342 @@
+"""Network specs: a network described once, as data, for the torch and the NumPy builders.
+
+A spec is a nested list of layers that survives JSON unchanged. Layers act on channels-last
+arrays `(..., rows, columns, channels)`:
+
+    ["linear", inputs, outputs]           pointwise linear layer with bias
+    ["linear", inputs, outputs, k]        followed by a leaky ReLU of slope 2^-k
+    ["depthwise", channels, size]         one size x size filter a channel, zero padding, bias
+    ["gain", channels]                    per-channel factor that depends on the quality point
+    ["shuffle", r] / ["unshuffle", r]     depth to space / space to depth
+    ["residual", [layers]]                x + f(x)
+    ["sum", [layers], [layers]]           f(x) + g(x)
+
+A layer's *path* is its position, such as `synthesis.0.0.3`: the section, then the index in each
+list; parameters are named by it in checkpoints and in weights files. A `ModelSpec` holds the
+sections of the whole autoencoder. FORMAT.md, section "Model", is the normative description.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Layer = list[Any]
+Layers = list[Layer]
+
+NUM_PASSES = 4
+PATCH = 16  # pixels per latent cell, along each axis
+HYPER_PATCH = 64  # pixels per hyper-latent cell
+ENCODER_SECTIONS = ("analysis", "hyper_analysis")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The sections of one autoencoder.
+
+    Attributes:
+        latent_channels: M, channels of y; a multiple of 4.
+        hyper_channels: channels of z.
+        features: channels of the hyper-synthesis output at the latent's resolution.
+        analysis: 3 channels of pixels to M channels at 1/16.
+        hyper_analysis: y to z, at a quarter of its resolution.
+        hyper_synthesis: z_hat to features.
+        first: features to 2M channels (mean, table row) for pass 0.
+        inputs: for passes 1 to 3, features and y_hat so far (concatenated) to the shared width.
+        shared: the context network of passes 1 to 3.
+        outputs: for passes 1 to 3, the shared width to 2M channels (mean, table row).
+        synthesis: y_hat to 3 channels of pixels.
+    """
+
+    latent_channels: int
+    hyper_channels: int
+    features: int
+    analysis: Layers
+    hyper_analysis: Layers
+    hyper_synthesis: Layers
+    first: Layers
+    inputs: list[Layers]
+    shared: Layers
+    outputs: list[Layers]
+    synthesis: Layers
+
+    def sections(self) -> dict[str, Layers]:
+        """Every network of the model by the first part of its layers' paths."""
+        named = {
+            "analysis": self.analysis,
+            "hyper_analysis": self.hyper_analysis,
+            "hyper_synthesis": self.hyper_synthesis,
+            "first": self.first,
+            "shared": self.shared,
+            "synthesis": self.synthesis,
+        }
+        for k in range(NUM_PASSES - 1):
+            named[f"inputs.{k}"] = self.inputs[k]
+            named[f"outputs.{k}"] = self.outputs[k]
+        return named
+
+    def decoder_sections(self) -> dict[str, Layers]:
+        """The sections that a decoder runs, whose arithmetic is exact."""
+        return {k: v for k, v in self.sections().items() if k not in ENCODER_SECTIONS}
+
+    def validate(self) -> None:
+        """Check that the channels of all layers fit together.
+
+        Raises:
+            ValueError: naming the first layer that does not fit.
+        """
+        m, f = self.latent_channels, self.features
+        if m < NUM_PASSES or m % NUM_PASSES:
+            raise ValueError(f"latent_channels must be a multiple of {NUM_PASSES}, got {m}")
+        if len(self.inputs) != NUM_PASSES - 1 or len(self.outputs) != NUM_PASSES - 1:
+            raise ValueError(f"inputs and outputs must hold {NUM_PASSES - 1} networks each")
+        ends = {
+            "analysis": (3, m, PATCH),
+            "hyper_analysis": (m, self.hyper_channels, HYPER_PATCH // PATCH),
+            "hyper_synthesis": (self.hyper_channels, f, PATCH / HYPER_PATCH),
+            "first": (f, 2 * m, 1),
+            "synthesis": (m, 3, 1 / PATCH),
+        }
+        width = output_channels(self.inputs[0], f + m, "inputs.0")
+        for k in range(NUM_PASSES - 1):
+            ends[f"inputs.{k}"] = (f + m, width, 1)
+            ends[f"outputs.{k}"] = (width, 2 * m, 1)
+        ends["shared"] = (width, width, 1)
+        for name, layers in self.sections().items():
+            inputs, outputs, factor = ends[name]
+            got = output_channels(layers, inputs, name)
+            if got != outputs:
+                raise ValueError(f"{name} gives {got} channels, {outputs} are wanted")
+            if resolution(layers) != factor:
+                raise ValueError(f"{name} must change the resolution by a factor of 1/{factor}")
+
+    def to_json(self) -> str:
+        """The canonical text of the spec: sorted keys, no spaces."""
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Read and validate a spec.
+
+        Raises:
+            ValueError: not a spec, or one whose layers do not fit together.
+        """
+        try:
+            spec = cls(**json.loads(text))
+            spec.validate()
+        except (TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"not a model spec: {error}") from error
+        return spec
+
+    def num_parameters(self) -> int:
+        """Weights and biases of all linear and depthwise layers."""
+        total = 0
+        for name, layers in self.sections().items():
+            for _, layer in walk(layers, name):
+                if layer[0] == "linear":
+                    total += (layer[1] + 1) * layer[2]
+                elif layer[0] == "depthwise":
+                    total += (layer[2] ** 2 + 1) * layer[1]
+        return total
+
+    def encoder_macs_per_pixel(self) -> float:
+        """Multiply-accumulates per pixel of analysis and hyper-analysis."""
+        return macs_per_cell(self.analysis) / PATCH**2 + (
+            macs_per_cell(self.hyper_analysis) / HYPER_PATCH**2
+        )
+
+    def decoder_macs_per_pixel(self) -> float:
+        """Multiply-accumulates per pixel of hyper-synthesis, the four passes and synthesis."""
+        passes = macs_per_cell(self.first) + (NUM_PASSES - 1) * macs_per_cell(self.shared)
+        for k in range(NUM_PASSES - 1):
+            passes += macs_per_cell(self.inputs[k]) + macs_per_cell(self.outputs[k])
+        at_latent = passes + macs_per_cell(self.synthesis)
+        return at_latent / PATCH**2 + macs_per_cell(self.hyper_synthesis) / HYPER_PATCH**2
+
+
+def walk(layers: Layers, path: str) -> Iterator[tuple[str, Layer]]:
+    """Yield `(path, layer)` for every layer that has parameters, depth first."""
+    for i, layer in enumerate(layers):
+        here = f"{path}.{i}"
+        if layer[0] == "residual":
+            yield from walk(layer[1], here)
+        elif layer[0] == "sum":
+            yield from walk(layer[1], f"{here}.0")
+            yield from walk(layer[2], f"{here}.1")
+        elif layer[0] in ("linear", "depthwise", "gain"):
+            yield here, layer
+
+
+def output_channels(layers: Layers, channels: int, path: str) -> int:
+    """Channels that `layers` give for an input of `channels`.
+
+    Raises:
+        ValueError: a layer is unknown or does not fit its input.
+    """
+    for i, layer in enumerate(layers):
+        kind, here = layer[0], f"{path}.{i}"
+        wanted = channels
+        if kind == "linear" and (len(layer) == 3 or (len(layer) == 4 and layer[3] in range(1, 31))):
+            wanted, result = layer[1], layer[2]
+        elif (kind == "depthwise" and layer[2] in (3, 5)) or kind == "gain":
+            wanted = result = layer[1]
+        elif kind == "unshuffle":
+            result = channels * layer[1] ** 2
+        elif kind == "shuffle":
+            result, rest = divmod(channels, layer[1] ** 2)
+            if rest:
+                raise ValueError(f"{here}: {channels} channels cannot be shuffled by {layer[1]}")
+        elif kind == "residual":
+            result = output_channels(layer[1], channels, here)
+            wanted = result
+        elif kind == "sum":
+            result = output_channels(layer[1], channels, f"{here}.0")
+            if result != output_channels(layer[2], channels, f"{here}.1"):
+                raise ValueError(f"{here}: the two branches give different numbers of channels")
+        else:
+            raise ValueError(f"{here}: unknown layer {layer!r}")
+        if wanted != channels:
+            raise ValueError(f"{here}: {layer[:3]} wants {wanted} channels, gets {channels}")
+        channels = result
+    return channels
+
+
+def resolution(layers: Layers) -> float:
+    """The factor by which the rows and columns shrink (above 1) or grow (below 1)."""
+    factor = 1.0
+    for layer in layers:
+        if layer[0] == "unshuffle":
+            factor *= layer[1]
+        elif layer[0] == "shuffle":
+            factor /= layer[1]
+        elif layer[0] == "sum":
+            factor *= resolution(layer[1])
+    return factor
+
+
+def halo(layers: Layers) -> float:
+    """Rows of input beyond a strip that its output depends on: the depthwise radii added up.
+
+    Radii at a finer resolution count as fractions; round the result up.
+    """
+    radius, scale = 0.0, 1.0
+    for layer in layers:
+        if layer[0] == "depthwise":
+            radius += (layer[2] // 2) * scale
+        elif layer[0] == "residual":
+            radius += halo(layer[1]) * scale
+        elif layer[0] == "sum":
+            radius += max(halo(layer[1]), halo(layer[2])) * scale
+        scale *= resolution([layer])
+    return radius
+
+
+def macs_per_cell(layers: Layers) -> float:
+    """Multiply-accumulates of `layers` per cell of the coarser of its two ends.
+
+    Gains count one; additions and roundings none.
+    """
+    total, cells, least = 0.0, 1.0, 1.0
+    for layer in layers:
+        kind = layer[0]
+        if kind == "linear":
+            total += cells * layer[1] * layer[2]
+        elif kind == "depthwise":
+            total += cells * layer[1] * layer[2] ** 2
+        elif kind == "gain":
+            total += cells * layer[1]
+        elif kind == "residual":
+            total += cells * macs_per_cell(layer[1])
+        elif kind == "sum":
+            # branches count from their own coarser end; bring both to this input's cells
+            shrink = max(1.0, resolution([layer]) ** 2)
+            total += cells * (macs_per_cell(layer[1]) + macs_per_cell(layer[2])) / shrink
+        cells /= resolution([layer]) ** 2
+        least = min(least, cells)
+    return total / least
+
+
+def block(channels: int) -> Layers:
+    """A depthwise and a pointwise residual, the second with twice the hidden width."""
+    c = channels
+    return [
+        ["residual", [["linear", c, c, 3], ["depthwise", c, 3], ["linear", c, c]]],
+        ["residual", [["linear", c, 2 * c, 3], ["linear", 2 * c, c]]],
+    ]
+
+
+def light_block(channels: int) -> Layers:
+    """A depthwise filter and a pointwise pair in one residual, for the finer resolutions."""
+    c = channels
+    return [["residual", [["depthwise", c, 3], ["linear", c, 2 * c, 3], ["linear", 2 * c, c]]]]
+
+
+def preset(
+    *,
+    width: int = 256,
+    analysis_blocks: int = 4,
+    synthesis_blocks: int = 2,
+    latent: int = 256,
+    hyper: int = 96,
+    context: int = 128,
+    context_blocks: int = 2,
+    render: int = 48,
+    render_blocks: int = 2,
+) -> ModelSpec:
+    """The default architecture; the arguments scale it."""
+    n, m, c, r = width, latent, context, render
+    patch = 3 * PATCH**2
+    return ModelSpec(
+        latent_channels=m,
+        hyper_channels=hyper,
+        features=c,
+        analysis=[
+            ["unshuffle", PATCH],
+            [
+                "sum",
+                [["linear", patch, n], ["gain", n], *block(n) * analysis_blocks, ["linear", n, m]],
+                [["linear", patch, m]],
+            ],
+        ],
+        hyper_analysis=[
+            ["linear", m, c],
+            *block(c),
+            ["unshuffle", 2],
+            ["linear", 4 * c, c],
+            *block(c),
+            ["unshuffle", 2],
+            ["linear", 4 * c, hyper],
+        ],
+        hyper_synthesis=[
+            ["linear", hyper, 4 * c],
+            ["shuffle", 2],
+            *block(c),
+            ["linear", c, 4 * c],
+            ["shuffle", 2],
+            *block(c),
+            ["gain", c],
+        ],
+        first=[["linear", c, 2 * m]],
+        inputs=[[["linear", c + m, c]] for _ in range(NUM_PASSES - 1)],
+        shared=block(c) * context_blocks,
+        outputs=[[["linear", c, 2 * m]] for _ in range(NUM_PASSES - 1)],
+        synthesis=[
+            [
+                "sum",
+                [
+                    ["linear", m, n],
+                    *block(n) * synthesis_blocks,
+                    ["gain", n],
+                    ["linear", n, 16 * r],
+                    ["shuffle", 4],
+                    ["gain", r],
+                    *light_block(r) * render_blocks,
+                    ["linear", r, 16 * 3],
+                    ["shuffle", 4],
+                ],
+                [["linear", m, patch], ["shuffle", PATCH]],
+            ],
+        ],
+    )

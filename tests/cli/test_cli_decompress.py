@@ -1,0 +1,183 @@
+"""`rdae decompress`, run as a user runs it."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_runner import Run, names, pixels, save
+from PIL import Image
+
+
+def test_the_picture_takes_the_free_name_and_the_line_says_it(
+    run: Run, tmp_path: Path, rd: Path
+) -> None:
+    result = run("decompress", "photo.rd")
+    assert (result.code, result.out) == (0, b"")
+    assert result.err.startswith("photo.rd → photo.png   40x24 RGB  ")
+    decoded = np.asarray(Image.open(tmp_path / "photo.png"), float)
+    assert np.abs(decoded - pixels()).mean() < 20
+
+
+def test_an_original_is_never_touched(run: Run, tmp_path: Path, rd: Path, photo: Path) -> None:
+    original = photo.read_bytes()
+    first = run("decompress", "photo.rd")
+    assert "photo.rd → photo.rd.png" in first.err
+    again = run("decompress", "photo.rd")
+    assert again.code == 1 and "rdae: photo.rd.png: exists" in again.err
+    assert run("decompress", "photo.rd", "-f").code == 0
+    assert names(tmp_path) == ["photo.png", "photo.rd", "photo.rd.png"]
+    assert photo.read_bytes() == original
+
+
+def test_an_original_is_replaced_only_by_name_and_force(
+    run: Run, tmp_path: Path, rd: Path, photo: Path
+) -> None:
+    original = photo.read_bytes()
+    assert run("decompress", "photo.rd", "-o", "photo.png").code == 1
+    assert photo.read_bytes() == original
+    assert run("decompress", "photo.rd", "-o", "photo.png", "-f").code == 0
+    assert photo.read_bytes() != original
+
+
+def test_skip_existing_leaves_pictures_alone(
+    run: Run, tmp_path: Path, rd: Path, photo: Path
+) -> None:
+    result = run("decompress", "photo.rd", "--skip-existing")
+    assert result.code == 0 and result.err == "photo.rd: skipped, photo.png exists\n"
+    assert names(tmp_path) == ["photo.png", "photo.rd"]
+
+
+@pytest.mark.parametrize(
+    ("extension", "format"),
+    [
+        ("png", "PNG"),
+        ("ppm", "PPM"),
+        ("jpg", "JPEG"),
+        ("JPEG", "JPEG"),
+        ("webp", "WEBP"),
+        ("tif", "TIFF"),
+    ],
+)
+def test_the_extension_picks_the_format(
+    run: Run, tmp_path: Path, rd: Path, extension: str, format: str
+) -> None:
+    assert run("decompress", "photo.rd", "-o", f"x.{extension}").code == 0
+    with Image.open(tmp_path / f"x.{extension}") as image:
+        assert image.format == format and image.size == (40, 24)
+
+
+def test_the_format_can_be_named_for_many_files(run: Run, tmp_path: Path, rd: Path) -> None:
+    (tmp_path / "two.rd").write_bytes(rd.read_bytes())
+    assert (
+        run("decompress", "photo.rd", "two.rd", "--format", "webp", "--output-dir", "o").code == 0
+    )
+    assert names(tmp_path / "o") == ["photo.webp", "two.webp"]
+
+
+@pytest.mark.parametrize("format", ["png", "tiff", "jpg"])
+def test_pipes_take_every_format(run: Run, rd: Path, format: str) -> None:
+    result = run("decompress", "-", "--format", format, stdin=rd.read_bytes())
+    with Image.open(io.BytesIO(result.out)) as image:
+        assert image.size == (40, 24)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_the_mode_comes_back(run: Run, tmp_path: Path, channels: int, mode: str) -> None:
+    array = pixels(channels=channels)
+    Image.fromarray(array[..., 0] if channels == 1 else array).save(tmp_path / "a.png")
+    assert run("compress", "a.png").code == 0
+    assert f" 40x24 {mode} " in run("decompress", "a.rd", "-o", "b.png").err
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.mode == mode
+        if channels in (2, 4):
+            assert np.array_equal(np.asarray(image)[..., -1], array[..., -1])
+
+
+def test_a_format_without_alpha_refuses_it_and_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    save(tmp_path / "a.png", channels=4)
+    run("compress", "a.png")
+    result = run("decompress", "a.rd", "-o", "a.jpg")
+    assert result.code == 1 and "has no alpha" in result.err
+    assert names(tmp_path) == ["a.png", "a.rd"]
+
+
+def test_a_tree_is_walked_and_mirrored(run: Run, tmp_path: Path, photo_rd: bytes) -> None:
+    for name in ("in/a/x.rd", "in/b/x.RD", "in/b/x.txt", "in/.hidden.rd"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo_rd)
+    assert run("decompress", "-r", "in", "--output-dir", "out").code == 0
+    assert names(tmp_path / "out") == [os.path.join("a", "x.png"), os.path.join("b", "x.png")]
+
+
+def test_a_cut_file_says_so_and_gives_no_picture(run: Run, tmp_path: Path, rd: Path) -> None:
+    rd.write_bytes(rd.read_bytes()[:-10])
+    result = run("decompress", "photo.rd", "--json")
+    assert result.code == 1
+    assert result.records[0]["error"]["code"] == "truncated"
+    assert result.err.startswith("rdae: photo.rd: truncated: ")
+    assert "hint: " in result.err
+    assert names(tmp_path) == ["photo.rd"]
+
+
+def test_a_damaged_file_says_so_and_gives_no_picture(run: Run, tmp_path: Path, rd: Path) -> None:
+    data = bytearray(rd.read_bytes())
+    data[-12] ^= 0x10
+    rd.write_bytes(data)
+    result = run("decompress", "photo.rd")
+    assert result.code == 1 and "rdae: photo.rd: corrupt: " in result.err
+    assert names(tmp_path) == ["photo.rd"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n" + bytes(100)])
+def test_something_else_is_not_rdae(run: Run, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.rd").write_bytes(data)
+    result = run("decompress", "x.rd", "--json")
+    assert result.code == 1 and result.records[0]["error"]["code"] in ("not-rdae", "truncated")
+
+
+def test_too_many_pixels_are_refused(run: Run, rd: Path) -> None:
+    result = run("decompress", "photo.rd", "--max-pixels", "959")
+    assert result.code == 1 and "rdae: photo.rd: too-large: " in result.err
+
+
+def test_an_unknown_model_is_named(run: Run, tmp_path: Path, rd: Path) -> None:
+    import zlib
+
+    data = bytearray(rd.read_bytes())
+    data[5:10] = b"\xfa\x01\x02\x03\x04"  # model id and fingerprint, FORMAT.md
+    data[13:15] = (zlib.crc32(data[:13]) & 0xFFFF).to_bytes(2, "little")
+    rd.write_bytes(data)
+    result = run("decompress", "photo.rd")
+    assert result.code == 1
+    assert "rdae: photo.rd: unknown-model: " in result.err and "250" in result.err
+    assert "hint: " in result.err
+
+
+def test_the_same_pixels_come_out_of_any_number_of_threads(
+    run: Run, tmp_path: Path, rd: Path
+) -> None:
+    for number in ("1", "2"):
+        run("decompress", "photo.rd", "-o", f"{number}.ppm", "--threads", number)
+    assert (tmp_path / "1.ppm").read_bytes() == (tmp_path / "2.ppm").read_bytes()
+
+
+def test_the_console_script_is_the_same_command(tmp_path: Path, rd: Path) -> None:
+    import shutil
+    import subprocess
+    import sys
+
+    script = shutil.which("rdae", path=os.path.dirname(sys.executable))
+    assert script is not None, "rdae is not installed beside this Python"
+    done = subprocess.run([script, "decompress", "photo.rd"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0
+    assert names(tmp_path) == ["photo.png", "photo.rd"]
+
+
+def test_the_picture_has_the_time_of_the_file(run: Run, tmp_path: Path, rd: Path) -> None:
+    os.utime(rd, ns=(10**18, 10**18))
+    assert run("decompress", "photo.rd", "-p").code == 0
+    assert (tmp_path / "photo.png").stat().st_mtime_ns == 10**18

@@ -1,0 +1,91 @@
+"""`rdae info`, `verify` and `models`, run as a user runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli_runner import Run, names, save
+
+
+def test_the_table_adds_up(run: Run, tmp_path: Path, rd: Path) -> None:
+    result = run("info", "photo.rd")
+    heading, row = result.out.decode().splitlines()
+    assert (result.code, result.err) == (0, "")
+    for column in ("FILE", "SIZE", "IMAGE", "MODEL", "Q", "BPP", "RATIO", "BITS", "META"):
+        assert column in heading.split()
+    assert row.startswith("photo.rd") and "40x24 RGB" in row and " 60 " in row
+
+
+def test_json_gives_the_bits_of_every_part(run: Run, tmp_path: Path, rd: Path) -> None:
+    record, summary = run("info", "photo.rd", "--json").records
+    parts = ("y", "z", "header", "alpha", "metadata")
+    total = 8 * rd.stat().st_size
+    assert record["total_bits"] == total == sum(record[f"{part}_bits"] for part in parts)
+    assert record["bpp"] * 24 * 40 / total == 1 or abs(record["bpp"] * 960 - total) < 0.1
+    assert record["ratio"] > 1 and record["model"] and record["quality"] == 60
+    assert summary["ok"] is True
+
+
+def test_verbose_lists_fields_that_cover_the_file(run: Run, rd: Path) -> None:
+    record = run("info", "-v", "photo.rd", "--json").records[0]
+    offset = 0
+    for field in record["fields"]:
+        assert field["offset"] == offset
+        offset += field["bytes"]
+    assert offset == rd.stat().st_size
+    text = run("info", "-v", "photo.rd").out.decode()
+    assert "magic" in text and "93 52 44 41" in text
+
+
+def test_alpha_has_a_column_only_where_there_is_some(run: Run, tmp_path: Path, rd: Path) -> None:
+    assert b"ALPHA" not in run("info", "photo.rd").out
+    save(tmp_path / "a.png", channels=4)
+    run("compress", "a.png")
+    assert b"ALPHA" in run("info", "photo.rd", "a.rd").out
+
+
+def test_a_bad_file_does_not_hide_the_good_ones(run: Run, tmp_path: Path, rd: Path) -> None:
+    (tmp_path / "x.rd").write_bytes(b"nothing of ours")
+    result = run("info", "x.rd", "photo.rd")
+    assert result.code == 1
+    assert result.err.startswith("rdae: x.rd: not-rdae: ")
+    assert len(result.out.splitlines()) == 2
+
+
+def test_standard_input_is_read(run: Run, rd: Path) -> None:
+    assert run("info", "-", stdin=rd.read_bytes()).out.splitlines()[1].startswith(b"stdin ")
+
+
+def test_verify_says_ok_and_writes_nothing(run: Run, tmp_path: Path, rd: Path) -> None:
+    result = run("verify", "photo.rd")
+    assert (result.code, result.out) == (0, b"")
+    assert result.err.startswith("photo.rd: ok   40x24 RGB  ")
+    assert names(tmp_path) == ["photo.rd"]
+
+
+def test_verify_fails_for_one_bad_file_among_good_ones(run: Run, tmp_path: Path, rd: Path) -> None:
+    data = bytearray(rd.read_bytes())
+    data[-12] ^= 1
+    (tmp_path / "bad.rd").write_bytes(data)
+    result = run("verify", "bad.rd", "photo.rd", "--json")
+    assert result.code == 1
+    assert [record["ok"] for record in result.records] == [False, True, False]
+    assert run("verify", "photo.rd", "--quiet").err == ""
+
+
+def test_models_are_listed_described_and_verified(run: Run) -> None:
+    listed = run("models").out.decode().splitlines()
+    assert listed[0].startswith("ID  NAME") and " yes " in listed[1]
+    (card,) = [record for record in run("models", "list", "--json").records if record["default"]]
+    shown = run("models", "show", card["name"]).out.decode()
+    assert card["sha256"] in shown and card["fingerprint"] in shown
+    verified = run("models", "verify", "--json")
+    assert verified.code == 0
+    assert all(record["ok"] for record in verified.records)
+
+
+def test_own_weights_that_are_damaged_are_reported(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "own.safetensors").write_bytes(b"damaged")
+    result = run("models", "verify", RDAE_WEIGHTS_DIR=str(tmp_path))
+    assert result.code == 1
+    assert "own.safetensors: weights-mismatch: " in result.err

@@ -1,0 +1,74 @@
+"""What is installed is what stands in the repository."""
+
+from __future__ import annotations
+
+import importlib.resources
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings() -> dict[str, Any]:
+    if sys.version_info < (3, 11):
+        pytest.skip("needs tomllib")
+    import tomllib
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_the_list_of_packages_is_that_of_the_tree() -> None:
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "rdae").rglob("__init__.py")
+    }
+    packages = settings()["tool"]["setuptools"]["packages"]
+    assert packages == sorted(found | {"rdae.cli", "rdae.weights"})
+
+
+def test_the_command_and_the_weights_install_inside_the_package() -> None:
+    import rdae.cli.main
+
+    assert rdae.cli.main.__name__ == "rdae.cli.main"
+    assert (importlib.resources.files("rdae.weights") / "manifest.json").is_file()
+
+
+def test_completion_offers_rd_files_and_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rdae.cli.options import complete_rd
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.rd", "a.png", "b.RD"):
+        Path(name).touch()
+    Path("archive").mkdir()
+    Path("archive/x.rd").touch()
+    assert complete_rd("") == ["a.rd", "archive/", "b.RD"]
+    assert complete_rd("a") == ["a.rd", "archive/"]
+    assert complete_rd("archive/") == ["archive/x.rd"]
+    assert complete_rd("nowhere/") == []
+
+
+@pytest.mark.slow
+def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)),
+        ],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("rdae-*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+    modules = {f"rdae/cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
+    modules |= {str(path.relative_to(ROOT)) for path in (ROOT / "rdae").rglob("*.py")}
+    assert modules <= files
+    assert {"rdae/py.typed", "rdae/bitstream/FORMAT.md", "rdae/weights/manifest.json"} <= files
+    assert any(name.endswith(".safetensors") for name in files)
+    assert {name.split("/")[0].split("-")[0] for name in files} == {"rdae"}

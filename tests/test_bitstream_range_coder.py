@@ -1,0 +1,387 @@
+"""Range coder: exact words, every symbol comes back, and the format's own decoder agrees."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rdae.bitstream import range_coder
+from rdae.bitstream.limits import max_stream_bytes
+from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
+from rdae.errors import CorruptError
+
+TOTAL = 1 << 24
+M64 = (1 << 64) - 1
+
+
+class ReferenceDecoder:
+    """FORMAT.md's decoder in plain integers."""
+
+    def __init__(self, data: bytes) -> None:
+        self.words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
+        self.position, self.lower, self.range = 0, 0, M64
+        self.point = self.next_word() << 32 | self.next_word()
+
+    def next_word(self) -> int:
+        self.position += 1
+        return self.words[self.position - 1] if self.position <= len(self.words) else 0
+
+    def decode(self, cdf: list[int]) -> int:
+        scale = self.range >> 24
+        quantile = (self.point - self.lower & M64) // scale
+        if quantile >= TOTAL:
+            raise CorruptError("illegal stream")
+        k = bisect_right(cdf, quantile) - 1
+        self.lower = self.lower + scale * cdf[k] & M64
+        self.range = scale * (cdf[k + 1] - cdf[k])
+        if self.range < 1 << 32:
+            self.lower = self.lower << 32 & M64
+            self.range <<= 32
+            self.point = (self.point << 32 & M64) | self.next_word()
+        return k
+
+    def get(self, indexes: list[int], tables: TableFamily) -> list[int]:
+        order = sorted(range(len(indexes)), key=lambda i: indexes[i])
+        values, escaped = [0] * len(indexes), []
+        for i in order:
+            t = indexes[i]
+            start, size = int(tables.starts[t]), int(tables.sizes[t])
+            freqs = tables.freqs[start : start + size].tolist()
+            k = self.decode([0, *accumulate(freqs)])
+            values[i] = k + int(tables.lows[t])
+            if k == size - 1:
+                escaped.append(i)
+        uniform = [k << 16 for k in range(257)]
+        high = [self.decode(uniform) for _ in escaped]
+        for i, byte in zip(escaped, high, strict=True):
+            values[i] = (byte << 8 | self.decode(uniform)) - 32768
+        return values
+
+    def ends_well(self) -> bool:
+        read_all = self.position >= len(self.words)
+        return read_all and (self.point - self.lower & M64) < (1 << 33) - 1
+
+
+class ReferenceEncoder:
+    """FORMAT.md's encoder: the interval's lower end as one long integer."""
+
+    def __init__(self) -> None:
+        self.lower, self.range, self.num_words = 0, M64, 2
+
+    def encode(self, cdf: list[int], k: int) -> None:
+        scale = self.range >> 24
+        self.lower += scale * cdf[k]
+        self.range = scale * (cdf[k + 1] - cdf[k])
+        if self.range < 1 << 32:
+            self.lower <<= 32
+            self.range <<= 32
+            self.num_words += 1
+
+    def finish(self) -> bytes:
+        value = -(-self.lower >> 32) << 32
+        words = [value >> 32 * i & 0xFFFFFFFF for i in reversed(range(self.num_words))]
+        while words and not words[-1]:
+            words.pop()
+        return b"".join(word.to_bytes(4, "little") for word in words)
+
+
+def gaussian_table(sigma: float) -> tuple[NDArray[np.int64], int]:
+    """A zero-mean discretised Gaussian out to six sigma, with an escape."""
+    reach = max(2, math.ceil(6 * sigma))
+    edges = [math.erf((k - 0.5) / sigma / math.sqrt(2)) for k in range(-reach, reach + 2)]
+    mass = np.append(np.maximum(np.diff(edges), 0) / 2, 1e-6)
+    freqs = np.maximum(1, np.floor(mass / mass.sum() * (TOTAL - 2 * mass.size))).astype(np.int64)
+    freqs[reach] += TOTAL - freqs.sum()
+    return freqs, -reach
+
+
+SIGMAS = np.exp(np.linspace(np.log(0.11), np.log(256), 128))
+
+
+@pytest.fixture(scope="module")
+def gaussians() -> TableFamily:
+    freqs, lows = zip(*map(gaussian_table, SIGMAS), strict=True)
+    return TableFamily(freqs, np.array(lows, np.int32))
+
+
+@st.composite
+def families(draw: st.DrawFn) -> TableFamily:
+    """Any legal family: sizes from 2, frequencies from 1, lows at both ends of the range."""
+    freqs, lows = [], []
+    for _ in range(draw(st.integers(1, 5))):
+        weights = draw(st.lists(st.integers(0, 1 << 12), min_size=2, max_size=9))
+        spare = TOTAL - len(weights)
+        floor = [1 + spare * w // max(1, sum(weights)) for w in weights]
+        floor[draw(st.integers(0, len(weights) - 1))] += TOTAL - sum(floor)
+        freqs.append(np.array(floor, np.int64))
+        lows.append(draw(st.integers(-32768, 32769 - len(weights))))
+    return TableFamily(freqs, np.array(lows))
+
+
+def encode(tables: TableFamily, *parts: tuple[NDArray[Any], NDArray[Any]]) -> bytes:
+    encoder = SymbolEncoder()
+    for symbols, indexes in parts:
+        encoder.put(symbols, indexes, tables)
+    return encoder.finish()
+
+
+def draw_symbols(
+    data: st.DataObject, tables: TableFamily, *, max_size: int = 40
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Symbols inside and outside of their tables."""
+    indexes = data.draw(st.lists(st.integers(0, len(tables) - 1), max_size=max_size))
+    symbols = []
+    for t in indexes:
+        low, size = int(tables.lows[t]), int(tables.sizes[t])
+        inside = st.integers(low, low + size - 2)
+        symbols.append(data.draw(st.one_of(inside, inside, st.integers(-32768, 32767))))
+    return np.array(symbols, np.int32), np.array(indexes, np.uint8)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(st.data())
+def test_any_symbols_survive_any_tables(data: st.DataObject) -> None:
+    tables = data.draw(families())
+    parts = [draw_symbols(data, tables) for _ in range(data.draw(st.integers(0, 4)))]
+    decoder = SymbolDecoder(encode(tables, *parts))
+    for symbols, indexes in parts:
+        got = decoder.get(indexes, tables)
+        assert got.dtype == np.int32
+        assert (got == symbols).all()
+    decoder.finish()
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.data())
+def test_the_reference_decoder_reads_the_same_symbols(data: st.DataObject) -> None:
+    tables = data.draw(families())
+    parts = [draw_symbols(data, tables) for _ in range(2)]
+    decoder = ReferenceDecoder(encode(tables, *parts))
+    for symbols, indexes in parts:
+        assert decoder.get(indexes.tolist(), tables) == symbols.tolist()
+    assert decoder.ends_well() or not sum(indexes.size for _, indexes in parts)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.data())
+def test_the_reference_encoder_writes_the_same_words(data: st.DataObject) -> None:
+    tables = data.draw(families())
+    indexes = data.draw(st.lists(st.integers(0, len(tables) - 1), max_size=60).map(sorted))
+    reference, symbols = ReferenceEncoder(), []
+    for t in indexes:
+        freqs = tables.freqs[tables.starts[t] : tables.starts[t] + tables.sizes[t]].tolist()
+        k = data.draw(st.integers(0, len(freqs) - 2))
+        reference.encode([0, *accumulate(freqs)], k)
+        symbols.append(k + int(tables.lows[t]))
+    stream = encode(tables, (np.array(symbols, np.int32), np.array(indexes, np.uint8)))
+    assert stream == reference.finish()
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(st.data(), st.binary(max_size=40))
+def test_any_bytes_decode_as_the_reference_does_or_are_corrupt(
+    data: st.DataObject, stream: bytes
+) -> None:
+    tables = data.draw(families())
+    _, indexes = draw_symbols(data, tables)
+    try:
+        decoder = SymbolDecoder(stream)
+        got = decoder.get(indexes, tables)
+    except CorruptError:
+        return
+    reference = ReferenceDecoder(stream)
+    assert reference.get(indexes.tolist(), tables) == got.tolist()
+    try:
+        decoder.finish()
+    except CorruptError:
+        assert not reference.ends_well() or not indexes.size
+    else:
+        assert reference.ends_well() or not indexes.size
+
+
+def test_the_words_are_pinned() -> None:
+    tables = TableFamily(
+        [np.array([1 << 22, 1 << 23, 3 << 20, 1 << 20]), np.array([TOTAL - 1, 1])],
+        np.array([-1, 0]),
+    )
+    symbols, indexes = [0, 1, -1, 0, 0, 300, -5], [0, 0, 0, 1, 1, 1, 0]
+    stream = encode(tables, (np.array(symbols), np.array(indexes)))
+    assert stream.hex() == "ffffffa591bee00c0000985e"
+    assert ReferenceDecoder(stream).get(indexes, tables) == symbols
+
+
+def test_a_real_family_costs_what_its_bits_say(gaussians: TableFamily) -> None:
+    rng = np.random.default_rng(5)
+    indexes = rng.integers(0, 128, 20_000).astype(np.uint8)
+    symbols = np.rint(rng.normal(size=20_000) * SIGMAS[indexes]).astype(np.int32)
+    stream = encode(gaussians, (symbols, indexes))
+    bits = gaussians.bits(symbols, indexes)
+    assert bits <= 8 * len(stream) <= bits * 1.0002 + 64
+
+
+def test_bits_of_an_escape_are_those_of_its_entry_and_sixteen() -> None:
+    tables = TableFamily([np.array([1 << 23, 1 << 22, 1 << 22])], np.array([10]))
+    symbols, indexes = np.array([10, 11, 12, 9]), np.zeros(4, int)
+    assert tables.symbol_bits(symbols, indexes).tolist() == [1, 2, 18, 18]
+    assert tables.bits(symbols, indexes) == 39
+
+
+def test_symbols_are_grouped_by_table_and_stable() -> None:
+    tables = TableFamily([np.full(16, 1 << 20)] * 2, np.array([0, 0]))
+    mixed = encode(tables, (np.array([1, 2, 3, 4]), np.array([1, 0, 1, 0])))
+    sorted_ = encode(tables, (np.array([2, 4, 1, 3]), np.array([0, 0, 1, 1])))
+    assert mixed == sorted_
+
+
+def test_more_than_256_tables_keep_their_order() -> None:
+    tables = TableFamily([np.array([TOTAL - 5, 2, 2, 1])] * 300, np.full(300, -1))
+    indexes = np.arange(299, -1, -1)
+    symbols = (indexes % 3 - 1).astype(np.int32)
+    assert (SymbolDecoder(encode(tables, (symbols, indexes))).get(indexes, tables) == symbols).all()
+
+
+def test_no_symbols_make_an_empty_stream(gaussians: TableFamily) -> None:
+    nothing = np.empty(0, np.int32)
+    assert encode(gaussians, (nothing, nothing)) == b""
+    decoder = SymbolDecoder(b"")
+    assert decoder.get(nothing, gaussians).size == 0
+    decoder.finish()
+
+
+def test_a_stream_never_ends_in_a_zero_word() -> None:
+    tables = TableFamily([np.array([TOTAL - 1, 1])], np.array([0]))
+    symbols = np.zeros(1000, np.int32)
+    assert encode(tables, (symbols, symbols)) == b""
+    decoder = SymbolDecoder(b"")
+    assert not decoder.get(symbols, tables).any()
+    decoder.finish()
+
+
+@pytest.mark.parametrize("stream", [b"\1\0\0", b"\1\0\0\0\0\0\0\0", bytes(4)])
+def test_a_stream_of_illegal_form_is_corrupt(stream: bytes) -> None:
+    with pytest.raises(CorruptError, match="a coded stream"):
+        SymbolDecoder(stream)
+
+
+@pytest.mark.parametrize("words", [2, 3, 1000])
+def test_unread_words_are_corrupt(gaussians: TableFamily, words: int) -> None:
+    indexes = np.full(50, 90, np.uint8)
+    stream = encode(gaussians, (np.arange(50, dtype=np.int32), indexes))
+    decoder = SymbolDecoder(stream + b"\1\2\3\4" * words)
+    decoder.get(indexes, gaussians)
+    with pytest.raises(CorruptError, match="does not end with its last symbol"):
+        decoder.finish()
+
+
+@pytest.mark.parametrize("words", [1, 2, 3])
+def test_words_without_symbols_are_corrupt(words: int) -> None:
+    with pytest.raises(CorruptError, match="does not end with its last symbol"):
+        SymbolDecoder(b"\1\2\3\4" * words).finish()
+
+
+def test_an_escape_of_a_value_that_the_table_holds_is_corrupt() -> None:
+    tables = TableFamily([np.array([1 << 23, 1 << 22, 1 << 22])], np.array([0]))
+    zero = np.zeros(1, int)
+    # Tables that differ in their lows only: 1 is an escape for one and an entry for the other.
+    shifted = TableFamily([tables.freqs], np.array([-9]))
+    stream = encode(shifted, (np.array([1]), zero))
+    with pytest.raises(CorruptError, match="escapes a value that its table holds"):
+        SymbolDecoder(stream).get(zero, tables)
+
+
+def test_a_quantile_outside_of_the_range_is_corrupt(gaussians: TableFamily) -> None:
+    with pytest.raises(CorruptError, match="is damaged"):
+        SymbolDecoder(b"\xff" * 8).get(np.zeros(1, np.uint8), gaussians)
+
+
+def test_a_panic_of_the_coder_is_corrupt_and_an_interrupt_passes(
+    gaussians: TableFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PanicException(BaseException):
+        pass
+
+    class Coder:
+        error: BaseException = PanicException("assertion failed")
+
+        def decode(self, model: object, count: int) -> None:
+            raise self.error
+
+    decoder = SymbolDecoder(b"")
+    monkeypatch.setattr(decoder, "_coder", Coder())
+    with pytest.raises(CorruptError, match="assertion failed"):
+        decoder.get(np.zeros(1, np.uint8), gaussians)
+    Coder.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        decoder.get(np.zeros(1, np.uint8), gaussians)
+
+
+@pytest.mark.parametrize(
+    ("freqs", "lows", "message"),
+    [
+        ([], [], "1 to 65536 tables"),
+        ([[TOTAL]], [0], "at least 2 integers"),
+        ([[[1, TOTAL - 1]]], [0], "at least 2 integers"),
+        ([[0.5, TOTAL - 0.5]], [0], "at least 2 integers"),
+        ([[0, TOTAL]], [0], "below 1"),
+        ([[-1, TOTAL + 1]], [0], "below 1"),
+        ([[1, 1]], [0], "do not sum"),
+        ([[2**62, 2**62, 2**62, 2**62]], [0], "above 2\\^24-1"),
+        ([[1, TOTAL - 1]], [0, 0], "2 lows for 1 tables"),
+        ([[1, TOTAL - 1]], [-32769], "outside of -32768"),
+        ([[1, 1, TOTAL - 2]], [32767], "outside of -32768"),
+        ([[1, TOTAL - 1]], [1 << 32], "outside of -32768"),
+        ([[1, TOTAL - 1], [1, TOTAL]], [0, 0], "table 1 has"),
+    ],
+)
+def test_an_illegal_family_is_refused(
+    freqs: list[list[int]], lows: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        TableFamily([np.array(table) for table in freqs], np.array(lows))
+
+
+@pytest.mark.parametrize(
+    ("symbols", "indexes", "message"),
+    [
+        ([1, 2], [0], "symbols for"),
+        ([0], [128], "index is outside"),
+        ([0], [-1], "index is outside"),
+        ([32768], [0], "symbol is outside"),
+        ([-32769], [0], "symbol is outside"),
+        ([[0]], [[0]], "dimensions"),
+    ],
+)
+def test_the_encoder_refuses_what_it_cannot_code(
+    gaussians: TableFamily, symbols: list[int], indexes: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SymbolEncoder().put(np.array(symbols), np.array(indexes), gaussians)
+
+
+def test_the_decoder_refuses_an_index_without_table(gaussians: TableFamily) -> None:
+    with pytest.raises(ValueError, match="index is outside"):
+        SymbolDecoder(b"").get(np.array([128]), gaussians)
+
+
+def test_the_dearest_symbols_stay_within_the_bound_on_streams() -> None:
+    # An escape of frequency 1 costs 24 bits and 16 more for its bytes.
+    tables = TableFamily([np.array([TOTAL - 1, 1])], np.array([0]))
+    symbols, indexes = np.full(999, 12345), np.zeros(999, int)
+    stream = encode(tables, (symbols, indexes))
+    assert 0.99 * max_stream_bytes(999) * 40 / 41 < len(stream) <= max_stream_bytes(999)
+
+
+def test_models_are_built_once_and_only_when_used(gaussians: TableFamily) -> None:
+    tables = TableFamily([np.array([1, TOTAL - 1])] * 3, np.zeros(3, np.int32))
+    encode(tables, (np.array([0, 0]), np.array([1, 1])))
+    assert [model is not None for model in tables._models] == [False, True, False]
+    assert tables.model(1) is tables.model(1)
+    assert range_coder.PRECISION_BITS == 24

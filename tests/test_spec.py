@@ -1,0 +1,58 @@
+"""Network specs: canonical text, validation, complexity."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rdae.spec import ModelSpec, block, halo, light_block, macs_per_cell, output_channels, preset
+
+
+def test_a_spec_survives_its_json():
+    spec = preset()
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_the_default_model_stays_within_its_complexity_budget():
+    spec = preset()
+    assert spec.decoder_macs_per_pixel() <= 12_000
+    assert spec.encoder_macs_per_pixel() <= 12_000
+
+
+def test_macs_of_a_patch_embedding_count_per_coarse_cell():
+    assert macs_per_cell([["unshuffle", 2], ["linear", 12, 5]]) == 60
+    assert macs_per_cell([["linear", 5, 12], ["shuffle", 2], ["depthwise", 3, 3]]) == 60 + 4 * 27
+
+
+def test_halo_counts_radii_at_each_resolution():
+    assert halo(block(4) * 2) == 2
+    assert halo([["linear", 4, 64], ["shuffle", 4], *light_block(4) * 2]) == 0.5
+    assert halo([["unshuffle", 16], ["depthwise", 768, 5]]) == 32
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([["linear", 3, 4]], "wants 3 channels, gets 8"),
+        ([["linear", 8, 6], ["shuffle", 4]], "cannot be shuffled"),
+        ([["sum", [["linear", 8, 2]], [["linear", 8, 3]]]], "different numbers"),
+        ([["convolution", 8, 8]], "unknown layer"),
+    ],
+)
+def test_layers_that_do_not_fit_are_named(layers, message):
+    with pytest.raises(ValueError, match=message):
+        output_channels(layers, 8, "net")
+
+
+def test_a_model_whose_synthesis_gives_no_pixels_is_refused():
+    content = json.loads(preset().to_json())
+    content["synthesis"] = [["linear", 256, 3]]
+    with pytest.raises(ValueError, match="synthesis must change the resolution"):
+        ModelSpec.from_json(json.dumps(content))
+
+
+def test_text_that_is_no_spec_is_refused():
+    for text in ("{}", "[]", "null", '{"analysis": 3}', "{"):
+        with pytest.raises(ValueError):
+            ModelSpec.from_json(text)
