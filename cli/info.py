@@ -27,7 +27,7 @@ FIELDS = (
 )
 _HEADINGS = (
     *("FILE", "SIZE", "IMAGE", "MODEL", "Q", "BPP", "RATIO"),
-    *("BITS", "Y", "Z", "HEADER", "ALPHA", "META"),
+    *("BITS", "Y", "Z", "HEAD", "ALPHA", "META"),
 )
 _LEFT = frozenset({0, 2, 3})
 _ALPHA_COLUMN = _HEADINGS.index("ALPHA")
@@ -46,8 +46,8 @@ def info(
 
     SIZE is that of the file, BPP its bits per pixel, RATIO the bare pixels (8 bits a
     channel) to the file. BITS are all bits of the file; the columns after it say where
-    they went: latent (Y), hyper-latent (Z), header with all framing and checksums, alpha
-    if there is any, metadata. -v lists every field with its offset and length in bytes.
+    they went: latent (Y), hyper-latent (Z), header with all framing and checksums (HEAD),
+    alpha if there is any, metadata. -v lists every field with its offset and length in bytes.
     The model of the file need not be installed.
 
     Examples:

@@ -1,7 +1,7 @@
 """The codec's story on one page: a Picture to the bytes of a .rd file, and back.
 
-    Picture ─> analysis ─> y ─> per tile: z, four passes ─> symbols ─> range coder ─> Container ─> bytes
-    bytes ─> Container ─> per tile: symbols, y_hat ─> synthesis over the whole grid ─> Picture
+    Picture ─> analysis ─> y ─> per tile: z, four passes ─> symbols ─> range coder ─> bytes
+    bytes ─> per tile: symbols, y_hat ─> synthesis over the whole grid ─> Picture
 
 Tiles are coded independently, on several threads; only the synthesis runs over the assembled
 grid, so there are no seams. Decoding is exact: the same bytes give the same pixels everywhere.

@@ -1,21 +1,21 @@
 """Every error that rdae raises on purpose, in one tree with stable codes.
 
-    RdaeError                        .code (stable, kebab-case), .hint (the way out, may be empty)
+    RdaeError                        .code (stable, kebab-case), .hint (the way out, or empty)
     ├── BitstreamError               the bytes are wrong (also ValueError)
-    │   ├── NotRdaeError             not-rdae             the first bytes are not our magic
-    │   ├── TruncatedError           truncated            the file ends too early
-    │   ├── CorruptError             corrupt              impossible field, checksum mismatch, bytes left over
-    │   ├── UnsupportedVersionError  unsupported-version  a newer bitstream
-    │   └── UnsupportedFeatureError  unsupported-feature  a critical chunk that this version does not know
+    │   ├── NotRdaeError             not-rdae: the first bytes are not our magic
+    │   ├── TruncatedError           truncated: the file ends too early
+    │   ├── CorruptError             corrupt: impossible field, wrong checksum, bytes left over
+    │   ├── UnsupportedVersionError  unsupported-version: a newer bitstream
+    │   └── UnsupportedFeatureError  unsupported-feature: an unknown critical chunk
     ├── ModelError
-    │   ├── UnknownModelError        unknown-model        the file's model is not installed
-    │   ├── WeightsNotFoundError     weights-not-found    no such model or weights file
-    │   └── WeightsMismatchError     weights-mismatch     a weights file is damaged or fails its proof
+    │   ├── UnknownModelError        unknown-model: the file's model is not installed
+    │   ├── WeightsNotFoundError     weights-not-found: no such model or weights file
+    │   └── WeightsMismatchError     weights-mismatch: damaged weights, or not provably exact
     ├── ImageError                   the picture is wrong (also ValueError)
-    │   ├── UnsupportedImageError    unsupported-image    mode, depth, animation, not an image
-    │   └── TooLargeError            too-large            over the pixel limit, found before any allocation
-    ├── OutputExistsError            output-exists        (also FileExistsError)
-    └── MissingDependencyError       missing-dependency   (also ImportError) an extra is not installed
+    │   ├── UnsupportedImageError    unsupported-image: mode, depth, animation, not an image
+    │   └── TooLargeError            too-large: over the pixel limit, before any allocation
+    ├── OutputExistsError            output-exists (also FileExistsError)
+    └── MissingDependencyError       missing-dependency (also ImportError): an extra is needed
 
 `str(error)` is one line without the file's name: whoever knows the name puts it in front.
 """

@@ -24,6 +24,7 @@ from rdae.spec import NUM_PASSES, PATCH, halo
 from rdae.weights_file import Description, fingerprint, read_weights
 
 NUM_ROWS = 128  # tables of the Gaussian family
+ROW_BITS = 4  # the heads and the offsets give sixteenths of a row
 NUM_ANCHORS = 16  # quality points with a prior of their own for z
 MAX_SYMBOL = 32767
 PIXEL_BITS = 4  # the synthesis gives sixteenths of a level
@@ -200,7 +201,9 @@ class Model:
             seen = np.concatenate([features, y_hat], axis=-1)
             out = self._outputs[k - 1](self._shared(self._inputs[k - 1](seen, point), point), point)
         m = self.spec.latent_channels
-        indexes = np.clip(out[..., m:] + self._offset[point], 0, NUM_ROWS - 1)
+        indexes = out[..., m:] + self._offset[point]
+        indexes *= 2.0**-ROW_BITS
+        np.clip(np.rint(indexes, out=indexes), 0, NUM_ROWS - 1, out=indexes)
         return out[..., :m], indexes.astype(np.uint8)
 
     def dequantise_y(self, symbols: NDArray[np.int32], mean: Array, point: int) -> Array:

@@ -55,6 +55,7 @@ def write_weights(path: Path, description: Description, tensors: dict[str, NDArr
     part = path.with_name(path.name + ".part")
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     save_file(ordered, part, {"rdae": json.dumps(content)})
+    part.chmod(0o644)  # safetensors makes files that only their owner can read
     os.replace(part, path)
 
 

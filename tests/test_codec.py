@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -165,3 +168,36 @@ def test_quality_outside_the_scale_is_refused(crop):
 def test_decoding_needs_only_the_container_and_the_model(crop, model):
     data = encode(of(crop), quality=40).data
     assert np.array_equal(decode_pixels(read_container(data), model, 1), decode(data).rgb)
+
+
+@pytest.mark.slow
+def test_two_hundred_random_sizes_come_back_the_same_from_one_and_two_threads(photo):
+    rng = np.random.default_rng(200)
+    for height, width in rng.integers(1, 301, (200, 2)):
+        picture = of(photo.rgb[:height, :width])
+        data = encode(picture, quality=float(rng.uniform(0, 100))).data
+        one, two = decode(data, threads=1).rgb, decode(data, threads=2).rgb
+        assert one.shape == (height, width, 3)
+        assert np.array_equal(one, two)
+        assert psnr(one, picture.rgb) > 20
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from rdae.codec import decode
+assert decode(Path(sys.argv[1]).read_bytes(), threads=2).rgb.shape == (3000, 4000, 3)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_12_megapixel_picture_decodes_in_less_than_1200_megabytes(photo, tmp_path):
+    rgb = np.tile(photo.rgb, (6, 6, 1))[:3000, :4000]
+    encoded = encode(of(rgb), quality=60)
+    assert psnr(decode(encoded.data).rgb, rgb) > 28
+    path = tmp_path / "large.rd"
+    path.write_bytes(encoded.data)
+    command = [sys.executable, "-c", MEMORY, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1.2e9

@@ -63,7 +63,7 @@ def compare_decoders(model: Model, twin: Autoencoder, symbols, point: int) -> No
         as_torch = (torch.from_numpy(v)[None] for v in (features, y_hat))
         twin_mean, twin_row = (v[0].numpy() for v in twin.predict(k, *as_torch, points))
         assert np.array_equal(twin_mean, mean)
-        rows = np.clip(twin_row + model._offset[point], 0, 127)
+        rows = np.clip(np.rint((twin_row + model._offset[point]) / 16), 0, 127)
         assert np.array_equal(rows, indexes)
         turn = model.pass_map(*y_hat.shape[:2]) == k
         np.copyto(y_hat, model.dequantise_y(symbols.y, mean, point), where=turn)

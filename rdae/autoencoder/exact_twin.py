@@ -2,7 +2,7 @@
 
 After `make_exact` the hyper-synthesis, the passes and the synthesis hold the integer tensors of a
 weights file in float64 and round as FORMAT.md says: the same integers as the NumPy decoder's, bit
-for bit. Latents and features are then multiples of 2^-12, table rows and 1/16 pixel levels.
+for bit. Latents and features are then multiples of 2^-12, 1/16 table rows and 1/16 pixel levels.
 """
 
 from __future__ import annotations

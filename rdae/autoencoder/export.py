@@ -2,14 +2,16 @@
 
 Each weight W of a layer becomes a mantissa m = rint(W * 2^shift) of 16 bits with one shift per
 output channel; features become multiples of 2^-12. Two changes of unit are folded into last
-layers: table rows instead of ln(scale), and sixteenths of a pixel level instead of [0, 1].
-Densities become integer tables, so that no machine ever evaluates an exponential to decode.
+layers: sixteenths of a table row instead of ln(scale), and sixteenths of a pixel level instead of
+[0, 1]. Densities become integer tables, so that no machine ever evaluates an exponential to decode.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import datetime
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -20,31 +22,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdae.autoencoder.autoencoder import (
+    LAMBDA_MAX,
+    LAMBDA_MIN,
     LN_SCALE_RATIO,
     NUM_ANCHORS,
     NUM_POINTS,
-    NUM_SCALES,
-    SCALE_MAX,
     SCALE_MIN,
     Autoencoder,
 )
+from rdae.autoencoder.data import PhotoCache
 from rdae.autoencoder.layers import Depthwise, Gain, Linear
+from rdae.autoencoder.tables import (
+    Table,
+    fitted_tables,
+    gaussian_tables,
+    prior_tables,
+    symbol_histograms,
+)
 from rdae.exact.network import MAX_SHIFT, UNIT_BITS
-from rdae.model import PIXEL_BITS
+from rdae.model import PIXEL_BITS, ROW_BITS, Model
 from rdae.spec import ModelSpec
 from rdae.weights_file import Description, write_weights
 
 MANTISSA_MAX = 32767
-TOTAL = 1 << 24  # frequencies of a table sum to this
-ESCAPE_SHARE = 2.0**-18  # least probability of the escape
-TAIL_PROBABILITY = 2.0**-21  # a table ends where its symbols become rarer than this
+TABLE_CROPS = 400  # crops that the tables of y are fitted to
 
 Array = NDArray[Any]
 
 
-def export(model: Autoencoder, path: Path, description: Description) -> None:
-    """Write the weights file of a trained model."""
-    write_weights(path, description, integer_tensors(model))
+def export(
+    model: Autoencoder, path: Path, description: Description, photos: PhotoCache | None = None
+) -> None:
+    """Write the weights file of a trained model.
+
+    Args:
+        model: the trained model.
+        path: the file to write.
+        description: what the file says of itself.
+        photos: photos to fit the tables of y to; without them they stay Gaussian.
+    """
+    tensors = integer_tensors(model)
+    if photos is not None:
+        counts = symbol_histograms(Model(description, tensors), photos, TABLE_CROPS)
+        put_tables(tensors, "y", fitted_tables(counts))
+    write_weights(path, description, tensors)
 
 
 def integer_tensors(model: Autoencoder) -> dict[str, Array]:
@@ -60,7 +81,7 @@ def integer_tensors(model: Autoencoder) -> dict[str, Array]:
             _put_table(tensors, f"{path}.table", f"{path}.shift", at_points(module.log_gain).exp())
     log_gain = at_points(model.y_log_gain)
     tensors["y.gain"] = log_gain.exp().float().numpy()
-    tensors["y.offset"] = (log_gain / LN_SCALE_RATIO).round().to(torch.int16).numpy()
+    tensors["y.offset"] = (2**ROW_BITS * log_gain / LN_SCALE_RATIO).round().to(torch.int16).numpy()
     unit = 2.0**UNIT_BITS
     _put_table(tensors, "y.step", "y.step_shift", unit * at_points(model.y_log_step).exp())
     z_log_gain = at_points(model.z_log_gain)
@@ -69,22 +90,23 @@ def integer_tensors(model: Autoencoder) -> dict[str, Array]:
     # the same nearest anchor as `Points.nearest`
     position = np.arange(NUM_POINTS) * (NUM_ANCHORS - 1) / (NUM_POINTS - 1)
     tensors["z.anchor"] = np.floor(position + 0.5).astype(np.uint8)
-    _put_tables(tensors, "y", gaussian_tables())
-    _put_tables(tensors, "z", prior_tables(model))
+    put_tables(tensors, "y", gaussian_tables())
+    put_tables(tensors, "z", prior_tables(model))
     return tensors
 
 
 def fold_units(model: Autoencoder) -> Autoencoder:
-    """A float64 copy whose heads give table rows and whose synthesis gives 1/16 levels.
+    """A float64 copy whose heads give 1/16 table rows and whose synthesis gives 1/16 levels.
 
-    Outputs are scaled so that the integer, a multiple of 2^-12, is the row or the 1/16 level.
+    Outputs are scaled so that the integer, a multiple of 2^-12, is the 1/16 row or the 1/16 level.
     """
     model = copy.deepcopy(model).double().requires_grad_(False)
     unit = 2.0**-UNIT_BITS
     m = model.spec.latent_channels
+    row = 2.0**ROW_BITS * unit / LN_SCALE_RATIO
     for head in [model.first, *model.outputs]:
-        head[-1].weight[m:] *= unit / LN_SCALE_RATIO
-        head[-1].bias[m:] = (head[-1].bias[m:] - math.log(SCALE_MIN)) * (unit / LN_SCALE_RATIO)
+        head[-1].weight[m:] *= row
+        head[-1].bias[m:] = (head[-1].bias[m:] - math.log(SCALE_MIN)) * row
     level = 255 * 2.0**PIXEL_BITS * unit
     for branch in model.synthesis[0]:
         last = [layer for layer in branch if isinstance(layer, Linear)][-1]
@@ -129,70 +151,36 @@ def _put_table(tensors: dict[str, Array], table: str, shift: str, values: Tensor
     tensors[shift] = np.array([bits], np.int8)
 
 
-def _put_tables(tensors: dict[str, Array], latent: str, tables: list[tuple[int, Array]]) -> None:
+def put_tables(tensors: dict[str, Array], latent: str, tables: list[Table]) -> None:
+    """Put the tables of "y" or "z" among the tensors."""
     tensors[f"{latent}.lows"] = np.array([low for low, _ in tables], np.int32)
     tensors[f"{latent}.sizes"] = np.array([len(freqs) for _, freqs in tables], np.int32)
     tensors[f"{latent}.freqs"] = np.concatenate([freqs for _, freqs in tables]).astype(np.int32)
 
 
-def frequencies(pmf: Array) -> Array:
-    """Integer frequencies, escape last, that sum to 2^24.
-
-    Args:
-        pmf: `(n,)` probabilities of the table's symbols; what is missing to 1 goes to the escape.
-    """
-    escape = max(1.0 - pmf.sum(), ESCAPE_SHARE)
-    p = np.append(pmf / pmf.sum() * (1.0 - escape), escape)
-    freqs = np.maximum(1, np.floor(p * TOTAL)).astype(np.int64)
-    freqs[np.argmax(freqs)] += TOTAL - freqs.sum()
-    return freqs
-
-
-def gaussian_tables() -> list[tuple[int, Array]]:
-    """`(low, frequencies)` of the 128 zero-mean Gaussians, integrated over unit bins."""
-    tables = []
-    for row in range(NUM_SCALES):
-        sigma = SCALE_MIN * (SCALE_MAX / SCALE_MIN) ** (row / (NUM_SCALES - 1))
-        reach = math.ceil(6 * sigma) + 1
-        edge = torch.arange(-reach, reach + 1, dtype=torch.float64).abs()
-        # both ends seen from the nearer tail, where differences of erfc keep their digits
-        upper = torch.special.erfc((edge - 0.5) / (sigma * math.sqrt(2)))
-        lower = torch.special.erfc((edge + 0.5) / (sigma * math.sqrt(2)))
-        pmf = (0.5 * (upper - lower)).numpy()
-        tables.append(_trim(-reach, pmf))
-    return tables
-
-
-def prior_tables(model: Autoencoder) -> list[tuple[int, Array]]:
-    """`(low, frequencies)` of z for each anchor and channel, anchor-major."""
-    reach = 512
-    values = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    prior = model.z_prior.double()
-    channels = NUM_ANCHORS * model.spec.hyper_channels
-    likelihood, _, _ = prior._likelihood(values.expand(channels, 1, -1))
-    return [_trim(-reach, pmf) for pmf in likelihood[:, 0].numpy()]
-
-
-def _trim(low: int, pmf: Array) -> tuple[int, Array]:
-    """Cut the tails that are not worth an entry."""
-    kept = np.flatnonzero(pmf >= min(TAIL_PROBABILITY, pmf.max()))
-    first, last = int(kept[0]), int(kept[-1])
-    return low + first, frequencies(pmf[first : last + 1])
-
-
 def main() -> None:
     """Entry point of `python -m rdae.autoencoder.export`."""
     parser = argparse.ArgumentParser(description="Export a checkpoint to a weights file.")
-    parser.add_argument("checkpoint", type=Path, help="model.pt of a checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder of a run")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--id", type=int, required=True, help="permanent number, 1 to 255")
     parser.add_argument("--name", required=True)
+    parser.add_argument("--provenance", type=Path, help="JSON file: data, licences and so on")
     args = parser.parse_args()
-    content = torch.load(args.checkpoint, weights_only=True)
+    content = torch.load(args.checkpoint / "model.pt", weights_only=True)
     model = Autoencoder(ModelSpec.from_json(content["spec"]))
     model.load_state_dict(content["ema"])
-    provenance = {"steps": content["step"], "hours": round(content["seconds"] / 3600, 2)}
-    export(model, args.output, Description(args.id, args.name, model.spec, provenance))
+    provenance = {
+        "steps": content["step"],
+        "hours": round(content["seconds"] / 3600, 2),
+        "lambda_range": [LAMBDA_MIN, LAMBDA_MAX],
+        "date": datetime.date.today().isoformat(),
+    }
+    if args.provenance:
+        provenance.update(json.loads(args.provenance.read_text()))
+    photos = PhotoCache(args.checkpoint.parent / "photos.u8")
+    description = Description(args.id, args.name, model.spec, provenance)
+    export(model, args.output, description, photos)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,13 @@ Paper: SOAP, Vyas et al. 2024 (arXiv:2409.11321).
 
 from __future__ import annotations
 
-import os
-
-# Spinning OpenMP threads slow a loaded machine down tenfold; must be set before torch loads.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import argparse
 import copy
 import json
 import math
+import os
 import shutil
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +43,7 @@ WARM_UP_STEPS = 100
 CONSTANT_SHARE = 0.4  # of the run; then cosine to zero
 HARD_SHARE = 0.9  # from here on rounded latents, analysis frozen
 EMA_DECAY = 0.999
-SOAP_MIN_SIDE = 17  # smaller matrices are tables over quality points
+SOAP_MIN_SIDE = NUM_ANCHORS + 1  # smaller matrices are tables over quality points
 
 
 @dataclass(frozen=True)
@@ -291,24 +288,32 @@ def load_matching(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     model.load_state_dict({**own, **fits})
 
 
-def run_process(rank: int, world: int, config: TrainConfig, run: Path, init: Path | None) -> None:
+def run_process(
+    rank: int, world: int, config: TrainConfig, run: Path, spec: ModelSpec, init: Path | None
+) -> None:
     """Train as process `rank` of `world`."""
     if "RANK" not in os.environ:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world))
     dist.init_process_group("gloo")
     torch.set_num_threads(1 if dist.get_world_size() > 1 else (os.cpu_count() or 1))
     torch.set_flush_denormal(True)
-    trainer = Trainer(config, run, preset(), init)
+    trainer = Trainer(config, run, spec, init)
     if saved := checkpoints(run):
         trainer.load(saved[-1])
     trainer.train()
     dist.destroy_process_group()
 
 
+def start_processes(
+    count: int, config: TrainConfig, run: Path, spec: ModelSpec, init: Path | None = None
+) -> None:
+    """Train with `count` processes of this machine; returns when the run has ended."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    torch.multiprocessing.spawn(run_process, (count, config, run, spec, init), nprocs=count)
+
+
 def free_port() -> int:
     """A TCP port of this machine that is free now."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -331,16 +336,13 @@ def main() -> None:
     if not cache.exists():
         if launched:
             parser.error(f"{cache} is missing; run once without torchrun to build it")
-        count, skipped = build_cache(args.photos, cache)
-        print(f"{count} photos", *skipped, sep="\n")
+        photos, skipped = build_cache(args.photos, cache)
+        print(f"{photos} photos", *skipped, sep="\n")
     (args.output / "config.json").write_text(json.dumps(vars(config), indent=2))
     if launched:
-        run_process(int(os.environ["RANK"]), 0, config, args.output, args.init)
-        return
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
-    torch.multiprocessing.spawn(
-        run_process, (args.procs, config, args.output, args.init), nprocs=args.procs
-    )
+        run_process(int(os.environ["RANK"]), 0, config, args.output, preset(), args.init)
+    else:
+        start_processes(args.procs, config, args.output, preset(), args.init)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rate and distortion on a folder of lossless images, against JPEG and WebP.
 
-    python tests/benchmarks/rate_distortion.py PHOTOS/ [--json OUT.json]
+    python tests/benchmarks/rate_distortion.py PHOTOS/ [--weights FILE] [--json OUT.json]
 
 Real files, whole bytes, 8-bit PSNR over R, G and B together. A curve is the mean bpp and the mean
 PSNR over the images at each setting. BD-rate: PCHIP of log(bpp) over PSNR, integrated over the
@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.interpolate import PchipInterpolator
 
 from rdae.codec import decode, encode
 from rdae.picture import from_pillow
+from rdae.store import load_model
 
 QUALITIES = {
     "rdae": [2, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100],
@@ -32,11 +34,14 @@ QUALITIES = {
 }
 
 
-def round_trip(codec: str, image: Image.Image, quality: float) -> tuple[int, np.ndarray]:
+def round_trip(
+    codec: str, image: Image.Image, quality: float, weights: Path | None
+) -> tuple[int, np.ndarray]:
     """Bytes of the file and the decoded pixels."""
     if codec == "rdae":
-        data = encode(from_pillow(image), quality=quality, threads=1).data
-        return len(data), decode(data, threads=1).rgb
+        model = load_model(weights)
+        data = encode(from_pillow(image), quality=quality, model=model, threads=1).data
+        return len(data), decode(data, weights=weights, threads=1).rgb
     options: dict[str, object] = {"format": "WEBP", "method": 6}
     if codec.startswith("jpeg"):
         subsampling = codec.split()[1]
@@ -46,7 +51,7 @@ def round_trip(codec: str, image: Image.Image, quality: float) -> tuple[int, np.
     return buffer.tell(), np.asarray(Image.open(buffer).convert("RGB"))
 
 
-def measure(path: Path) -> dict[str, list[tuple[float, float]]]:
+def measure(path: Path, weights: Path | None) -> dict[str, list[tuple[float, float]]]:
     """For each codec the `(bpp, PSNR)` of one image at each setting."""
     image = Image.open(path).convert("RGB")
     source = np.asarray(image).astype(np.float64)
@@ -54,7 +59,7 @@ def measure(path: Path) -> dict[str, list[tuple[float, float]]]:
     for codec, qualities in QUALITIES.items():
         points = []
         for quality in qualities:
-            size, pixels = round_trip(codec, image, quality)
+            size, pixels = round_trip(codec, image, quality, weights)
             mse = np.mean((pixels - source) ** 2)
             points.append((8 * size / (image.width * image.height), 10 * np.log10(255**2 / mse)))
         curves[codec] = points
@@ -90,11 +95,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rate and distortion against JPEG and WebP.")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--weights", type=Path, help="instead of the default model")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     paths = sorted(args.photos.glob("*.png"))
     with ProcessPoolExecutor(args.jobs) as pool:
-        images = list(pool.map(measure, paths))
+        images = list(pool.map(partial(measure, weights=args.weights), paths))
     mean = {
         codec: [tuple(map(float, p)) for p in np.mean([i[codec] for i in images], axis=0)]
         for codec in QUALITIES

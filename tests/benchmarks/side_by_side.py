@@ -2,8 +2,8 @@
 
     python tests/benchmarks/side_by_side.py docs/side_by_side.png
 
-JPEG is given the lowest quality whose file is at least as large as rdae's. All files are of the whole
-photo; only a detail is shown.
+JPEG is given the lowest quality whose file is at least as large as rdae's. All files are of the
+whole photo; only a detail is shown.
 """
 
 from __future__ import annotations

@@ -1,0 +1,300 @@
+"""A second reader of `.rd` files, written from rdae/bitstream/FORMAT.md and nothing else.
+
+It shares no code with rdae and needs only the standard library, so that whatever both readers agree
+on stands in the document. § marks its sections; formulas are taken as they stand there. It ends at
+the symbols: the caller gives the latent's table indices, which the networks compute. Of a weights
+file it checks the tables only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, pairwise, product
+
+Grid = list[list[list[int]]]  # rows of cells of channels
+Table = tuple[Sequence[int], int]  # cdf and Low
+Indexes = Callable[[int, Grid], Grid]  # of a pass and the symbols of the passes before it
+
+MAGIC = b"\x93RDA"
+PASS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+TYPES = {"I8": "int8 b", "U8": "uint8 B", "I16": "int16 h", "I32": "int32 i", "I64": "int64 q"}
+DECODER_SPEC = ["latent_channels", "hyper_channels", "features", "hyper_synthesis"]
+DECODER_SPEC += ["first", "inputs", "shared", "outputs", "synthesis"]
+ENCODER_TENSORS = ("analysis.", "hyper_analysis.", "y.gain", "z.gain")
+
+
+class FormatError(Exception):
+    """A file that must be refused, with the error code of §10."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+
+
+def require(condition: bool, text: str, code: str = "corrupt") -> None:
+    """Refuse the file unless the condition holds."""
+    if not condition:
+        raise FormatError(code, text)
+
+
+class Container:
+    """A file taken apart, and checked as far as that goes without its model (§2 to §4)."""
+
+    def __init__(self, data: bytes, max_pixels: int = 256_000_000) -> None:
+        self.data, self.position = data, 0
+        self.read_header(max_pixels)
+        self.chunks = self.read_chunks()
+        bodies = [body for kind, body in self.chunks if kind in "ZY"]
+        self.tiles = list(zip(bodies[::2], bodies[1::2], strict=True))  # Z, Y
+        self.metadata: dict[str, bytes] = {}
+        self.alpha: bytes | None = None
+        for kind, body in self.chunks[: -len(bodies)]:
+            self.read_leading_chunk(kind, body[:-4], int.from_bytes(body[-4:], "little"))
+
+    def take(self, count: int) -> bytes:
+        require(self.position + count <= len(self.data), "the file ends early", "truncated")
+        self.position += count
+        return self.data[self.position - count : self.position]
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value += (byte & 0x7F) << shift
+            require(byte <= 0x0F or shift < 28, "a varint of 2^32 or more")
+            require(byte > 0 or shift == 0, "a varint longer than it needs to be")
+            if byte < 0x80:
+                return value
+            shift += 7
+
+    def read_header(self, max_pixels: int) -> None:
+        """§3, the checks in the order of §10."""
+        code = "truncated" if MAGIC.startswith(self.data[:4]) else "not-rdae"
+        require(self.data.startswith(MAGIC), "no magic number", code)
+        version, flags = divmod(self.take(5)[4], 16)
+        require(version <= 1, f"version {version}", "unsupported-version")
+        require(version == 1, "version 0")
+        self.has_alpha, self.is_grey = bool(flags & 2), bool(flags & 1)
+        self.model_id, self.fingerprint = self.take(1)[0], self.take(4)
+        self.quality_point = self.take(1)[0]
+        self.width, self.height = self.varint(), self.varint()
+        self.canonical = self.data[: self.position]
+        check = int.from_bytes(self.take(2), "little")
+        require(check == zlib.crc32(self.canonical) & 0xFFFF, "Header_Check")
+        require(flags < 4 and self.model_id > 0, "reserved flags or model 0")
+        require(0 < self.width < 2**24 and 0 < self.height < 2**24, "width or height")
+        require(self.width * self.height <= max_pixels, "too many pixels", "too-large")
+
+    def tile_shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of coded cells of each tile (§5)."""
+        cells = -(-self.height // 16), -(-self.width // 16)
+        rows, columns = ([min(64, n - start) for start in range(0, n, 64)] for n in cells)
+        return list(product(rows, columns))
+
+    def read_chunks(self) -> list[tuple[str, bytes]]:
+        """Types and bodies of all chunks (§4)."""
+        kinds, bodies, shapes = "", [], self.tile_shapes()
+        while (tile := kinds.count("Y")) < len(shapes):
+            kinds += (kind := self.chunk_type())
+            require(re.fullmatch("[a-zA]*(ZY)*Z?", kinds) is not None, "chunks out of order")
+            require(all(kinds.count(once) <= 1 for once in "iex"), "a second chunk of its type")
+            require(kind.islower() or kinds.count("A") == self.has_alpha, "chunk A or its flag")
+            require(sum(map(str.islower, kinds)) <= 64, "too many ancillary chunks")
+            length = self.varint()
+            require(length in self.legal_lengths(kind, *shapes[tile]), f"length of chunk {kind}")
+            bodies.append(self.take(length))
+        if self.position < len(self.data):
+            raise FormatError("corrupt", f"chunk {self.chunk_type()} after the last Y")
+        return list(zip(kinds, bodies, strict=True))
+
+    def chunk_type(self) -> str:
+        byte = self.take(1)
+        require(byte.isalpha(), "no chunk where one has to begin")
+        known = byte.islower() or byte in b"AZY"
+        require(known, f"critical chunk {byte!r}", "unsupported-feature")
+        return byte.decode("ascii")
+
+    def legal_lengths(self, kind: str, rows: int, columns: int) -> range:
+        """§4.1 to §4.3, §11."""
+        if kind in "ZY":
+            cells = rows * columns if kind == "Y" else -(-rows // 4) * -(-columns // 4)
+            check = 4 if kind == "Y" else 0
+            return range(check, 4 * (41 * 4096 * cells // 32 + 2) + check + 1, 4)
+        if kind in "iexA":
+            size, check = (self.width * self.height, 5) if kind == "A" else (8_388_608, 4)
+            return range(check, size + size // 256 + 1024 + check + 1)
+        return range(4, 2**32)
+
+    def read_leading_chunk(self, kind: str, payload: bytes, check: int) -> None:
+        """Metadata and alpha (§4.1, §4.2)."""
+        covered = kind.encode() + (self.canonical if kind == "A" else b"") + payload
+        require(zlib.crc32(covered) == check, f"checksum of {kind}")
+        if kind in "iex":
+            self.metadata[kind] = inflate(payload, 8_388_608)
+            require(self.metadata[kind] != b"", f"chunk {kind} of nothing")
+        elif kind == "A":
+            require(payload[0] <= 2, f"alpha filter {payload[0]}")
+            plane = bytearray(inflate(payload[1:], self.width * self.height))
+            require(len(plane) == self.width * self.height, "alpha samples missing")
+            for i in range(len(plane)):
+                if payload[0] == 1 and i % self.width > 0:
+                    plane[i] = (plane[i] + plane[i - 1]) % 256
+                if payload[0] == 2 and i >= self.width:
+                    plane[i] = (plane[i] + plane[i - self.width]) % 256
+            self.alpha = bytes(plane)
+
+
+def inflate(stream: bytes, bound: int) -> bytes:
+    """All of a zlib stream, which is at most `bound` bytes (§1)."""
+    inflater = zlib.decompressobj()
+    try:
+        result = inflater.decompress(stream, bound + 1)
+    except zlib.error as error:
+        raise FormatError("corrupt", f"zlib stream: {error}") from None
+    require(inflater.eof and len(result) <= bound, "zlib stream without an end, or too long")
+    require(not inflater.unused_data, "bytes after a zlib stream")
+    return result
+
+
+class RangeDecoder:
+    """§6.2."""
+
+    def __init__(self, stream: bytes) -> None:
+        self.words = struct.unpack(f"<{len(stream) // 4}I", stream)
+        require(self.words[-1:] != (0,), "a stream ends in a zero word")
+        self.position, self.lower, self.range = 0, 0, 2**64 - 1
+        self.point = self.next() * 2**32 + self.next()
+
+    def next(self) -> int:
+        self.position += 1
+        return self.words[self.position - 1] if self.position <= len(self.words) else 0
+
+    def decode(self, cdf: Sequence[int]) -> int:
+        scale = self.range // 2**24
+        quantile = ((self.point - self.lower) % 2**64) // scale
+        require(quantile < 2**24, "a stream leaves its range")
+        k = bisect_right(cdf, quantile) - 1
+        self.lower = (self.lower + scale * cdf[k]) % 2**64
+        self.range = scale * (cdf[k + 1] - cdf[k])
+        if self.range < 2**32:
+            self.lower = (self.lower * 2**32) % 2**64
+            self.range *= 2**32
+            self.point = (self.point * 2**32) % 2**64 + self.next()
+        return k
+
+    def group(self, indexes: Sequence[int], tables: Sequence[Table]) -> list[int]:
+        """The symbols of a group, from their table indices (§6.4)."""
+        symbols, escapes = [0] * len(indexes), []
+        for i in sorted(range(len(indexes)), key=indexes.__getitem__):
+            cdf, low = tables[indexes[i]]
+            symbols[i] = low + self.decode(cdf)
+            if symbols[i] == low + len(cdf) - 2:
+                escapes.append(i)
+        byte_cdf = range(0, 2**24 + 1, 2**16)
+        high_bytes = [self.decode(byte_cdf) for _ in escapes]
+        for i, high in zip(escapes, high_bytes, strict=True):
+            cdf, low = tables[indexes[i]]
+            symbols[i] = 256 * high + self.decode(byte_cdf) - 32768
+            require(not 0 <= symbols[i] - low < len(cdf) - 2, "an escape that needs none")
+        return symbols
+
+    def end(self) -> None:
+        if self.range == 2**64 - 1:  # nothing was decoded
+            require(not self.words, "a stream without symbols")
+        require(self.position >= len(self.words), "words left over in a stream")
+        require((self.point - self.lower) % 2**64 < 2**33 - 1, "a stream ends out of its range")
+
+
+class Model:
+    """A weights file (§9), and how it decodes the symbols of a tile (§8)."""
+
+    def __init__(self, data: bytes) -> None:
+        start = 8 + int.from_bytes(data[:8], "little")
+        self.data, self.entries = data[start:], json.loads(data[8:start])
+        info = json.loads(self.entries.pop("__metadata__")["rdae"])
+        self.id, self.spec = info["id"], info["spec"]
+        self.z_tables, self.y_tables = self.tables("z"), self.tables("y")
+        self.fingerprint = self.compute_fingerprint()
+
+    def raw(self, name: str) -> bytes:
+        start, end = self.entries[name]["data_offsets"]
+        return self.data[start:end]
+
+    def tensor(self, name: str) -> tuple[int, ...]:
+        """All numbers of a tensor, in raster order."""
+        letter = TYPES[self.entries[name]["dtype"]][-1]
+        return tuple(number for (number,) in struct.iter_unpack("<" + letter, self.raw(name)))
+
+    def tables(self, family: str) -> list[Table]:
+        """§6.3, §9.3."""
+        sizes, lows, freqs = (self.tensor(f"{family}.{x}") for x in ("sizes", "lows", "freqs"))
+        tables: list[Table] = []
+        start = 0
+        for size, low in zip(sizes, lows, strict=True):
+            cdf = (0, *accumulate(freqs[start : start + size]))
+            rising = all(a < b for a, b in pairwise(cdf)) and cdf[-1] == 2**24
+            legal = rising and size >= 2 and low >= -(2**15) and low + size - 2 < 2**15
+            require(legal, f"a table of {family}", "weights-mismatch")
+            tables.append((cdf, low))
+            start += size
+        return tables
+
+    def compute_fingerprint(self) -> bytes:
+        """§9.4."""
+        spec = {key: self.spec[key] for key in DECODER_SPEC}
+        digest = hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode())
+        for name in sorted(self.entries):
+            if not name.startswith(ENCODER_TENSORS):
+                kind = TYPES[self.entries[name]["dtype"]].split()[0]
+                digest.update(f"{name} {kind} {self.entries[name]['shape']}\n".encode())
+                digest.update(self.raw(name))
+        return digest.digest()[:4]
+
+    def require_of(self, file: Container) -> None:
+        """Refuse a file of another model (§3)."""
+        known = (file.model_id, file.fingerprint) == (self.id, self.fingerprint)
+        require(known, f"model {file.model_id}", "unknown-model")
+
+    def decode_z(self, file: Container, tile: int) -> list[int]:
+        """The symbols of a tile's hyper-latent, in raster order (§8.1)."""
+        rows, columns = file.tile_shapes()[tile]
+        channels = self.spec["hyper_channels"]
+        first = self.tensor("z.anchor")[file.quality_point] * channels
+        indexes = list(range(first, first + channels)) * (-(-rows // 4) * -(-columns // 4))
+        coder = RangeDecoder(file.tiles[tile][0])
+        symbols = coder.group(indexes, self.z_tables)
+        coder.end()
+        return symbols
+
+    def decode_y(self, file: Container, tile: int, z: list[int], indexes: Indexes) -> Grid:
+        """The symbols of a tile's coded latent cells (§8.3, §8.4).
+
+        `indexes` returns a grid that holds the table index of each entry of the pass that it is
+        called for; elsewhere it may hold anything.
+        """
+        rows, columns = file.tile_shapes()[tile]
+        channels = self.spec["latent_channels"]
+        y = [[[0] * channels for _ in range(columns)] for _ in range(rows)]
+        coder = RangeDecoder(file.tiles[tile][1][:-4])
+        for number in range(4):
+            entries = [
+                (row, column, channel)
+                for row, column, channel in product(range(rows), range(columns), range(channels))
+                if PASS[4 * channel // channels][2 * (row % 2) + column % 2] == number
+            ]
+            grid = indexes(number, y)
+            group = coder.group([grid[row][col][c] for row, col, c in entries], self.y_tables)
+            for (row, column, channel), symbol in zip(entries, group, strict=True):
+                y[row][column][channel] = symbol
+        coder.end()
+        symbols = [*z, *chain.from_iterable(chain.from_iterable(y))]
+        covered = file.canonical + struct.pack(f"<I{len(symbols)}i", tile, *symbols)
+        check = int.from_bytes(file.tiles[tile][1][-4:], "little")
+        require(zlib.crc32(covered) == check, f"Tile_Check of tile {tile}")
+        return y
