@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rdae.cli import signals
 from rdae.cli.console import Console, describe, human_bytes, human_seconds
 from rdae.cli.paths import Task
 
@@ -85,6 +86,7 @@ class Batch:
             for number, task in enumerate(tasks):
                 self._console.progress(number, len(tasks), task.source.name)
                 self._attempt(task, work)
+                signals.check()
                 if self._stops:
                     break
             code = EXIT_FAILED if self._failed else 0
@@ -112,6 +114,7 @@ class Batch:
         except BrokenPipeError:
             raise
         except Exception as error:
+            signals.check()
             self._failed += 1
             self._stops = self._fail_fast or isinstance(error, self._fatal)
             name = _guilty(error) or source.name

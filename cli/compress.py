@@ -160,7 +160,12 @@ class _Work:
         _log.debug("encoded %d bytes", len(encoded.data))
         figure = None
         if self.show_psnr:
-            decoded = codec.decode(encoded.data, max_pixels=self.max_pixels, threads=self.threads)
+            decoded = codec.decode(
+                encoded.data,
+                max_pixels=self.max_pixels,
+                weights=model.path,  # which need not be an installed model's
+                threads=self.threads,
+            )
             figure = figures.psnr(picture, decoded)
         return self._outcome(task, encoded, input_bytes, model.description.name, load_s, figure)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import sys
 import warnings
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from rdae.cli import compress, decompress, info, models, verify
+from rdae.cli import compress, decompress, info, models, signals, verify
 from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rdae.cli.console import Console, UsageError
 from rdae.cli.help import Command, Group
@@ -67,7 +65,7 @@ app.add_typer(models.app, name="models")
 def main() -> int:
     """Run the command line and return its exit code; no exception leaves this function."""
     _prepare_streams()
-    _prepare_signals()
+    signals.install()
     if not sys.warnoptions:
         # Warnings are for developers; what a user must know is an error or a line of ours.
         warnings.simplefilter("ignore")
@@ -135,16 +133,3 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _prepare_signals() -> None:
-    """End on a signal by unwinding the stack, so that unfinished files are removed."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # A signal that the caller has switched off (nohup) stays off.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)

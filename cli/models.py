@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -155,7 +154,9 @@ def require_model(name: str) -> None:
     Raises:
         UsageError: there is no such model, and no weights file of that name.
     """
-    if not Path(name).is_file():
+    from rdae.store import is_weights_file
+
+    if not is_weights_file(name):
         _find(name)
 
 

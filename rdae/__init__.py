@@ -12,14 +12,16 @@ Importing this module loads neither NumPy nor Pillow; the functions do when they
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rdae import errors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rdae.bitstream.container import Info
 
-__all__ = ["__version__", "compress", "decompress", "read_info"]
+__all__ = ["__version__", "compress", "decompress", "errors", "read_info"]
 
 __version__ = "0.1.0"
 
@@ -50,12 +52,20 @@ def compress(
     return encode(picture, quality=quality, model=load_model(model)).data
 
 
-def decompress(data: bytes, **options: Any) -> Image:
+def decompress(
+    data: bytes,
+    *,
+    max_pixels: int | None = None,
+    weights: str | Path | None = None,
+    threads: int | None = None,
+) -> Image:
     """Decompress the bytes of a .rd file.
 
     Args:
         data: the whole file.
-        **options: those of `rdae.codec.decode`: max_pixels, weights, threads.
+        max_pixels: refuse larger pictures; 256 million if None.
+        weights: a weights file to use instead of the installed ones.
+        threads: how many threads to use; one per core if None.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`.
@@ -64,10 +74,16 @@ def decompress(data: bytes, **options: Any) -> Image:
         rdae.errors.BitstreamError: the bytes are not a valid .rd file.
         rdae.errors.ModelError: the model that wrote it is not installed.
     """
-    from rdae.codec import decode
+    from rdae.codec import MAX_PIXELS, decode
     from rdae.picture import to_pillow
 
-    return to_pillow(decode(data, **options))
+    picture = decode(
+        data,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        weights=None if weights is None else Path(weights),
+        threads=threads,
+    )
+    return to_pillow(picture)
 
 
 def read_info(data: bytes) -> Info:

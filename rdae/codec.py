@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.container import Container, Info, parse_info, read_container, write_container
 from rdae.bitstream.header import Header
-from rdae.bitstream.limits import MAX_PIXELS
+from rdae.bitstream.limits import MAX_DIMENSION, MAX_PIXELS
 from rdae.bitstream.tiles import TileRect, tile_grid
-from rdae.exact.strips import default_threads, parallel_map
+from rdae.errors import TooLargeError
+from rdae.exact.parallel import default_threads, parallel_map
 from rdae.latents import TileSymbols, decode_tile, encode_tile, padded, quantise_tile
 from rdae.model import Model
 from rdae.picture import Picture
@@ -63,9 +64,15 @@ def encode(
 
     Raises:
         ValueError: quality is out of range.
+        TooLargeError: a side is longer than a header can say.
         WeightsNotFoundError: there is no default model.
     """
     point = quality_to_point(quality)
+    if max(picture.width, picture.height) > MAX_DIMENSION:
+        raise TooLargeError(
+            f"the picture is {picture.width}x{picture.height}, a side may have {MAX_DIMENSION}",
+            hint="cut it into pieces",
+        )
     model = model or load_model()
     start = time.perf_counter()
     threads = threads or default_threads()

@@ -18,7 +18,7 @@ from rdae.bitstream.range_coder import TableFamily
 from rdae.errors import WeightsMismatchError
 from rdae.exact.layers import clip, round_and_clip
 from rdae.exact.network import LIMIT, UNIT_BITS, build_exact, build_float, take, take_shift
-from rdae.exact.strips import run_in_strips, strip_bounds
+from rdae.exact.windows import Window, run_in_windows
 from rdae.rate import NUM_POINTS
 from rdae.spec import NUM_PASSES, PATCH, halo
 from rdae.weights_file import Description, fingerprint, read_weights
@@ -72,6 +72,7 @@ class Model:
         if self._z_anchor.max() >= NUM_ANCHORS:
             raise WeightsMismatchError("tensor z.anchor names an anchor that does not exist")
         self.y_tables = self._tables("y", 0, NUM_ROWS)
+        self._z_tables: dict[int, TableFamily] = {}
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -92,14 +93,23 @@ class Model:
     def z_tables(self, point: int) -> TableFamily:
         """The tables of z at a quality point, one per channel."""
         anchor = int(self._z_anchor[point])
-        if anchor not in self._z_tables:
+        family = self._z_tables.get(anchor)
+        if family is None:
             n = self.spec.hyper_channels
-            self._z_tables[anchor] = self._tables("z", anchor * n, (anchor + 1) * n)
-        return self._z_tables[anchor]
+            family = self._tables("z", anchor * n, (anchor + 1) * n)
+            self._z_tables[anchor] = family  # two threads may both build it, to the same end
+        return family
 
-    @cached_property
-    def _z_tables(self) -> dict[int, TableFamily]:
-        return {}
+    def check(self) -> None:
+        """Check also what is otherwise only looked at when it is needed.
+
+        Raises:
+            WeightsMismatchError: an encoder's tensor or a table of z is missing or malformed.
+        """
+        for point in range(NUM_POINTS):
+            self.z_tables(point)
+        if not all(np.isfinite(tensor).all() for tensor in self._encoder[2:]):
+            raise WeightsMismatchError("tensor y.gain or z.gain is not finite")
 
     def _tables(self, latent: str, first: int, last: int) -> TableFamily:
         """Tables `first` to `last` (exclusive) of "y" or "z"."""
@@ -136,7 +146,7 @@ class Model:
         Args:
             rgb: `(H, W, 3)`.
             point: quality point, 0 to 255.
-            threads: how many strips to run at a time.
+            threads: how many windows to run at a time.
 
         Returns:
             `(H/16, W/16, M)` y in real units.
@@ -145,21 +155,21 @@ class Model:
         rows, columns = rgb.shape[0] // PATCH, rgb.shape[1] // PATCH
         y = np.empty((rows, columns, self.spec.latent_channels), np.float32)
 
-        def read(top: int, bottom: int) -> Array:
-            pixels = rgb[top * PATCH : bottom * PATCH].astype(np.float32)
+        def read(window: Window) -> Array:
+            pixels = rgb[window.slices(PATCH)].astype(np.float32)
             pixels *= np.float32(1 / 255)
             pixels -= np.float32(0.5)
             return pixels
 
-        def write(top: int, bottom: int, out: Array) -> None:
-            y[top:bottom] = out
+        def write(window: Window, out: Array) -> None:
+            y[window.slices()] = out
 
-        run_in_strips(
+        run_in_windows(
             lambda x: analysis(x, point),
             read,
             write,
-            strip_bounds(rows, columns, threads),
             rows=rows,
+            columns=columns,
             halo=math.ceil(halo(self.spec.analysis) / PATCH),
             scale=1,
             threads=threads,
@@ -224,7 +234,7 @@ class Model:
         Args:
             y_hat: `(rows, columns, M)`, integers.
             point: quality point, 0 to 255.
-            threads: how many strips to run at a time.
+            threads: how many windows to run at a time.
 
         Returns:
             `(16 * rows, 16 * columns, 3)`.
@@ -232,17 +242,16 @@ class Model:
         rows, columns = y_hat.shape[:2]
         rgb = np.empty((rows * PATCH, columns * PATCH, 3), np.uint8)
 
-        def write(top: int, bottom: int, out: Array) -> None:
-            out *= 2.0**-PIXEL_BITS
-            np.rint(out, out=out)
-            rgb[top * PATCH : bottom * PATCH] = np.clip(out, 0, 255, out=out)
+        def write(window: Window, out: Array) -> None:
+            pixels = np.rint(out * 2.0**-PIXEL_BITS)
+            rgb[window.slices(PATCH)] = np.clip(pixels, 0, 255, out=pixels)
 
-        run_in_strips(
+        run_in_windows(
             lambda x: self._synthesis(x, point),
-            lambda top, bottom: y_hat[top:bottom].astype(np.float64),
+            lambda window: y_hat[window.slices()].astype(np.float64),
             write,
-            strip_bounds(rows, columns, threads),
             rows=rows,
+            columns=columns,
             halo=math.ceil(halo(self.spec.synthesis)),
             scale=PATCH,
             threads=threads,

@@ -29,6 +29,8 @@ Layers = list[Layer]
 NUM_PASSES = 4
 PATCH = 16  # pixels per latent cell, along each axis
 HYPER_PATCH = 64  # pixels per hyper-latent cell
+MAX_CHANNELS = 4096  # of latents and features; FORMAT.md, section 11
+MAX_LEAK = 30
 ENCODER_SECTIONS = ("analysis", "hyper_analysis")
 
 
@@ -88,6 +90,9 @@ class ModelSpec:
             ValueError: naming the first layer that does not fit.
         """
         m, f = self.latent_channels, self.features
+        for channels in (m, f, self.hyper_channels):
+            if not isinstance(channels, int) or not 1 <= channels <= MAX_CHANNELS:
+                raise ValueError(f"a model has 1 to {MAX_CHANNELS} channels, not {channels!r}")
         if m < NUM_PASSES or m % NUM_PASSES:
             raise ValueError(f"latent_channels must be a multiple of {NUM_PASSES}, got {m}")
         if len(self.inputs) != NUM_PASSES - 1 or len(self.outputs) != NUM_PASSES - 1:
@@ -109,6 +114,8 @@ class ModelSpec:
             got = output_channels(layers, inputs, name)
             if got != outputs:
                 raise ValueError(f"{name} gives {got} channels, {outputs} are wanted")
+            if name in self.decoder_sections() and "unshuffle" in kinds(layers):
+                raise ValueError(f"{name} is the decoder's and cannot unshuffle")
             if resolution(layers) != factor:
                 raise ValueError(f"{name} must change the resolution by a factor of 1/{factor}")
 
@@ -126,7 +133,7 @@ class ModelSpec:
         try:
             spec = cls(**json.loads(text))
             spec.validate()
-        except (TypeError, KeyError, IndexError, AttributeError) as error:
+        except (TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a model spec: {error}") from error
         return spec
 
@@ -169,6 +176,17 @@ def walk(layers: Layers, path: str) -> Iterator[tuple[str, Layer]]:
             yield here, layer
 
 
+def kinds(layers: Layers) -> set[str]:
+    """The kinds of all layers, inner ones included."""
+    found = set()
+    for layer in layers:
+        found.add(layer[0])
+        for inner in layer[1:]:
+            if isinstance(inner, list):
+                found |= kinds(inner)
+    return found
+
+
 def output_channels(layers: Layers, channels: int, path: str) -> int:
     """Channels that `layers` give for an input of `channels`.
 
@@ -176,29 +194,39 @@ def output_channels(layers: Layers, channels: int, path: str) -> int:
         ValueError: a layer is unknown or does not fit its input.
     """
     for i, layer in enumerate(layers):
-        kind, here = layer[0], f"{path}.{i}"
+        here = f"{path}.{i}"
         wanted = channels
-        if kind == "linear" and (len(layer) == 3 or (len(layer) == 4 and layer[3] in range(1, 31))):
-            wanted, result = layer[1], layer[2]
-        elif (kind == "depthwise" and layer[2] in (3, 5)) or kind == "gain":
-            wanted = result = layer[1]
-        elif kind == "unshuffle":
-            result = channels * layer[1] ** 2
-        elif kind == "shuffle":
-            result, rest = divmod(channels, layer[1] ** 2)
-            if rest:
-                raise ValueError(f"{here}: {channels} channels cannot be shuffled by {layer[1]}")
-        elif kind == "residual":
-            result = output_channels(layer[1], channels, here)
-            wanted = result
-        elif kind == "sum":
-            result = output_channels(layer[1], channels, f"{here}.0")
-            if result != output_channels(layer[2], channels, f"{here}.1"):
-                raise ValueError(f"{here}: the two branches give different numbers of channels")
-        else:
-            raise ValueError(f"{here}: unknown layer {layer!r}")
+        match layer:
+            case ["linear", int(wanted), int(result)]:
+                pass
+            case ["linear", int(wanted), int(result), int(leak)] if 1 <= leak <= MAX_LEAK:
+                pass
+            case ["depthwise", int(wanted), 3 | 5]:
+                result = wanted
+            case ["gain", int(wanted)]:
+                result = wanted
+            case ["unshuffle", int(r)] if r >= 1:
+                result = channels * r**2
+            case ["shuffle", int(r)] if r >= 1:
+                result, rest = divmod(channels, r**2)
+                if rest:
+                    raise ValueError(f"{here}: {channels} channels cannot be shuffled by {r}")
+            case ["residual", list(inner)]:
+                wanted = result = output_channels(inner, channels, here)
+                if resolution(inner) != 1:
+                    raise ValueError(f"{here}: a residual cannot change the resolution")
+            case ["sum", list(first), list(second)]:
+                result = output_channels(first, channels, f"{here}.0")
+                if result != output_channels(second, channels, f"{here}.1"):
+                    raise ValueError(f"{here}: the two branches give different channels")
+                if resolution(first) != resolution(second):
+                    raise ValueError(f"{here}: the two branches give different resolutions")
+            case _:
+                raise ValueError(f"{here}: unknown layer {layer!r:.80}")
         if wanted != channels:
-            raise ValueError(f"{here}: {layer[:3]} wants {wanted} channels, gets {channels}")
+            raise ValueError(f"{here}: {layer[:3]!r:.80} wants {wanted} channels, gets {channels}")
+        if not 1 <= result <= MAX_CHANNELS * PATCH**2:
+            raise ValueError(f"{here}: {result} channels are too many or too few")
         channels = result
     return channels
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -18,9 +20,11 @@ from typing import Any
 
 from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError
 from rdae.model import Model
-from rdae.weights_file import read_description
+from rdae.weights_file import Description, read_description
 
 WEIGHTS_DIR_VARIABLE = "RDAE_WEIGHTS_DIR"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def list_models() -> list[Card]:
     for entry in manifest["models"]:
         path = _shipped(entry["file"])
         cards.append(_card(path, entry, default=entry["name"] == manifest["default"]))
-    return cards + [_card(path, {}, default=False) for path in _own_files()]
+    return cards + [_card(path, {}, default=False) for path, _ in _own_models()]
 
 
 def load_model(name: str | Path | None = None) -> Model:
@@ -79,20 +83,26 @@ def load_model(name: str | Path | None = None) -> Model:
         WeightsNotFoundError: there is no such model.
         WeightsMismatchError: its file is damaged.
     """
-    manifest = _manifest()
-    if isinstance(name, Path) or (name is not None and name.endswith(".safetensors")):
+    if name is not None and is_weights_file(name):
         return _load(Path(name), "")
-    wanted = manifest["default"] if name is None else name
+    manifest = _manifest()
+    wanted = manifest["default"] if name is None else str(name)
     for entry in manifest["models"]:
         if entry["name"] == wanted:
             return _load(_shipped(entry["file"]), entry["sha256"])
-    for path in _own_files():
-        if read_description(path).name == wanted:
-            return _load(path, "")
     known = [entry["name"] for entry in manifest["models"]]
+    for path, description in _own_models():
+        if description.name == wanted:
+            return _load(path, "")
+        known.append(description.name)
     raise WeightsNotFoundError(
         f"there is no model {wanted}", hint=f"installed models: {', '.join(known)}"
     )
+
+
+def is_weights_file(name: str | Path) -> bool:
+    """Whether a model's name is meant as the path of a weights file: it ends in .safetensors."""
+    return Path(name).suffix == ".safetensors"
 
 
 def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -> Model:
@@ -118,8 +128,8 @@ def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -
         if here == (model_id, fingerprint):
             return _load(_shipped(entry["file"]), entry["sha256"])
         installed.append(here)
-    for path in _own_files():
-        if read_description(path).model_id == model_id:
+    for path, description in _own_models():
+        if description.model_id == model_id:
             model = _load(path, "")
             if model.fingerprint == fingerprint:
                 return model
@@ -139,7 +149,7 @@ def verify_weights() -> list[tuple[Path, str]]:
         try:
             if sha256:
                 _check_sha256(path, sha256)
-            Model.load(path)
+            Model.load(path).check()
         except (WeightsMismatchError, WeightsNotFoundError) as error:
             results.append((path, str(error)))
         else:
@@ -156,6 +166,7 @@ def write_manifest(folder: Path, default: str) -> None:
     models: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.safetensors")):
         model = Model.load(path)
+        model.check()
         models.append(
             {
                 "id": model.description.model_id,
@@ -172,7 +183,13 @@ def write_manifest(folder: Path, default: str) -> None:
 
 @lru_cache(maxsize=1)
 def _manifest() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(_shipped("manifest.json").read_text())
+    path = _shipped("manifest.json")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsNotFoundError(
+            f"the list of models {path} cannot be read ({error})", hint="install rdae again"
+        ) from error
     return content
 
 
@@ -184,6 +201,15 @@ def _shipped(name: str) -> Path:
 def _own_files() -> list[Path]:
     folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
     return sorted(Path(folder).glob("*.safetensors")) if folder else []
+
+
+def _own_models() -> Iterator[tuple[Path, Description]]:
+    """The user's own weights files that can be read; `verify_weights` names the others."""
+    for path in _own_files():
+        try:
+            yield path, read_description(path)
+        except WeightsMismatchError as error:
+            _log.warning("%s is left out: %s", path, error)
 
 
 @lru_cache(maxsize=4)

@@ -42,9 +42,23 @@ class Description:
     spec: ModelSpec
     provenance: dict[str, Any]
 
+    def validate(self) -> None:
+        """Check the fields that a spec does not check itself.
+
+        Raises:
+            ValueError: naming the field.
+        """
+        if not isinstance(self.model_id, int) or not 1 <= self.model_id <= 255:
+            raise ValueError(f"the model's id is {self.model_id!r}, it must be 1 to 255")
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError("the model has no name")
+        if not isinstance(self.provenance, dict):
+            raise ValueError("the model's provenance is not an object")
+
 
 def write_weights(path: Path, description: Description, tensors: dict[str, NDArray[Any]]) -> None:
     """Write a weights file; it appears under its name only when it is complete."""
+    description.validate()
     content = {
         "format": FORMAT,
         "id": description.model_id,
@@ -94,7 +108,8 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Description, dict[str, NDA
             )
         spec = ModelSpec.from_json(json.dumps(content["spec"]))
         description = Description(content["id"], content["name"], spec, content["provenance"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        description.validate()
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, WeightsMismatchError):
             raise
         raise WeightsMismatchError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from rdae.bitstream.container import TilePayload, read_container, write_containe
 from rdae.bitstream.header import MAGIC, VERSION
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
 
-FORMAT = Path(__file__).parents[1] / "rdae" / "bitstream" / "FORMAT.md"
+FORMAT = importlib.resources.files("rdae.bitstream") / "FORMAT.md"
 TEXT = FORMAT.read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Exact layers against plain integer arithmetic, and strips against the whole."""
+"""Exact layers against plain integer arithmetic, and windows against the whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rdae.errors import WeightsMismatchError
 from rdae.exact.layers import Shuffle, Unshuffle
 from rdae.exact.network import LIMIT, build_exact
-from rdae.exact.strips import run_in_strips, strip_bounds
+from rdae.exact.windows import cut, run_in_windows
 from rdae.spec import block, halo, light_block, resolution, walk
 
 
@@ -141,7 +141,22 @@ def test_shuffle_puts_channels_where_the_format_says():
                         assert out[2 * y + i, 2 * column + j, k] == wanted
 
 
-STRIP_SPECS = {
+@given(rows=st.integers(1, 3000), columns=st.integers(1, 300000), threads=st.integers(1, 64))
+@settings(max_examples=60, deadline=None)
+def test_windows_cover_every_cell_once_and_stay_small(rows, columns, threads):
+    windows = cut(rows, columns, threads)
+    areas = [(w.bottom - w.top) * (w.right - w.left) for w in windows]
+    assert sum(areas) == rows * columns
+    assert min(areas) >= 1 and max(areas) <= max(1024, 8192 // threads)
+    assert len({(w.top, w.left) for w in windows}) == len(windows)
+
+
+def test_a_small_picture_gives_every_thread_a_window():
+    assert len(cut(32, 48, 2)) == 2
+    assert len(cut(32, 48, 64)) == 4  # not lower than 8 rows: the halo would outweigh them
+
+
+WINDOW_SPECS = {
     "flat": block(8) * 2,
     "growing": [
         [
@@ -151,55 +166,56 @@ STRIP_SPECS = {
         ]
     ],
     "wide filter": [["depthwise", 8, 5], ["linear", 8, 8, 3], ["depthwise", 8, 3]],
+    "empty branch": [["sum", [], [["depthwise", 8, 3]]], ["depthwise", 8, 3]],
 }
 
 
-@pytest.mark.parametrize("name", STRIP_SPECS)
-@given(rows=st.integers(1, 40), threads=st.integers(1, 3), count=st.integers(1, 9))
-@settings(max_examples=15, deadline=None)
-def test_strips_equal_the_whole(name, rows, threads, count):
-    spec = STRIP_SPECS[name]
+def windows_and_whole(name, rows, columns, threads, reach):
+    """Results of one run in windows, and of one over everything."""
+    spec = WINDOW_SPECS[name]
     network = build_exact(spec, "net", random_tensors(spec, 3))
-    x = np.random.default_rng(rows).integers(-LIMIT, LIMIT + 1, (rows, 5, 8)).astype(np.float64)
+    rng = np.random.default_rng(rows)
+    x = rng.integers(-LIMIT, LIMIT + 1, (rows, columns, 8)).astype(np.float64)
+    before = x.copy()
     whole = network(x, 9)
+    assert np.array_equal(x, before)  # a layer never writes to its input
     scale = round(1 / resolution(spec))
     out = np.full_like(whole, np.nan)
 
-    def write(top, bottom, part):
-        out[top * scale : bottom * scale] = part
+    def write(window, part):
+        out[window.slices(scale)] = part
 
-    run_in_strips(
-        lambda strip: network(strip, 9),
-        lambda top, bottom: x[top:bottom],
+    run_in_windows(
+        lambda part: network(part, 9),
+        lambda window: x[window.slices()],
         write,
-        strip_bounds(rows, 5, count),
         rows=rows,
-        halo=math.ceil(halo(spec)),
+        columns=columns,
+        halo=math.ceil(halo(spec)) + reach,
         scale=scale,
         threads=threads,
     )
+    return out, whole
+
+
+@pytest.fixture(scope="module", params=[9, 30, 200])
+def small_windows(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rdae.exact.windows.MIN_WINDOW_CELLS", request.param)
+        patch.setattr("rdae.exact.windows.CELLS_IN_WORK", request.param)
+        patch.setattr("rdae.exact.windows.MIN_ROWS", 1)
+        yield request.param
+
+
+@pytest.mark.parametrize("name", WINDOW_SPECS)
+@given(rows=st.integers(1, 30), columns=st.integers(1, 30), threads=st.integers(1, 3))
+@settings(max_examples=12, deadline=None)
+def test_windows_equal_the_whole(small_windows, name, rows, columns, threads):
+    out, whole = windows_and_whole(name, rows, columns, threads, reach=0)
     assert np.array_equal(out, whole)
 
 
-def test_strips_with_too_small_a_halo_differ():
-    # guards the test above: the halo is needed, and no row of it is for nothing
-    spec = STRIP_SPECS["flat"]
-    network = build_exact(spec, "net", random_tensors(spec, 3))
-    x = np.random.default_rng(0).integers(-LIMIT, LIMIT + 1, (12, 5, 8)).astype(np.float64)
-    whole, out = network(x, 0), np.zeros((12, 5, 8))
-
-    def write(top, bottom, part):
-        out[top:bottom] = part
-
-    short = math.ceil(halo(spec)) - 1
-    run_in_strips(
-        lambda strip: network(strip, 0),
-        lambda top, bottom: x[top:bottom],
-        write,
-        strip_bounds(12, 5, 3),
-        rows=12,
-        halo=short,
-        scale=1,
-        threads=1,
-    )
+def test_windows_with_too_small_a_halo_differ(small_windows):
+    # guards the test above: the halo is needed, and no cell of it is for nothing
+    out, whole = windows_and_whole("flat", 30, 30, 1, reach=-1)
     assert not np.array_equal(out, whole)

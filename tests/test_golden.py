@@ -24,7 +24,8 @@ def test_a_golden_file_decodes_to_the_same_integers(name, threads):
     assert {"bytes": len(data), **digests(data, threads)} == EXPECTED[name]
 
 
-def test_a_golden_file_decodes_strip_by_strip_to_the_same_integers(monkeypatch):
-    monkeypatch.setattr("rdae.exact.strips.MAX_STRIP_CELLS", 1)
+def test_a_golden_file_decodes_window_by_window_to_the_same_integers(monkeypatch):
+    monkeypatch.setattr("rdae.exact.windows.MIN_WINDOW_CELLS", 3)
+    monkeypatch.setattr("rdae.exact.windows.CELLS_IN_WORK", 3)
     data = (GOLDEN / "detail-q95.rd").read_bytes()
     assert digests(data)["pixels"] == EXPECTED["detail-q95"]["pixels"]

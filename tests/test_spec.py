@@ -36,8 +36,14 @@ def test_halo_counts_radii_at_each_resolution():
     [
         ([["linear", 3, 4]], "wants 3 channels, gets 8"),
         ([["linear", 8, 6], ["shuffle", 4]], "cannot be shuffled"),
-        ([["sum", [["linear", 8, 2]], [["linear", 8, 3]]]], "different numbers"),
+        ([["sum", [["linear", 8, 2]], [["linear", 8, 3]]]], "different channels"),
         ([["convolution", 8, 8]], "unknown layer"),
+        ([["shuffle", 0]], "unknown layer"),
+        ([["linear", 8.0, 8]], "unknown layer"),
+        ([["linear", 8, 8, 31]], "unknown layer"),
+        ([["linear", 8, 0]], "too many or too few"),
+        ([["residual", [["unshuffle", 2], ["linear", 32, 8]]]], "cannot change the resolution"),
+        ([["sum", [["linear", 8, 2], ["unshuffle", 2]], [["linear", 8, 8]]]], "resolutions"),
     ],
 )
 def test_layers_that_do_not_fit_are_named(layers, message):
@@ -53,6 +59,7 @@ def test_a_model_whose_synthesis_gives_no_pixels_is_refused():
 
 
 def test_text_that_is_no_spec_is_refused():
-    for text in ("{}", "[]", "null", '{"analysis": 3}', "{"):
+    deep = preset().to_json().replace('"synthesis":[', '"synthesis":' + 3000 * "[")
+    for text in ("{}", "[]", "null", '{"analysis": 3}', "{", deep, deep + 2999 * "]"):
         with pytest.raises(ValueError):
             ModelSpec.from_json(text)

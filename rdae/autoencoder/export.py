@@ -60,11 +60,16 @@ def export(
         path: the file to write.
         description: what the file says of itself.
         photos: photos to fit the tables of y to; without them they stay Gaussian.
+
+    Raises:
+        ValueError: a weight is not finite or does not fit 16 bits.
+        WeightsMismatchError: a layer could leave the exact range.
     """
     tensors = integer_tensors(model)
     if photos is not None:
         counts = symbol_histograms(Model(description, tensors), photos, TABLE_CROPS)
         put_tables(tensors, "y", fitted_tables(counts))
+    Model(description, tensors).check()  # the proof of exactness
     write_weights(path, description, tensors)
 
 
@@ -127,6 +132,8 @@ def at_points(anchors: Tensor) -> Tensor:
 
 def shifts(largest: Array) -> Array:
     """The largest shift in 0..30 with which each magnitude still fits 16 bits: int8."""
+    if not np.isfinite(largest).all():
+        raise ValueError("the model has weights that are not finite")
     with np.errstate(divide="ignore"):
         free = np.floor(np.log2(MANTISSA_MAX / largest))
     if free.min() < 0:

@@ -7,9 +7,11 @@ SOAP's work is shared out between them, each steps the matrices that it owns and
 others. RUN/ holds checkpoints, metrics.jsonl and the photo cache; the same command goes on from
 the newest checkpoint.
 
-The schedule follows the share of `--hours` that has passed: warm-up, constant, cosine to zero. In
-the last tenth the analysis is frozen and everything that a decoder runs is trained on rounded
-latents and their true discrete likelihood: scales trained on noise are too wide at low rates.
+The schedule follows the share of `--hours` (or `--steps`) that has passed: warm-up, constant,
+cosine to zero. In the last tenth the analysis is frozen and everything that a decoder runs is
+trained on rounded latents and their true discrete likelihood: scales trained on noise are too wide
+at low rates. A run that is continued with more hours is in the soft phase again until its new last
+tenth.
 
 Paper: SOAP, Vyas et al. 2024 (arXiv:2409.11321).
 """
@@ -21,8 +23,8 @@ import copy
 import json
 import math
 import os
-import shutil
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +37,17 @@ from pytorch_optimizer import SOAP
 from torch import nn
 
 from rdae.autoencoder.autoencoder import NUM_ANCHORS, Autoencoder
+from rdae.autoencoder.checkpoint import (
+    checkpoints,
+    cut_metrics,
+    load_matching,
+    read_checkpoint,
+    write_checkpoint,
+)
 from rdae.autoencoder.data import PhotoCache, build_cache
 from rdae.autoencoder.objective import evaluate
+from rdae.errors import RdaeError
+from rdae.exact.parallel import default_threads
 from rdae.spec import ModelSpec, preset
 
 WARM_UP_STEPS = 100
@@ -44,19 +55,30 @@ CONSTANT_SHARE = 0.4  # of the run; then cosine to zero
 HARD_SHARE = 0.9  # from here on rounded latents, analysis frozen
 EMA_DECAY = 0.999
 SOAP_MIN_SIDE = NUM_ANCHORS + 1  # smaller matrices are tables over quality points
+MAX_SKIPS = 50  # steps in a row without finite gradients, after which a run has failed
+RECORD_STEPS = 20  # steps between two records of metrics.jsonl
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a run depends on; written to RUN/config.json."""
+    """Everything that a run depends on; written to RUN/config.json.
 
-    photos: str
-    hours: float
+    Raises:
+        ValueError: not exactly one of `hours` and `steps` is given.
+    """
+
+    photos: str  # absolute path
+    hours: float | None = None  # length of the run, over all its sessions
+    steps: int | None = None  # the same in steps
     batch: int = 8  # crops per process and step
     crop: int = 192  # pixels, a multiple of 64
     learning_rate: float = 2e-3
     seed: int = 0
     checkpoint_minutes: float = 4.0
+
+    def __post_init__(self) -> None:
+        if (self.hours is None) == (self.steps is None):
+            raise ValueError("a run has either hours or steps")
 
 
 def learning_rate_factor(step: int, progress: float) -> float:
@@ -66,6 +88,15 @@ def learning_rate_factor(step: int, progress: float) -> float:
         share = (progress - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)
         decay = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
     return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
+
+
+def soap_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that SOAP trains, by name."""
+    return {
+        n: p
+        for n, p in model.named_parameters()
+        if p.requires_grad and p.ndim == 2 and min(p.shape) >= SOAP_MIN_SIDE
+    }
 
 
 def share_out(matrices: dict[str, nn.Parameter], world: int) -> list[list[str]]:
@@ -84,20 +115,14 @@ def share_out(matrices: dict[str, nn.Parameter], world: int) -> list[list[str]]:
 class Trainer:
     """One process of a run: model, optimizers, data, and their checkpoints."""
 
-    def __init__(self, config: TrainConfig, run: Path, spec: ModelSpec, init: Path | None) -> None:
+    def __init__(self, config: TrainConfig, run: Path, spec: ModelSpec) -> None:
         self.config, self.run = config, run
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         torch.manual_seed(config.seed)
         self.model = Autoencoder(spec)
-        if init is not None:
-            load_matching(self.model, torch.load(init, weights_only=True)["ema"])
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        matrices = {
-            n: p
-            for n, p in self.parameters.items()
-            if p.ndim == 2 and min(p.shape) >= SOAP_MIN_SIDE
-        }
+        matrices = soap_matrices(self.model)
         self.owned = share_out(matrices, self.world)
         mine = self.owned[self.rank]
         rest = [n for n in self.parameters if n not in matrices]
@@ -121,38 +146,63 @@ class Trainer:
                 lr / 2,
             ),
         ]
-        self.step, self.seconds, self.skipped, self.hard = 0, 0.0, 0, False
+        self.step, self.seconds, self.hard = 0, 0.0, False
+        self.skipped, self.skipped_in_a_row = 0, 0
         self.rng = np.random.default_rng([config.seed, self.rank])
         torch.manual_seed(config.seed + 1000 + self.rank)
         self.cache = PhotoCache(run / "photos.u8")
 
+    def start_from(self, init: Path) -> None:
+        """Start with the weights of another run's `model.pt`, as far as they fit.
+
+        Raises:
+            ValueError: none fits.
+        """
+        load_matching(self.model, torch.load(init, weights_only=True)["ema"])
+        self.ema.load_state_dict(self.model.state_dict())
+
     def train(self) -> None:
-        """Train until the hours are used up; checkpoints on the way."""
-        last, saved = time.monotonic(), time.monotonic()
-        while True:
-            clock = torch.tensor([time.monotonic() - last], dtype=torch.float64)
-            dist.broadcast(clock, 0)  # every process must follow the same schedule
-            self.seconds += clock.item()
-            last = time.monotonic()
-            progress = self.seconds / (3600 * self.config.hours)
-            if progress >= 1:
-                break
-            if progress >= HARD_SHARE and not self.hard:
-                self._start_hard_phase()
-            record = self._step(progress)
-            if self.rank == 0 and self.step % 20 == 0:
+        """Train until the hours or steps are used up; checkpoints on the way."""
+        saved = last = time.monotonic()
+        while self.progress < 1:
+            record = self.take_step()
+            if self.rank == 0 and self.step % RECORD_STEPS == 0:
                 with (self.run / "metrics.jsonl").open("a") as out:
-                    out.write(json.dumps(record) + "\n")
-            due = torch.tensor([time.monotonic() - saved > 60 * self.config.checkpoint_minutes])
-            dist.broadcast(due, 0)
-            if due.item():
+                    out.write(json.dumps(record, allow_nan=False) + "\n")
+            now = time.monotonic()
+            due = now - saved > 60 * self.config.checkpoint_minutes
+            # every process must follow the same schedule
+            clock = torch.tensor([now - last, due], dtype=torch.float64)
+            dist.broadcast(clock, 0)
+            self.seconds += clock[0].item()
+            last = now
+            if clock[1].item():
                 self.save()
                 saved = time.monotonic()
         self.save()
 
-    def _step(self, progress: float) -> dict[str, Any]:
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done; past 1 when its hours were exceeded."""
+        if self.config.steps is not None:
+            return self.step / self.config.steps
+        assert self.config.hours is not None  # by TrainConfig
+        return self.seconds / (3600 * self.config.hours)
+
+    def take_step(self) -> dict[str, Any]:
+        """Train on one batch.
+
+        Returns:
+            The step's record for metrics.jsonl.
+
+        Raises:
+            RdaeError: the gradients have not been finite for `MAX_SKIPS` steps.
+        """
         config = self.config
-        factor = learning_rate_factor(self.step, progress)
+        if self.progress >= HARD_SHARE and not self.hard:
+            self.model.load_state_dict(self.ema.state_dict())
+            self._freeze_analysis()
+        factor = learning_rate_factor(self.step, self.progress)
         for optimizer, _, base in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = base * factor
@@ -170,16 +220,24 @@ class Trainer:
                 optimizer.step()
             self._exchange_matrices()
             self._update_ema()
+            self.skipped_in_a_row = 0
         else:
             self.skipped += 1
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row >= MAX_SKIPS:
+                raise diverged(f"gradients of {MAX_SKIPS} steps in a row")
         self.step += 1
-        return {
-            "step": self.step,
-            "seconds": round(self.seconds, 1),
+        measured = {
             "loss": terms.loss.item(),
             "bpp": terms.bpp.mean().item(),
             "psnr": (10 * torch.log10(255**2 / terms.mse)).mean().item(),
             "gradient_norm": norm.item(),
+        }
+        return {
+            "step": self.step,
+            "seconds": round(self.seconds, 1),
+            # JSON has no NaN
+            **{name: v if math.isfinite(v) else None for name, v in measured.items()},
             "skipped": self.skipped,
             "hard": self.hard,
         }
@@ -207,85 +265,66 @@ class Trainer:
         weight = 1 - min(EMA_DECAY, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), weight)
 
-    def _start_hard_phase(self) -> None:
+    def _freeze_analysis(self) -> None:
         self.hard = True
-        self.model.load_state_dict(self.ema.state_dict())
-        frozen = (self.model.analysis, self.model.hyper_analysis)
-        for part in frozen:
+        for part in (self.model.analysis, self.model.hyper_analysis):
             part.requires_grad_(False)
         self.model.z_log_gain.requires_grad_(False)
 
     def save(self) -> None:
-        """Write a checkpoint folder; it appears under its name only when it is complete."""
-        part, final = self.run / "checkpoint.part", self.run / f"checkpoint-{self.step:08d}"
-        if self.rank == 0:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-        dist.barrier()
-        states = {}
-        for optimizer, names, _ in self.optimizers:
-            state = optimizer.state_dict()["state"]
-            states.update({n: state[i] for i, n in enumerate(names) if i in state})
-        rng = {"numpy": json.dumps(self.rng.bit_generator.state), "torch": torch.get_rng_state()}
-        save_file({"optimizers": states, "rng": rng}, part / f"process-{self.rank}.pt")
+        """Write a checkpoint; all processes call this.
+
+        Raises:
+            RdaeError: the weights are not finite.
+        """
+        model, ema = self.model.state_dict(), self.ema.state_dict()
+        if not all(t.isfinite().all() for t in (*model.values(), *ema.values())):
+            raise diverged("weights")
+        content = None
         if self.rank == 0:
             counters = {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
-            model, ema = self.model.state_dict(), self.ema.state_dict()
-            content = {"model": model, "ema": ema, "hard": self.hard, **counters}
-            save_file({**content, "spec": self.model.spec.to_json()}, part / "model.pt")
-        dist.barrier()
-        if self.rank == 0:
-            if final.exists():
-                shutil.rmtree(part)
-            else:
-                part.rename(final)
-            for old in checkpoints(self.run)[:-2]:
-                shutil.rmtree(old)
-        dist.barrier()
+            spec = self.model.spec.to_json()
+            content = {"model": model, "ema": ema, "hard": self.hard, **counters, "spec": spec}
+        states, groups = {}, []
+        for optimizer, names, _ in self.optimizers:
+            whole = optimizer.state_dict()
+            states.update({n: whole["state"][i] for i, n in enumerate(names) if i in whole["state"]})
+            (group,) = whole["param_groups"]  # SOAP keeps its step counter here
+            groups.append({k: v for k, v in group.items() if k not in ("params", "lr")})
+        rng = {"numpy": json.dumps(self.rng.bit_generator.state), "torch": torch.get_rng_state()}
+        process = {"optimizers": states, "groups": groups, "rng": rng}
+        write_checkpoint(self.run, self.step, content, process)
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint folder, written by any number of processes."""
-        content = torch.load(folder / "model.pt", weights_only=True)
+        content, processes = read_checkpoint(folder)
         self.model.load_state_dict(content["model"])
         self.ema.load_state_dict(content["ema"])
         self.step, self.seconds = content["step"], content["seconds"]
         self.skipped = content["skipped"]
-        if content["hard"]:
-            ema = copy.deepcopy(self.model.state_dict())
-            self._start_hard_phase()
-            self.model.load_state_dict(ema)
-        states: dict[str, Any] = {}
-        for file in sorted(folder.glob("process-*.pt")):
-            states.update(torch.load(file, weights_only=True)["optimizers"])
-        for optimizer, names, _ in self.optimizers:
+        # a run with more hours than before is back in the soft phase
+        if content["hard"] and self.progress >= HARD_SHARE:
+            self._freeze_analysis()
+        states = {n: state for process in processes for n, state in process["optimizers"].items()}
+        # checkpoints of old did not hold groups
+        groups = processes[0].get("groups", [{"step": self.step - self.skipped}, {}])
+        for (optimizer, names, _), group in zip(self.optimizers, groups, strict=True):
             whole = optimizer.state_dict()
             whole["state"] = {i: states[n] for i, n in enumerate(names) if n in states}
+            whole["param_groups"][0].update(group)
             optimizer.load_state_dict(whole)
-        mine = folder / f"process-{self.rank}.pt"
-        if mine.exists():
-            rng = torch.load(mine, weights_only=True)["rng"]
+        if self.rank < len(processes):
+            rng = processes[self.rank]["rng"]
             self.rng.bit_generator.state = json.loads(rng["numpy"])
             torch.set_rng_state(rng["torch"])
 
 
-def save_file(content: dict[str, Any], path: Path) -> None:
-    """torch.save, and on disk before this returns."""
-    with path.open("wb") as out:
-        torch.save(content, out)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """The complete checkpoint folders of a run, oldest first."""
-    return sorted(run.glob("checkpoint-????????"))
-
-
-def load_matching(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Copy every tensor of `state` whose name and shape fit."""
-    own = model.state_dict()
-    fits = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
-    model.load_state_dict({**own, **fits})
+def diverged(what: str) -> RdaeError:
+    """The error of a run that cannot go on."""
+    return RdaeError(
+        f"the {what} are not finite",
+        hint="the same command with a lower --learning-rate goes on from the last checkpoint",
+    )
 
 
 def run_process(
@@ -295,21 +334,46 @@ def run_process(
     if "RANK" not in os.environ:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world))
     dist.init_process_group("gloo")
-    torch.set_num_threads(1 if dist.get_world_size() > 1 else (os.cpu_count() or 1))
+    torch.set_num_threads(1 if dist.get_world_size() > 1 else default_threads())
     torch.set_flush_denormal(True)
-    trainer = Trainer(config, run, spec, init)
+    trainer = Trainer(config, run, spec)
     if saved := checkpoints(run):
         trainer.load(saved[-1])
+    elif init is not None:
+        trainer.start_from(init)
+    if trainer.rank == 0:
+        cut_metrics(run / "metrics.jsonl", trainer.step)
     trainer.train()
     dist.destroy_process_group()
+
+
+def _run_spawned(rank: int, errors: Any, *args: Any) -> None:
+    try:
+        run_process(rank, *args)
+    except RdaeError as error:
+        errors.put(error)
+        raise
 
 
 def start_processes(
     count: int, config: TrainConfig, run: Path, spec: ModelSpec, init: Path | None = None
 ) -> None:
-    """Train with `count` processes of this machine; returns when the run has ended."""
+    """Train with up to `count` processes of this machine; returns when the run has ended.
+
+    Raises:
+        RdaeError: as a process raised it.
+        torch.multiprocessing.ProcessRaisedException: a process raised something else.
+    """
+    count = min(count, len(soap_matrices(Autoencoder(spec))))  # each must own a matrix
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
-    torch.multiprocessing.spawn(run_process, (count, config, run, spec, init), nprocs=count)
+    errors = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    args = (errors, count, config, run, spec, init)
+    try:
+        torch.multiprocessing.spawn(_run_spawned, args, nprocs=count)
+    except torch.multiprocessing.ProcessRaisedException as failure:
+        if errors.empty():
+            raise
+        raise errors.get() from failure
 
 
 def free_port() -> int:
@@ -319,30 +383,60 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def prepare(run: Path, config: TrainConfig, *, build: bool) -> None:
+    """Make a run folder ready: its photo cache and config.json.
+
+    Raises:
+        RdaeError: its cache is of another folder of photos, or is missing and `build` is off.
+        FileNotFoundError: no usable photo in the folder.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    cache, stored = run / "photos.u8", run / "config.json"
+    if cache.exists() and stored.exists():
+        before = json.loads(stored.read_text())["photos"]
+        if Path(before).resolve() != Path(config.photos):
+            raise RdaeError(
+                f"{cache} holds the photos of {before}, not of {config.photos}",
+                hint=f"train into another folder, or delete {cache} to go on with the new photos",
+            )
+    if not cache.exists() and not build:
+        raise RdaeError(f"{cache} is missing", hint="run once without torchrun to build it")
+    stored.write_text(json.dumps(vars(config), indent=2))
+    if not cache.exists():
+        count, skipped = build_cache(Path(config.photos), cache)
+        print(f"{count} photos", *skipped, sep="\n")
+
+
 def main() -> None:
     """Entry point of `python -m rdae.autoencoder.train`."""
     parser = argparse.ArgumentParser(description="Train the default model on a folder of photos.")
     parser.add_argument("photos", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN")
-    parser.add_argument("--hours", type=float, required=True)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--hours", type=float, help="length of the run")
+    length.add_argument("--steps", type=int, help="length of the run in steps instead")
     parser.add_argument("--init", type=Path, help="model.pt of a checkpoint to start from")
-    parser.add_argument("--procs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--procs", type=int, default=default_threads())
     parser.add_argument("--batch", type=int, default=8, help="crops per process and step")
+    parser.add_argument("--learning-rate", type=float, default=TrainConfig.learning_rate)
     args = parser.parse_args()
-    config = TrainConfig(photos=str(args.photos), hours=args.hours, batch=args.batch)
-    args.output.mkdir(parents=True, exist_ok=True)
-    cache = args.output / "photos.u8"
-    launched = "RANK" in os.environ
-    if not cache.exists():
-        if launched:
-            parser.error(f"{cache} is missing; run once without torchrun to build it")
-        photos, skipped = build_cache(args.photos, cache)
-        print(f"{photos} photos", *skipped, sep="\n")
-    (args.output / "config.json").write_text(json.dumps(vars(config), indent=2))
-    if launched:
-        run_process(int(os.environ["RANK"]), 0, config, args.output, preset(), args.init)
-    else:
-        start_processes(args.procs, config, args.output, preset(), args.init)
+    config = TrainConfig(
+        photos=str(args.photos.resolve()),
+        hours=args.hours,
+        steps=args.steps,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+    )
+    rank = os.environ.get("RANK")  # of torchrun
+    try:
+        if rank in (None, "0"):
+            prepare(args.output, config, build=rank is None)
+        if rank is None:
+            start_processes(args.procs, config, args.output, preset(), args.init)
+        else:
+            run_process(int(rank), 0, config, args.output, preset(), args.init)
+    except RdaeError as error:
+        sys.exit(f"rdae: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
 
 if __name__ == "__main__":

@@ -161,8 +161,7 @@ class Residual(Sequence):
         self.limit = limit
 
     def __call__(self, x: Array, point: int) -> Array:
-        out = super().__call__(x, point)
-        out += x
+        out = super().__call__(x, point) + x
         return out if self.limit is None else clip(out, self.limit)
 
 
@@ -173,6 +172,6 @@ class Sum:
         self.first, self.second, self.limit = first, second, limit
 
     def __call__(self, x: Array, point: int) -> Array:
-        out = self.first(x, point)
-        out += self.second(x, point)
+        # not in place: an empty branch returns its input itself
+        out = self.first(x, point) + self.second(x, point)
         return out if self.limit is None else clip(out, self.limit)

@@ -122,6 +122,6 @@ def _affine(
 def _gain_table(path: str, channels: int, tensors: Tensors, *, exact: bool) -> NDArray[Any]:
     table = take(tensors, f"{path}.table", "int32", (256, channels))
     scale = take_shift(tensors, f"{path}.shift", 1)
-    # an int32 factor times a 23-bit feature stays below 2^53: nothing to prove
+    # an int32 factor times a feature below 2^22 stays below 2^53: nothing to prove
     factors = np.asarray(table * scale)
     return factors if exact else factors.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from cli_runner import Run, environment, names, save
 
+from rdae.cli import signals
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Console
 from rdae.cli.inputs import Source
@@ -60,6 +62,28 @@ def test_an_interrupt_between_files_is_told_to_programs_too(
     batch = Batch(Console(as_json=True), schema="s/1", done_word="done", fields=())
     assert batch.run([Task(Source(Path("a")), None)], work) == 130
     assert '"interrupted": true' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("swallowed_as", [None, ValueError])
+def test_an_interrupt_that_a_library_swallows_still_ends_the_batch(
+    monkeypatch: pytest.MonkeyPatch, swallowed_as: type[Exception] | None
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    signals.install()
+    done = []
+
+    def work(task: Task) -> Outcome:
+        done.append(task)
+        with contextlib.suppress(KeyboardInterrupt):
+            signals._on_signal(signal.SIGINT, None)
+        if swallowed_as is not None:
+            raise swallowed_as
+        return Outcome("done")
+
+    batch = Batch(Console(), schema="s/1", done_word="done", fields=())
+    assert batch.run([Task(Source(Path(name)), None) for name in "ab"], work) == 130
+    assert len(done) == 1
+    signals.install()
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path: Path, rd: Path) -> None:

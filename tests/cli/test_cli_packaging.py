@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+in_checkout = pytest.mark.skipif(
+    not (ROOT / "rdae").is_dir(), reason="the tests stand apart from the sources"
+)
 
 
 def settings() -> dict[str, Any]:
@@ -22,6 +25,8 @@ def settings() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
+@in_checkout
+@in_checkout
 def test_the_list_of_packages_is_that_of_the_tree() -> None:
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
@@ -54,6 +59,8 @@ def test_completion_offers_rd_files_and_folders(
     assert complete_rd("nowhere/") == []
 
 
+@in_checkout
+@in_checkout
 @pytest.mark.slow
 def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
     subprocess.run(
@@ -68,7 +75,7 @@ def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
         files = set(archive.namelist())
     modules = {f"rdae/cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     modules |= {str(path.relative_to(ROOT)) for path in (ROOT / "rdae").rglob("*.py")}
-    assert modules <= files
+    assert modules | {"rdae/weights/__init__.py"} == {f for f in files if f.endswith(".py")}
     assert {"rdae/py.typed", "rdae/bitstream/FORMAT.md", "rdae/weights/manifest.json"} <= files
     assert any(name.endswith(".safetensors") for name in files)
     assert {name.split("/")[0].split("-")[0] for name in files} == {"rdae"}

@@ -1,0 +1,52 @@
+"""Models that do not ship with rdae: named by their file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from cli_runner import Run
+
+from rdae.store import load_model
+from rdae.weights_file import read_weights, write_weights
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """The default model's tensors as a model of another number."""
+    path = load_model().path
+    assert path is not None
+    description, tensors = read_weights(path)
+    own = tmp_path / "own" / "mine.safetensors"
+    own.parent.mkdir()
+    write_weights(own, dataclasses.replace(description, model_id=200, name="mine"), tensors)
+    return own
+
+
+def test_a_file_of_another_model_needs_its_weights(run: Run, photo: Path, weights: Path) -> None:
+    made = run("compress", "photo.png", "-m", weights, "--psnr")
+    assert made.code == 0, made.err
+    assert "PSNR" in made.err
+    refused = run("decompress", "photo.rd", "-o", "out.png")
+    assert refused.code == 1
+    assert "photo.rd: unknown-model: written with model 200" in refused.err
+    assert "--weights FILE" in refused.err
+    assert run("decompress", "photo.rd", "-o", "out.png", "--weights", weights).code == 0
+    assert run("verify", "photo.rd", "--weights", weights).code == 0
+
+
+def test_models_of_the_users_folder_are_found(run: Run, photo: Path, weights: Path) -> None:
+    folder = {"RDAE_WEIGHTS_DIR": str(weights.parent)}
+    assert "mine" in run("models", **folder).out.decode()
+    assert run("compress", "photo.png", "-m", "mine", **folder).code == 0
+    assert run("decompress", "photo.rd", "-o", "out.png", **folder).code == 0
+
+
+def test_weights_that_are_damaged_are_named(run: Run, photo: Path, weights: Path) -> None:
+    data = weights.read_bytes()
+    weights.write_bytes(data[: len(data) // 2])
+    result = run("compress", "photo.png", "-m", weights)
+    assert result.code == 1
+    assert "mine.safetensors" in result.err and "hint:" in result.err
+    assert not (photo.parent / "photo.rd").exists()
