@@ -98,13 +98,15 @@ def encode(
 
 def quantise(picture: Picture, model: Model, point: int, threads: int) -> list[TileSymbols]:
     """The symbols of every tile of a picture at a quality point."""
+    tiles = tile_grid(picture.width, picture.height)
     y = model.analyse(_pad_to_hyper_patches(picture.rgb), point, threads)
 
     def quantise_one(tile: TileRect) -> TileSymbols:
         bottom, right = tile.top + padded(tile.rows), tile.left + padded(tile.columns)
-        return quantise_tile(model, tile, y[tile.top : bottom, tile.left : right], point)
+        cells = y[tile.top : bottom, tile.left : right]
+        return quantise_tile(model, tile, cells, point, threads // len(tiles))
 
-    return parallel_map(quantise_one, tile_grid(picture.width, picture.height), threads)
+    return parallel_map(quantise_one, tiles, threads)
 
 
 def decode(
@@ -152,16 +154,18 @@ def decode_pixels(container: Container, model: Model, threads: int) -> NDArray[n
         CorruptError: a tile is damaged.
     """
     header = container.header
+    tiles = tile_grid(header.width, header.height)
     rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
     # float32 holds every integer below 2^24
     y_hat = np.empty((rows, columns, model.spec.latent_channels), np.float32)
 
     def decode_one(tile: TileRect) -> None:
         bottom, right = tile.top + tile.rows, tile.left + tile.columns
-        _, cells = decode_tile(model, header, tile, container.tiles[tile.index])
+        payload = container.tiles[tile.index]
+        _, cells = decode_tile(model, header, tile, payload, threads // len(tiles))
         y_hat[tile.top : bottom, tile.left : right] = cells
 
-    parallel_map(decode_one, tile_grid(header.width, header.height), threads)
+    parallel_map(decode_one, tiles, threads)
     rgb = model.synthesise(y_hat, header.quality_point, threads)
     return np.ascontiguousarray(rgb[: header.height, : header.width])
 

@@ -64,7 +64,9 @@ def passes(
         yield k, turn, coded
 
 
-def quantise_tile(model: Model, tile: TileRect, y: NDArray[np.float32], point: int) -> TileSymbols:
+def quantise_tile(
+    model: Model, tile: TileRect, y: NDArray[np.float32], point: int, threads: int = 1
+) -> TileSymbols:
     """Round a tile's latent to symbols, pass by pass, as the decoder will see them.
 
     Args:
@@ -72,13 +74,14 @@ def quantise_tile(model: Model, tile: TileRect, y: NDArray[np.float32], point: i
         tile: where the tile lies.
         y: `(rows, columns, M)` of this tile, padded to multiples of 4.
         point: quality point, 0 to 255.
+        threads: how many threads work on this tile.
     """
     z = model.quantise_z(y, point)
     features = model.features(z, point)
     y_hat = np.zeros(y.shape)
     symbols, indexes = np.zeros(y.shape, np.int32), np.zeros(y.shape, np.uint8)
     for k, turn, coded in passes(model, tile):
-        mean, rows = model.predict(k, features, y_hat, point)
+        mean, rows = model.predict(k, features, y_hat, point, threads)
         np.copyto(symbols, model.quantise_y(y, mean, point), where=coded)
         np.copyto(indexes, rows, where=coded)
         np.copyto(y_hat, model.dequantise_y(symbols, mean, point), where=turn)
@@ -98,9 +101,9 @@ def encode_tile(model: Model, header: Header, tile: TileRect, symbols: TileSymbo
 
 
 def decode_tile(
-    model: Model, header: Header, tile: TileRect, payload: TilePayload
+    model: Model, header: Header, tile: TileRect, payload: TilePayload, threads: int = 1
 ) -> tuple[TileSymbols, Array]:
-    """Decode a tile.
+    """Decode a tile, with `threads` threads of its own.
 
     Returns:
         Its symbols, and y_hat `(rows, columns, M)` of the coded cells, integers in float64.
@@ -120,7 +123,7 @@ def decode_tile(
         y_hat = np.zeros(shape)
         symbols, indexes = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
         for k, turn, coded in passes(model, tile):
-            mean, rows = model.predict(k, features, y_hat, point)
+            mean, rows = model.predict(k, features, y_hat, point, threads)
             np.copyto(indexes, rows, where=coded)
             symbols[coded] = decoder.get(rows[coded], model.y_tables)
             np.copyto(y_hat, model.dequantise_y(symbols, mean, point), where=turn)

@@ -63,6 +63,10 @@ class Model:
         self._first, self._shared = exact["first"], exact["shared"]
         self._inputs = [exact[f"inputs.{k}"] for k in range(NUM_PASSES - 1)]
         self._outputs = [exact[f"outputs.{k}"] for k in range(NUM_PASSES - 1)]
+        self._pass_halos = [math.ceil(halo(spec.first))] + [
+            math.ceil(halo(spec.inputs[k]) + halo(spec.shared) + halo(spec.outputs[k]))
+            for k in range(NUM_PASSES - 1)
+        ]
         m, n = spec.latent_channels, spec.hyper_channels
         y_scale, z_scale = (take_shift(tensors, f"{v}.step_shift", 1) for v in "yz")
         self._y_step = take(tensors, "y.step", "int32", (NUM_POINTS, m)) * y_scale
@@ -192,7 +196,7 @@ class Model:
         return self._hyper_synthesis(z_hat, point)
 
     def predict(
-        self, k: int, features: Array, y_hat: Array, point: int
+        self, k: int, features: Array, y_hat: Array, point: int, threads: int = 1
     ) -> tuple[Array, NDArray[np.uint8]]:
         """What pass `k` expects of all latents of a tile.
 
@@ -201,16 +205,37 @@ class Model:
             features: `(rows, columns, features)`.
             y_hat: `(rows, columns, M)`, 0 where not yet decoded; not read by pass 0.
             point: quality point, 0 to 255.
+            threads: how many windows to run at a time.
 
         Returns:
             Means and table indexes, each `(rows, columns, M)`.
         """
         if k == 0:
-            out = self._first(features, point)
+            seen, networks = features, [self._first]
         else:
             seen = np.concatenate([features, y_hat], axis=-1)
-            out = self._outputs[k - 1](self._shared(self._inputs[k - 1](seen, point), point), point)
-        m = self.spec.latent_channels
+            networks = [self._inputs[k - 1], self._shared, self._outputs[k - 1]]
+        rows, columns, m = y_hat.shape
+        out = np.empty((rows, columns, 2 * m))
+
+        def run(x: Array) -> Array:
+            for network in networks:
+                x = network(x, point)
+            return x
+
+        def write(window: Window, part: Array) -> None:
+            out[window.slices()] = part
+
+        run_in_windows(
+            run,
+            lambda window: seen[window.slices()],
+            write,
+            rows=rows,
+            columns=columns,
+            halo=self._pass_halos[k],
+            scale=1,
+            threads=threads,
+        )
         indexes = out[..., m:] + self._offset[point]
         indexes *= 2.0**-ROW_BITS
         np.clip(np.rint(indexes, out=indexes), 0, NUM_ROWS - 1, out=indexes)

@@ -1,14 +1,12 @@
 """A run folder on disk: checkpoints that are complete or absent, and the metrics beside them.
 
-    RUN/checkpoint-00001000/model.pt      weights, their moving average, spec, counters
-    RUN/checkpoint-00001000/process-0.pt  what one process owns: optimizer states, generators
-    RUN/metrics.jsonl                     one record every few steps
+A folder `RUN/checkpoint-00001000/` holds `model.pt` (weights, their moving average, spec, counters)
+and for each process a `process-0.pt` (states of the optimizers of what it owns, generators).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +20,8 @@ from rdae.files import atomic_write
 
 KEEP = 2  # newest checkpoints of a run that stay on disk
 
-log = logging.getLogger("rdae")
+# (optimizer, names of its parameters in order, base learning rate)
+NamedOptimizer = tuple[torch.optim.Optimizer, list[str], float]
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -72,6 +71,36 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return model, [torch.load(file, weights_only=True) for file in files]
 
 
+def optimizer_content(optimizers: list[NamedOptimizer]) -> dict[str, Any]:
+    """States by the name of the parameter, and for each optimizer what its group holds besides."""
+    states, groups = {}, []
+    for optimizer, names, _ in optimizers:
+        whole = optimizer.state_dict()
+        states.update({names[i]: state for i, state in whole["state"].items()})
+        (group,) = whole["param_groups"]  # SOAP keeps its step counter here
+        groups.append({k: v for k, v in group.items() if k not in ("params", "lr")})
+    return {"optimizers": states, "groups": groups}
+
+
+def restore_optimizers(
+    optimizers: list[NamedOptimizer], processes: list[dict[str, Any]], updates: int
+) -> None:
+    """Put the `optimizer_content` of all processes of a checkpoint back.
+
+    Args:
+        optimizers: those of this process; it may own other parameters than before.
+        processes: the contents of the process files.
+        updates: how often the weights have been updated, for checkpoints from before `groups`.
+    """
+    states = {n: state for process in processes for n, state in process["optimizers"].items()}
+    groups = processes[0].get("groups", [{"step": updates}, {}])  # the same in all processes
+    for (optimizer, names, _), group in zip(optimizers, groups, strict=True):
+        whole = optimizer.state_dict()
+        whole["state"] = {i: states[n] for i, n in enumerate(names) if n in states}
+        whole["param_groups"][0].update(group)
+        optimizer.load_state_dict(whole)
+
+
 def _save(content: dict[str, Any], path: Path) -> None:
     with path.open("wb") as out:
         torch.save(content, out)
@@ -106,8 +135,11 @@ def cut_metrics(path: Path, step: int) -> None:
         out.write("".join(kept).encode())
 
 
-def load_matching(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Copy every tensor of `state` whose name and shape fit; a warning says how many do not.
+def load_matching(model: nn.Module, state: dict[str, torch.Tensor]) -> list[str]:
+    """Copy every tensor of `state` whose name and shape fit.
+
+    Returns:
+        The names of the model's tensors that stay as they were.
 
     Raises:
         ValueError: none fits.
@@ -117,11 +149,4 @@ def load_matching(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     if not fits:
         raise ValueError(f"none of the {len(state)} tensors fits the model")
     model.load_state_dict({**own, **fits})
-    if len(fits) < max(len(state), len(own)):
-        log.warning(
-            "%d of %d tensors do not fit; %d of the model's %d start afresh",
-            len(state) - len(fits),
-            len(state),
-            len(own) - len(fits),
-            len(own),
-        )
+    return [n for n in own if n not in fits]

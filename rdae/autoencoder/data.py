@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.errors import ImageError
+from rdae.errors import ImageError, RdaeError
 from rdae.picture import read_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -88,3 +88,29 @@ def build_cache(folder: Path, path: Path) -> tuple[int, list[str]]:
     path.with_suffix(".json").write_text(json.dumps(index))
     os.replace(part, path)
     return len(index), skipped
+
+
+def prepare_cache(run: Path, photos: Path, *, build: bool) -> None:
+    """Make sure that a run folder holds the cache of a folder of photos; say what is built.
+
+    Which photos an existing cache holds stands in the folder's config.json. It is removed before
+    a cache is built, so that it never speaks of other photos than those of the cache.
+
+    Raises:
+        RdaeError: the cache is of other photos, or is missing and `build` is off.
+        FileNotFoundError: no usable photo in the folder.
+    """
+    cache, config = run / "photos.u8", run / "config.json"
+    if not cache.exists():
+        if not build:
+            raise RdaeError(f"{cache} is missing", hint="run once without torchrun to build it")
+        config.unlink(missing_ok=True)
+        count, skipped = build_cache(photos, cache)
+        print(f"{count} photos", *skipped, sep="\n")
+    elif config.exists():
+        before = json.loads(config.read_text())["photos"]
+        if Path(before).resolve() != photos.resolve():
+            raise RdaeError(
+                f"{cache} holds the photos of {before}, not of {photos}",
+                hint=f"choose another output folder, or delete {cache} to change the photos",
+            )

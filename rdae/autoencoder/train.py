@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import logging
 import math
 import os
 import socket
@@ -38,13 +39,16 @@ from torch import nn
 
 from rdae.autoencoder.autoencoder import NUM_ANCHORS, Autoencoder
 from rdae.autoencoder.checkpoint import (
+    NamedOptimizer,
     checkpoints,
     cut_metrics,
     load_matching,
+    optimizer_content,
     read_checkpoint,
+    restore_optimizers,
     write_checkpoint,
 )
-from rdae.autoencoder.data import PhotoCache, build_cache
+from rdae.autoencoder.data import PhotoCache, prepare_cache
 from rdae.autoencoder.objective import evaluate
 from rdae.errors import RdaeError
 from rdae.exact.parallel import default_threads
@@ -57,6 +61,8 @@ EMA_DECAY = 0.999
 SOAP_MIN_SIDE = NUM_ANCHORS + 1  # smaller matrices are tables over quality points
 MAX_SKIPS = 50  # steps in a row without finite gradients, after which a run has failed
 RECORD_STEPS = 20  # steps between two records of metrics.jsonl
+
+log = logging.getLogger("rdae")
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,7 @@ class Trainer:
         mine = self.owned[self.rank]
         rest = [n for n in self.parameters if n not in matrices]
         lr = config.learning_rate
-        # (optimizer, names of its parameters in order, base learning rate)
-        self.optimizers: list[tuple[torch.optim.Optimizer, list[str], float]] = [
+        self.optimizers: list[NamedOptimizer] = [
             (
                 SOAP(
                     [self.parameters[n] for n in mine],
@@ -158,8 +163,10 @@ class Trainer:
         Raises:
             ValueError: none fits.
         """
-        load_matching(self.model, torch.load(init, weights_only=True)["ema"])
+        unfit = load_matching(self.model, torch.load(init, weights_only=True)["ema"])
         self.ema.load_state_dict(self.model.state_dict())
+        if unfit and self.rank == 0:
+            log.warning("%s: %d tensors do not fit and start afresh", init, len(unfit))
 
     def train(self) -> None:
         """Train until the hours or steps are used up; checkpoints on the way."""
@@ -285,14 +292,8 @@ class Trainer:
             counters = {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
             spec = self.model.spec.to_json()
             content = {"model": model, "ema": ema, "hard": self.hard, **counters, "spec": spec}
-        states, groups = {}, []
-        for optimizer, names, _ in self.optimizers:
-            whole = optimizer.state_dict()
-            states.update({n: whole["state"][i] for i, n in enumerate(names) if i in whole["state"]})
-            (group,) = whole["param_groups"]  # SOAP keeps its step counter here
-            groups.append({k: v for k, v in group.items() if k not in ("params", "lr")})
         rng = {"numpy": json.dumps(self.rng.bit_generator.state), "torch": torch.get_rng_state()}
-        process = {"optimizers": states, "groups": groups, "rng": rng}
+        process = {**optimizer_content(self.optimizers), "rng": rng}
         write_checkpoint(self.run, self.step, content, process)
 
     def load(self, folder: Path) -> None:
@@ -305,14 +306,7 @@ class Trainer:
         # a run with more hours than before is back in the soft phase
         if content["hard"] and self.progress >= HARD_SHARE:
             self._freeze_analysis()
-        states = {n: state for process in processes for n, state in process["optimizers"].items()}
-        # checkpoints of old did not hold groups
-        groups = processes[0].get("groups", [{"step": self.step - self.skipped}, {}])
-        for (optimizer, names, _), group in zip(self.optimizers, groups, strict=True):
-            whole = optimizer.state_dict()
-            whole["state"] = {i: states[n] for i, n in enumerate(names) if n in states}
-            whole["param_groups"][0].update(group)
-            optimizer.load_state_dict(whole)
+        restore_optimizers(self.optimizers, processes, self.step - self.skipped)
         if self.rank < len(processes):
             rng = processes[self.rank]["rng"]
             self.rng.bit_generator.state = json.loads(rng["numpy"])
@@ -350,7 +344,7 @@ def run_process(
 def _run_spawned(rank: int, errors: Any, *args: Any) -> None:
     try:
         run_process(rank, *args)
-    except RdaeError as error:
+    except (RdaeError, OSError) as error:
         errors.put(error)
         raise
 
@@ -361,7 +355,7 @@ def start_processes(
     """Train with up to `count` processes of this machine; returns when the run has ended.
 
     Raises:
-        RdaeError: as a process raised it.
+        RdaeError, OSError: as a process raised it.
         torch.multiprocessing.ProcessRaisedException: a process raised something else.
     """
     count = min(count, len(soap_matrices(Autoencoder(spec))))  # each must own a matrix
@@ -381,30 +375,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def prepare(run: Path, config: TrainConfig, *, build: bool) -> None:
-    """Make a run folder ready: its photo cache and config.json.
-
-    Raises:
-        RdaeError: its cache is of another folder of photos, or is missing and `build` is off.
-        FileNotFoundError: no usable photo in the folder.
-    """
-    run.mkdir(parents=True, exist_ok=True)
-    cache, stored = run / "photos.u8", run / "config.json"
-    if cache.exists() and stored.exists():
-        before = json.loads(stored.read_text())["photos"]
-        if Path(before).resolve() != Path(config.photos):
-            raise RdaeError(
-                f"{cache} holds the photos of {before}, not of {config.photos}",
-                hint=f"train into another folder, or delete {cache} to go on with the new photos",
-            )
-    if not cache.exists() and not build:
-        raise RdaeError(f"{cache} is missing", hint="run once without torchrun to build it")
-    stored.write_text(json.dumps(vars(config), indent=2))
-    if not cache.exists():
-        count, skipped = build_cache(Path(config.photos), cache)
-        print(f"{count} photos", *skipped, sep="\n")
 
 
 def main() -> None:
@@ -429,14 +399,17 @@ def main() -> None:
     )
     rank = os.environ.get("RANK")  # of torchrun
     try:
-        if rank in (None, "0"):
-            prepare(args.output, config, build=rank is None)
+        if rank in (None, "0"):  # one process writes
+            args.output.mkdir(parents=True, exist_ok=True)
+            prepare_cache(args.output, args.photos, build=rank is None)
+            (args.output / "config.json").write_text(json.dumps(vars(config), indent=2))
         if rank is None:
             start_processes(args.procs, config, args.output, preset(), args.init)
         else:
             run_process(int(rank), 0, config, args.output, preset(), args.init)
-    except RdaeError as error:
-        sys.exit(f"rdae: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+    except (RdaeError, OSError) as error:
+        hint = getattr(error, "hint", "")
+        sys.exit(f"rdae: {error}" + (f"\nhint: {hint}" if hint else ""))
 
 
 if __name__ == "__main__":

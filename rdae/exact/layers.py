@@ -43,6 +43,13 @@ def clip(x: Array, limit: int) -> Array:
     return np.maximum(x, -limit, out=x)
 
 
+def bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Cut the rows of `(rows, columns, channels)` into bands that stay in the cache."""
+    rows, columns, channels = shape
+    height = max(1, BLOCK_VALUES // (columns * channels))
+    return [(top, min(top + height, rows)) for top in range(0, rows, height)]
+
+
 class Linear:
     """Pointwise linear layer, optionally with a leaky ReLU before the rounding.
 
@@ -86,19 +93,27 @@ class Depthwise:
         self.weight, self.bias, self.limit = weight, bias, limit
 
     def __call__(self, x: Array, point: int) -> Array:
+        out = np.empty_like(x)
+        for top, bottom in bands(x.shape):
+            self.rows(x, top, bottom, out[top:bottom])
+        return out
+
+    def rows(self, x: Array, top: int, bottom: int, out: Array) -> None:
+        """Write the rows [top, bottom) of the layer's result over all of `x` to `out`."""
         rows, columns, channels = x.shape
         size = self.weight.shape[0]
         r = size // 2
-        padded = np.zeros((rows + 2 * r, columns + 2 * r, channels), x.dtype)
-        padded[r : r + rows, r : r + columns] = x
-        out = np.empty_like(x)
+        padded = np.zeros((bottom - top + 2 * r, columns + 2 * r, channels), x.dtype)
+        first, last = max(0, top - r), min(rows, bottom + r)
+        padded[first - top + r : last - top + r, r : r + columns] = x[first:last]
         out[:] = self.bias
-        term = np.empty_like(x)
+        term = np.empty_like(out)
         for i in range(size):
             for j in range(size):
-                np.multiply(padded[i : i + rows, j : j + columns], self.weight[i, j], out=term)
+                seen = padded[i : i + bottom - top, j : j + columns]
+                np.multiply(seen, self.weight[i, j], out=term)
                 out += term
-        return round_and_clip(out, self.limit)
+        round_and_clip(out, self.limit)
 
 
 class Gain:
@@ -161,7 +176,21 @@ class Residual(Sequence):
         self.limit = limit
 
     def __call__(self, x: Array, point: int) -> Array:
-        out = super().__call__(x, point) + x
+        first, rest = self.layers[0], self.layers[1:]
+        if not isinstance(first, Depthwise) or not all(isinstance(f, Linear) for f in rest):
+            return self._add(super().__call__(x, point), x)
+        # a filter and pointwise layers: band by band, so that nothing between them leaves the cache
+        out = np.empty_like(x)
+        for top, bottom in bands(x.shape):
+            part = np.empty_like(x[top:bottom])
+            first.rows(x, top, bottom, part)
+            for layer in rest:
+                part = layer(part, point)
+            out[top:bottom] = self._add(part, x[top:bottom])
+        return out
+
+    def _add(self, part: Array, x: Array) -> Array:
+        out = part + x
         return out if self.limit is None else clip(out, self.limit)
 
 

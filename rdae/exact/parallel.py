@@ -27,13 +27,11 @@ def parallel_map(
 ) -> list[Result]:
     """`[function(i) for i in items]` on several threads, each with one BLAS thread.
 
-    A single item has all the BLAS threads for itself. The first exception is raised after the
-    running calls have ended.
+    The first exception is raised after the running calls have ended. Calls may be nested.
     """
     work = list(items)
-    alone = threads <= 1 or len(work) <= 1
-    with _blas_threads(threads if alone else 1):
-        if alone:
+    with _one_blas_thread():
+        if threads <= 1 or len(work) <= 1:
             return [function(item) for item in work]
         with ThreadPoolExecutor(min(threads, len(work))) as pool:
             return list(pool.map(function, work))
@@ -47,11 +45,11 @@ _limit: Any = None
 
 
 @contextmanager
-def _blas_threads(count: int) -> Iterator[None]:
+def _one_blas_thread() -> Iterator[None]:
     global _users, _limit
     with _lock:
         if _users == 0:
-            _limit = threadpool_limits(count, "blas")
+            _limit = threadpool_limits(1, "blas")
         _users += 1
     try:
         yield

@@ -54,6 +54,7 @@ class Window:
 
 def cut(rows: int, columns: int, threads: int) -> list[Window]:
     """Cut a grid into windows: about square where it is large, one per thread where it is small."""
+    threads = max(1, threads)
     limit = max(MIN_WINDOW_CELLS, CELLS_IN_WORK // threads)
     width = _even(columns, max(math.isqrt(limit), limit // rows))
     height = _even(rows, min(limit // width, max(MIN_ROWS, math.ceil(rows / threads))))
