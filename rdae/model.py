@@ -216,7 +216,7 @@ class Model:
             seen = np.concatenate([features, y_hat], axis=-1)
             networks = [self._inputs[k - 1], self._shared, self._outputs[k - 1]]
         rows, columns, m = y_hat.shape
-        out = np.empty((rows, columns, 2 * m))
+        means, indexes = np.empty((rows, columns, m)), np.empty((rows, columns, m), np.uint8)
 
         def run(x: Array) -> Array:
             for network in networks:
@@ -224,7 +224,12 @@ class Model:
             return x
 
         def write(window: Window, part: Array) -> None:
-            out[window.slices()] = part
+            means[window.slices()] = part[..., :m]
+            table = part[..., m:] + self._offset[point]
+            table *= 2.0**-ROW_BITS
+            np.rint(table, out=table)
+            np.minimum(table, NUM_ROWS - 1, out=table)
+            indexes[window.slices()] = np.maximum(table, 0, out=table)
 
         run_in_windows(
             run,
@@ -236,10 +241,7 @@ class Model:
             scale=1,
             threads=threads,
         )
-        indexes = out[..., m:] + self._offset[point]
-        indexes *= 2.0**-ROW_BITS
-        np.clip(np.rint(indexes, out=indexes), 0, NUM_ROWS - 1, out=indexes)
-        return out[..., :m], indexes.astype(np.uint8)
+        return means, indexes
 
     def dequantise_y(self, symbols: NDArray[np.int32], mean: Array, point: int) -> Array:
         """y_hat of all latents of a tile from their symbols and means."""

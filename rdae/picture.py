@@ -46,6 +46,7 @@ OUTPUT_FORMATS = {
     "tif": "TIFF",
     "tiff": "TIFF",
 }
+PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
 JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
 
 _KINDS = {"all", "exif", "gps", "icc", "xmp"}
@@ -217,7 +218,8 @@ def _write_png(picture: Picture) -> bytes:
     if picture.xmp:
         # As bytes: the packet need not be valid UTF-8 to come back as it is.
         chunks.add_itxt("XML:com.adobe.xmp", picture.xmp)
-    return _save(picture, "PNG", pnginfo=chunks, exif=picture.exif)
+    options = {"compress_level": PNG_LEVEL, "pnginfo": chunks, "exif": picture.exif}
+    return _save(picture, "PNG", **options)
 
 
 def _write_jpeg(picture: Picture) -> bytes:
