@@ -20,16 +20,12 @@ from rdae.exact.layers import clip, round_and_clip
 from rdae.exact.network import LIMIT, UNIT_BITS, build_exact, build_float, take, take_shift
 from rdae.exact.windows import Window, run_in_windows
 from rdae.rate import NUM_POINTS
-from rdae.spec import NUM_PASSES, PATCH, halo
+from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PASS_OF, PATCH, halo
 from rdae.weights_file import Description, fingerprint, read_weights
 
-NUM_ROWS = 128  # tables of the Gaussian family
 ROW_BITS = 4  # the heads and the offsets give sixteenths of a row
-NUM_ANCHORS = 16  # quality points with a prior of their own for z
 MAX_SYMBOL = 32767
 PIXEL_BITS = 4  # the synthesis gives sixteenths of a level
-# pass that codes [channel group][phase], phase = 2 * (row % 2) + column % 2
-PASS_OF = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]])
 
 Array = NDArray[Any]
 
@@ -252,7 +248,7 @@ class Model:
     def pass_map(self, rows: int, columns: int) -> NDArray[np.intp]:
         """The pass that codes each latent of a tile: `(rows, columns, M)`, 0 to 3."""
         phase = 2 * (np.arange(rows)[:, None] % 2) + np.arange(columns)[None] % 2
-        group = PASS_OF[:, phase].transpose(1, 2, 0)
+        group = np.array(PASS_OF)[:, phase].transpose(1, 2, 0)
         return np.repeat(group, self.spec.latent_channels // NUM_PASSES, axis=2)
 
     def synthesise(self, y_hat: Array, point: int, threads: int) -> NDArray[np.uint8]:

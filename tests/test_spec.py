@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from rdae.spec import ModelSpec, block, halo, light_block, macs_per_cell, output_channels, preset
+from rdae.presets import block, light_block, preset
+from rdae.spec import ModelSpec, halo, macs_per_cell, output_channels
 
 
 def test_a_spec_survives_its_json():

@@ -28,7 +28,8 @@ from rdae.codec import decode, encode  # noqa: E402
 from rdae.errors import RdaeError  # noqa: E402
 from rdae.model import Model  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
-from rdae.spec import ModelSpec, preset  # noqa: E402
+from rdae.presets import preset  # noqa: E402
+from rdae.spec import ModelSpec  # noqa: E402
 from rdae.weights_file import Description  # noqa: E402
 
 TINY = preset(width=24, latent=32, hyper=8, context=16, render=8, analysis_blocks=1)

@@ -8,14 +8,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 
-from rdae.autoencoder.autoencoder import NUM_ANCHORS, Autoencoder, pass_map  # noqa: E402
+from rdae.autoencoder.autoencoder import Autoencoder, pass_map  # noqa: E402
 from rdae.autoencoder.exact_twin import make_exact  # noqa: E402
 from rdae.autoencoder.export import integer_tensors  # noqa: E402
 from rdae.autoencoder.layers import Points  # noqa: E402
 from rdae.codec import quantise  # noqa: E402
 from rdae.model import Model  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
-from rdae.spec import preset  # noqa: E402
+from rdae.presets import preset  # noqa: E402
+from rdae.spec import NUM_ANCHORS  # noqa: E402
 from rdae.store import load_model  # noqa: E402
 from rdae.weights_file import Description, read_weights  # noqa: E402
 

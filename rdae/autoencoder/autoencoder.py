@@ -28,19 +28,13 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Linear, Points, Residual, build
-from rdae.spec import NUM_PASSES, PATCH, ModelSpec
+from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PASS_OF, PATCH, ModelSpec
 
-NUM_ANCHORS = 16  # trained quality points, interpolated in between
-NUM_POINTS = 256  # quality points of the format
 LAMBDA_MIN, LAMBDA_MAX = 0.001, 0.16  # for MSE on 0..255, bits per pixel
 LAMBDA_UNIT = 0.013  # where gains start at one
 
-NUM_SCALES = 128  # rows of the Gaussian table family
 SCALE_MIN, SCALE_MAX = 0.11, 256.0  # standard deviations in symbol units
-LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_SCALES - 1)
-
-# pass that codes [channel group][phase], phase = 2 * (row % 2) + column % 2
-PASS_OF = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_ROWS - 1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +115,7 @@ class Autoencoder(nn.Module):
             if isinstance(module, Residual):
                 module[-1].weight.data.mul_(0.3)
         with torch.no_grad():
-            # spec.preset's "sum": branch 0 is the network, branch 1 the linear skip
+            # the preset's "sum": branch 0 is the network, branch 1 the linear skip
             (network, skip), (render, unskip) = self.analysis[1], self.synthesis[0]
             basis, gain = colour_dct(self.spec.latent_channels), 12.0
             network[-1].weight.mul_(0.1)

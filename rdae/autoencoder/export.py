@@ -25,8 +25,6 @@ from rdae.autoencoder.autoencoder import (
     LAMBDA_MAX,
     LAMBDA_MIN,
     LN_SCALE_RATIO,
-    NUM_ANCHORS,
-    NUM_POINTS,
     SCALE_MIN,
     Autoencoder,
 )
@@ -41,7 +39,8 @@ from rdae.autoencoder.tables import (
 )
 from rdae.exact.network import MAX_SHIFT, UNIT_BITS
 from rdae.model import PIXEL_BITS, ROW_BITS, Model
-from rdae.spec import ModelSpec
+from rdae.rate import NUM_POINTS
+from rdae.spec import NUM_ANCHORS, ModelSpec
 from rdae.weights_file import Description, write_weights
 
 MANTISSA_MAX = 32767
@@ -113,8 +112,8 @@ def fold_units(model: Autoencoder) -> Autoencoder:
         head[-1].weight[m:] *= row
         head[-1].bias[m:] = (head[-1].bias[m:] - math.log(SCALE_MIN)) * row
     level = 255 * 2.0**PIXEL_BITS * unit
-    for branch in model.synthesis[0]:
-        last = [layer for layer in branch if isinstance(layer, Linear)][-1]
+    for branch in model.synthesis[0].children():
+        last = [layer for layer in branch.children() if isinstance(layer, Linear)][-1]
         last.weight *= level
         last.bias *= level
     last.bias += 0.5 * level  # pixels are centred on 0 inside the networks

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdae.autoencoder.autoencoder import (
-    NUM_ANCHORS,
-    NUM_SCALES,
     SCALE_MAX,
     SCALE_MIN,
     Autoencoder,
@@ -29,6 +27,7 @@ from rdae.codec import quantise
 from rdae.model import Model
 from rdae.picture import Picture
 from rdae.rate import NUM_POINTS
+from rdae.spec import NUM_ANCHORS, NUM_ROWS
 
 TOTAL = 1 << 24  # frequencies of a table sum to this
 ESCAPE_SHARE = 2.0**-18  # least probability of the escape
@@ -46,7 +45,7 @@ Table = tuple[int, Array]  # lowest value, frequencies with the escape last
 
 def gaussian_tables() -> list[Table]:
     """Tables of y as the networks were trained: one zero-mean Gaussian for each row."""
-    zero = torch.zeros(NUM_SCALES, 1, dtype=torch.float64)
+    zero = torch.zeros(NUM_ROWS, 1, dtype=torch.float64)
     return [_trim(-REACH, pmf) for pmf in _mixture(zero, zero, zero - 50).numpy()]
 
 
@@ -58,7 +57,7 @@ def fitted_tables(histograms: Array) -> list[Table]:
     """
     counts = torch.from_numpy(histograms).double()
     # ln of both widths relative to the row's, and logit of the second one's share
-    parameters = torch.tensor([-0.1, 0.4, -1.5], dtype=torch.float64).repeat(NUM_SCALES, 1)
+    parameters = torch.tensor([-0.1, 0.4, -1.5], dtype=torch.float64).repeat(NUM_ROWS, 1)
     parameters.requires_grad_(True)
     optimizer = torch.optim.Adam([parameters], lr=0.06)
     for _ in range(FIT_STEPS):
@@ -77,7 +76,7 @@ def fitted_tables(histograms: Array) -> list[Table]:
 def symbol_histograms(model: Model, photos: PhotoCache, crops: int, size: int = 256) -> Array:
     """Count the symbols of each table row on random crops at random quality points."""
     rng = np.random.default_rng(0)
-    counts = np.zeros((NUM_SCALES, 2 * REACH + 1), np.int64)
+    counts = np.zeros((NUM_ROWS, 2 * REACH + 1), np.int64)
     for rgb in photos.crops(rng, crops, size):
         picture = Picture(np.ascontiguousarray(rgb), None, False)
         (symbols,) = quantise(picture, model, int(rng.integers(NUM_POINTS)), 1)
@@ -111,7 +110,7 @@ def frequencies(pmf: Array) -> Array:
 
 def _mixture(narrow: Tensor, wide: Tensor, share: Tensor) -> Tensor:
     """Probabilities `(128, 2 * REACH + 1)` of the mixture of each row; arguments `(128, 1)`."""
-    rows = torch.arange(NUM_SCALES, dtype=torch.float64)[:, None] / (NUM_SCALES - 1)
+    rows = torch.arange(NUM_ROWS, dtype=torch.float64)[:, None] / (NUM_ROWS - 1)
     sigma = SCALE_MIN * (SCALE_MAX / SCALE_MIN) ** rows
     magnitude = torch.arange(0, REACH + 1, dtype=torch.float64)[None]
 

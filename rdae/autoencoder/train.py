@@ -36,8 +36,9 @@ import torch
 import torch.distributed as dist
 from pytorch_optimizer import SOAP
 from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
-from rdae.autoencoder.autoencoder import NUM_ANCHORS, Autoencoder
+from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.checkpoint import (
     NamedOptimizer,
     checkpoints,
@@ -52,7 +53,8 @@ from rdae.autoencoder.data import PhotoCache, prepare_cache
 from rdae.autoencoder.objective import evaluate
 from rdae.errors import RdaeError
 from rdae.exact.parallel import default_threads
-from rdae.spec import ModelSpec, preset
+from rdae.presets import preset
+from rdae.spec import NUM_ANCHORS, ModelSpec
 
 WARM_UP_STEPS = 100
 CONSTANT_SHARE = 0.4  # of the run; then cosine to zero
@@ -356,15 +358,15 @@ def start_processes(
 
     Raises:
         RdaeError, OSError: as a process raised it.
-        torch.multiprocessing.ProcessRaisedException: a process raised something else.
+        ProcessRaisedException: a process raised something else.
     """
     count = min(count, len(soap_matrices(Autoencoder(spec))))  # each must own a matrix
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     errors = torch.multiprocessing.get_context("spawn").SimpleQueue()
     args = (errors, count, config, run, spec, init)
     try:
-        torch.multiprocessing.spawn(_run_spawned, args, nprocs=count)
-    except torch.multiprocessing.ProcessRaisedException as failure:
+        spawn(_run_spawned, args, nprocs=count)
+    except ProcessRaisedException as failure:
         if errors.empty():
             raise
         raise errors.get() from failure

@@ -3,9 +3,9 @@
     python tests/benchmarks/cold_start.py [RDAE]
 
 Both decode the same 768x512 picture from bytes in a new Python process; CompressAI's model is
-mbt2018_mean, quality 6 (about the rate of our quality 60) with random weights, since its trained ones
-need a download. The two run in turn; medians are printed. RDAE is the command to time, for example of
-an environment that has the base install only.
+mbt2018_mean, quality 6 (about the rate of our quality 60) with random weights, since its trained
+ones need a download. The two run in turn; medians are printed. RDAE is the command to time, for
+example of an environment that has the base install only.
 """
 
 from __future__ import annotations
