@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from rdae.bitstream.container import Info
 
+_here = Path(__file__).parent
+if not (_here / "cli").is_dir():
+    # In a checkout cli/ and weights/ stand beside this folder; installed, they are inside it.
+    __path__.append(str(_here.parent))
+
 __all__ = ["__version__", "compress", "decompress", "errors", "read_info"]
 
 __version__ = "0.1.0"

@@ -268,10 +268,10 @@ class SymbolDecoder:
         try:
             decoded: NDArray[np.int32] = self._coder.decode(model, count)
         except (AssertionError, ValueError) as error:
-            raise CorruptError(f"a coded stream is damaged ({error})") from error
+            raise CorruptError("a coded stream is damaged") from error
         except BaseException as error:
             # constriction's panics derive from BaseException and their class cannot be imported.
             if type(error).__name__ != "PanicException":
                 raise
-            raise CorruptError(f"a coded stream is damaged ({error})") from error
+            raise CorruptError("a coded stream is damaged") from error
         return decoded

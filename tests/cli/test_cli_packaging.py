@@ -43,6 +43,21 @@ def test_the_command_and_the_weights_install_inside_the_package() -> None:
     assert (importlib.resources.files("rdae.weights") / "manifest.json").is_file()
 
 
+@in_checkout
+def test_the_package_works_from_a_checkout_that_is_not_installed() -> None:
+    code = """
+import sys
+editable = [f for f in sys.meta_path if "editable" in getattr(f, "__module__", "")]
+sys.meta_path = [f for f in sys.meta_path if f not in editable]
+import rdae.cli.main, rdae.weights
+print(rdae.__file__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert Path(done.stdout.strip()).parent == ROOT / "rdae"
+
+
 def test_completion_offers_rd_files_and_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
