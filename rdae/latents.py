@@ -20,9 +20,9 @@ from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.bitstream.tiles import TileRect, symbols_crc
 from rdae.errors import CorruptError
 from rdae.model import Model
-from rdae.spec import NUM_PASSES
+from rdae.spec import HYPER_PATCH, NUM_PASSES, PATCH
 
-HYPER_CELLS = 4  # latent cells per hyper-latent cell, along each axis
+HYPER_CELLS = HYPER_PATCH // PATCH  # latent cells per hyper-latent cell, along each axis
 
 Array = NDArray[Any]
 
