@@ -67,7 +67,7 @@ def passes(
 def quantise_tile(
     model: Model, tile: TileRect, y: NDArray[np.float32], point: int, threads: int = 1
 ) -> TileSymbols:
-    """Round a tile's latent to symbols, pass by pass, as the decoder will see them.
+    """Choose a tile's symbols, pass by pass, from what the decoder will predict.
 
     Args:
         model: the model.
@@ -82,7 +82,7 @@ def quantise_tile(
     symbols, indexes = np.zeros(y.shape, np.int32), np.zeros(y.shape, np.uint8)
     for k, turn, coded in passes(model, tile):
         mean, rows = model.predict(k, features, y_hat, point, threads)
-        np.copyto(symbols, model.quantise_y(y, mean, point), where=coded)
+        np.copyto(symbols, model.quantise_y(y, mean, rows, point), where=coded)
         np.copyto(indexes, rows, where=coded)
         np.copyto(y_hat, model.dequantise_y(symbols, mean, point), where=turn)
     return TileSymbols(z, symbols, indexes)

@@ -20,6 +20,7 @@ from rdae.exact.layers import clip, round_and_clip
 from rdae.exact.network import LIMIT, UNIT_BITS, build_exact, build_float, take, take_shift
 from rdae.exact.windows import Window, run_in_windows
 from rdae.rate import NUM_POINTS
+from rdae.rounding import REACH, dead_zones, round_to_symbols
 from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PASS_OF, PATCH, halo
 from rdae.weights_file import Description, fingerprint, read_weights
 
@@ -180,9 +181,21 @@ class Model:
         """The hyper-latent's symbols for the latent `(rows, columns, M)` of one tile."""
         return _to_symbols(self._encoder[1](y, point) * self._encoder[3][point])
 
-    def quantise_y(self, y: NDArray[np.float32], mean: Array, point: int) -> NDArray[np.int32]:
-        """Symbols of all latents of a tile, given the decoder's means."""
-        return _to_symbols((y - mean * 2.0**-UNIT_BITS) * self._encoder[2][point])
+    def quantise_y(
+        self, y: NDArray[np.float32], mean: Array, indexes: NDArray[np.uint8], point: int
+    ) -> NDArray[np.int32]:
+        """Symbols of all latents of a tile, given the decoder's means and tables."""
+        v = (y - mean * 2.0**-UNIT_BITS) * self._encoder[2][point]
+        return _to_symbols(round_to_symbols(v, indexes, self._dead_zones))
+
+    @cached_property
+    def _dead_zones(self) -> Array:
+        """How much less each magnitude is sent, for each table of y."""
+        magnitudes = np.tile(np.arange(REACH + 1), NUM_ROWS)
+        tables = np.repeat(np.arange(NUM_ROWS), REACH + 1)
+        bits = self.y_tables.symbol_bits(magnitudes, tables)
+        bits += self.y_tables.symbol_bits(-magnitudes, tables)
+        return dead_zones(bits.reshape(NUM_ROWS, REACH + 1) / 2)
 
     # Decoder: exact integers.
 
