@@ -1,4 +1,4 @@
-"""The default architecture, as a spec; only training needs it, a weights file carries its own."""
+"""The architectures that can be trained, as specs; a weights file carries its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def light_block(channels: int) -> Layers:
     return [["residual", [["depthwise", c, 3], ["linear", c, 2 * c, 3], ["linear", 2 * c, c]]]]
 
 
+def filter_block(channels: int) -> Layers:
+    """A light block whose strength depends on the quality point."""
+    [[_, inner]] = light_block(channels)
+    return [["residual", [*inner, ["gain", channels]]]]
+
+
 def preset(
     *,
     width: int = 256,
@@ -31,10 +37,16 @@ def preset(
     context_blocks: int = 2,
     render: int = 48,
     render_blocks: int = 2,
+    filter_blocks: int = 1,
 ) -> ModelSpec:
-    """The default architecture; the arguments scale it."""
+    """The default architecture; the arguments scale it.
+
+    The synthesis adds a rendering network and a linear inverse transform as patches of 4x4 pixels;
+    the filter blocks behind the sum see what both made of neighbouring 16x16 patches and smooth
+    the steps between them.
+    """
     n, m, c, r = width, latent, context, render
-    patch = 3 * PATCH**2
+    patch, pixels = 3 * PATCH**2, 3 * 4**2  # values of a 16x16 patch, of a 4x4 one
     return ModelSpec(
         latent_channels=m,
         hyper_channels=hyper,
@@ -80,10 +92,20 @@ def preset(
                     ["shuffle", 4],
                     ["gain", r],
                     *light_block(r) * render_blocks,
-                    ["linear", r, 16 * 3],
-                    ["shuffle", 4],
+                    ["linear", r, pixels],
                 ],
-                [["linear", m, patch], ["shuffle", PATCH]],
+                [["linear", m, patch], ["shuffle", 4]],
             ],
+            *filter_block(pixels) * filter_blocks,
+            ["linear", pixels, pixels],
+            ["shuffle", 4],
         ],
     )
+
+
+def tiny() -> ModelSpec:
+    """The default architecture shrunk until it trains in seconds, to try things out."""
+    return preset(width=24, latent=32, hyper=8, context=16, render=8, analysis_blocks=1)
+
+
+PRESETS = {"photo": preset, "tiny": tiny}

@@ -28,9 +28,10 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Linear, Points, Residual, build
+from rdae.rounding import REACH, dead_zones
 from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PASS_OF, PATCH, ModelSpec
 
-LAMBDA_MIN, LAMBDA_MAX = 0.001, 0.16  # for MSE on 0..255, bits per pixel
+LAMBDA_MIN, LAMBDA_MAX = 0.0004, 0.16  # for MSE on 0..255, bits per pixel
 LAMBDA_UNIT = 0.013  # where gains start at one
 
 SCALE_MIN, SCALE_MAX = 0.11, 256.0  # standard deviations in symbol units
@@ -107,23 +108,39 @@ class Autoencoder(nn.Module):
         self.z_prior = EntropyBottleneck(NUM_ANCHORS * spec.hyper_channels)
         self.z_prior.quantiles.requires_grad_(False)  # medians stay 0: z is rounded to integers
         self.y_conditional = GaussianConditional(None, scale_bound=SCALE_MIN)
+        self.register_buffer("dead_zones", self._gaussian_dead_zones(), persistent=False)
         self._initialise()
 
     def _initialise(self) -> None:
         """Start as a transform codec: DCT skips around networks that are nearly silent."""
         for module in self.modules():
             if isinstance(module, Residual):
-                module[-1].weight.data.mul_(0.3)
+                [layer for layer in module if isinstance(layer, Linear)][-1].weight.data.mul_(0.3)
         with torch.no_grad():
             # the preset's "sum": branch 0 is the network, branch 1 the linear skip
             (network, skip), (render, unskip) = self.analysis[1], self.synthesis[0]
+            *filters, last, _ = self.synthesis[1:]
             basis, gain = colour_dct(self.spec.latent_channels), 12.0
-            network[-1].weight.mul_(0.1)
-            [layer for layer in render if isinstance(layer, Linear)][-1].weight.mul_(0.1)
+            for quiet in (network[-1], render[-1], *(residual[-2] for residual in filters)):
+                quiet.weight.mul_(0.1)
+                quiet.bias.zero_()
+            render[0].weight.div_(gain)  # networks start on values around one
             skip[0].weight.copy_(basis * gain)
-            unskip[0].weight.copy_(basis.T / gain)
-            skip[0].bias.zero_()
-            unskip[0].bias.zero_()
+            unskip[0].weight.copy_(basis.T[quarter_order()] / gain)
+            last.weight.copy_(torch.eye(len(last.weight)))
+            for layer in (skip[0], unskip[0], last):
+                layer.bias.zero_()
+
+    def use_bfloat16(self, enabled: bool) -> None:
+        """Let matrix products run in bfloat16, or in float32 again.
+
+        The linear skips and the last layer stay in float32: they carry latents and pixels whole,
+        and 8 significant bits would change them by whole symbols and levels.
+        """
+        straight = [*self.analysis[1][1], *self.synthesis[0][1], self.synthesis[-2]]
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.low_precision = enabled and not any(module is s for s in straight)
 
     def rd_lambda(self, anchors: Tensor) -> Tensor:
         """The Lagrange multiplier at (fractional) anchors: bits per pixel per MSE on 0..255."""
@@ -135,8 +152,8 @@ class Autoencoder(nn.Module):
         Args:
             x: `(B, 3, H, W)` float in [0, 1], H and W multiples of 64.
             anchors: `(B,)` float in [0, 15], the quality of each sample.
-            noisy: rate of noisy latents (differentiable relaxation) instead of rounded ones.
-                The reconstruction always comes from rounded latents.
+            noisy: rate of noisy latents (differentiable relaxation) and a reconstruction from
+                the nearest integers, instead of both from the symbols that an encoder sends.
         """
         points = Points(anchors, NUM_ANCHORS)
         y = self.analysis(x.permute(0, 2, 3, 1) - 0.5, points)
@@ -149,16 +166,17 @@ class Autoencoder(nn.Module):
         gain, step = log_gain.exp(), points.interpolate(self.y_log_step).exp()
         which = pass_map(y.shape[3], y.shape[1], y.shape[2]).to(y.device)
         y_hat = torch.zeros_like(y)
-        means, log_scales = y_hat, y_hat
+        sent, log_scales = y_hat, y_hat  # in symbol units
         for k in range(NUM_PASSES):
             mean, log_scale = self.predict(k, features, y_hat, points)
+            log_scale = log_scale + log_gain
+            v = (y - mean) * gain
+            symbol = round_straight_through(v) if noisy else self.round_to_symbols(v, log_scale)
             now = which == k
-            y_hat = torch.where(now, mean + round_straight_through((y - mean) * gain) * step, y_hat)
-            means = torch.where(now, mean, means)
+            y_hat = torch.where(now, mean + symbol * step, y_hat)
+            sent = torch.where(now, v if noisy else symbol, sent)
             log_scales = torch.where(now, log_scale, log_scales)
-        v = (y - means) * gain
-        v = add_noise(v) if noisy else round_straight_through(v)
-        y_bits = self.y_bits(v, log_scales + log_gain)
+        y_bits = self.y_bits(add_noise(sent) if noisy else sent, log_scales)
         x_hat = self.synthesis(y_hat, points) + 0.5
         return Estimate(x_hat.permute(0, 3, 1, 2), y_bits, z_bits)
 
@@ -181,6 +199,22 @@ class Autoencoder(nn.Module):
         likelihood = self.y_conditional._likelihood(v, scale)
         return -torch.log2(self.y_conditional.likelihood_lower_bound(likelihood))
 
+    def round_to_symbols(self, v: Tensor, log_scale: Tensor) -> Tensor:
+        """`rdae.rounding.round_to_symbols` with Gaussian tables; the gradient passes unchanged."""
+        row = ((log_scale.detach() - math.log(SCALE_MIN)) / LN_SCALE_RATIO).round()
+        magnitude = v.detach().abs()
+        symbol = magnitude.round()
+        zone = self.dead_zones[row.clamp(0, NUM_ROWS - 1).long(), symbol.clamp(max=REACH).long()]
+        symbol = symbol - (magnitude < symbol - 0.5 + zone).to(symbol.dtype)
+        return v + (torch.copysign(symbol, v) - v).detach()
+
+    def _gaussian_dead_zones(self) -> Tensor:
+        magnitudes = torch.arange(REACH + 1.0).expand(NUM_ROWS, -1)
+        log_scale = math.log(SCALE_MIN) + LN_SCALE_RATIO * torch.arange(NUM_ROWS)[:, None]
+        with torch.no_grad():
+            bits = self.y_bits(magnitudes, log_scale.expand(-1, REACH + 1))
+        return torch.from_numpy(dead_zones(bits.numpy()))
+
     def _z_bits(self, z: Tensor, points: Points, *, noisy: bool) -> Tensor:
         b, h, w, n = z.shape
         rows = (points.nearest()[:, None] * n + torch.arange(n, device=z.device)).flatten()
@@ -189,6 +223,13 @@ class Autoencoder(nn.Module):
         folded = z.permute(0, 3, 1, 2).reshape(1, b * n, h, w)
         _, likelihood = torch.func.functional_call(self.z_prior, parameters, (folded, noisy))
         return -torch.log2(likelihood).reshape(b, n, h, w).permute(0, 2, 3, 1)
+
+
+def quarter_order() -> Tensor:
+    """Where two shuffles by 4 take what one shuffle by 16 takes: `(768,)` indices."""
+    # one shuffle: (row / 4, row % 4, column / 4, column % 4, colour)
+    order = torch.arange(3 * PATCH**2).reshape(4, 4, 4, 4, 3)
+    return order.permute(0, 2, 1, 3, 4).flatten()
 
 
 def colour_dct(channels: int) -> Tensor:

@@ -53,16 +53,25 @@ class ExactMixin:
 
 
 class Linear(ExactMixin, nn.Module):
-    """Pointwise linear layer; with `leak` k followed by a leaky ReLU of slope 2^-k."""
+    """Pointwise linear layer; with `leak` k followed by a leaky ReLU of slope 2^-k.
+
+    Attributes:
+        low_precision: multiply in bfloat16; weights, gradients and all else stay in float32.
+    """
 
     def __init__(self, inputs: int, outputs: int, leak: int | None = None) -> None:
         super().__init__()
         reference = nn.Linear(inputs, outputs)
         self.weight, self.bias = reference.weight, reference.bias  # (outputs, inputs), (outputs,)
         self.slope = None if leak is None else 2.0**-leak
+        self.low_precision = False
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
-        x = F.linear(x, self.weight, self.bias)
+        if self.low_precision:
+            parts = (x, self.weight, self.bias)
+            x = F.linear(*(part.bfloat16() for part in parts)).float()
+        else:
+            x = F.linear(x, self.weight, self.bias)
         if self.slope is not None:
             x = F.leaky_relu(x, self.slope)
         return x if self.scale is None else round_exact(x, self.scale, self.limit)
