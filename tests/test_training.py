@@ -1,4 +1,4 @@
-"""Training end to end: photos, a run that is resumed, export, a real file."""
+"""The trainer in one process: steps, checkpoints, schedules, tables, weights to start from."""
 
 from __future__ import annotations
 
@@ -17,79 +17,80 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
-from rdae.autoencoder import train  # noqa: E402
-from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
-from rdae.autoencoder.checkpoint import checkpoints, cut_metrics, load_matching  # noqa: E402
-from rdae.autoencoder.data import PhotoCache, build_cache, prepare_cache  # noqa: E402
-from rdae.autoencoder.export import export  # noqa: E402
+from rdae.autoencoder import trainer as training  # noqa: E402
+from rdae.autoencoder.autoencoder import LAMBDA_MAX, LAMBDA_MIN, Autoencoder  # noqa: E402
+from rdae.autoencoder.checkpoint import (  # noqa: E402
+    checkpoints,
+    equal_everywhere,
+    load_matching,
+)
+from rdae.autoencoder.config import TrainConfig, read_config, write_config  # noqa: E402
+from rdae.autoencoder.data import (  # noqa: E402
+    PhotoCache,
+    build_cache,
+    difference_hash,
+    evaluation_hashes,
+    prepare_cache,
+    same_picture,
+)
+from rdae.autoencoder.export import export, export_run  # noqa: E402
+from rdae.autoencoder.metrics import append_metrics, cut_metrics, read_metrics  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
-from rdae.autoencoder.tables import fitted_tables, frequencies, gaussian_tables  # noqa: E402
+from rdae.autoencoder.optimizer import share_out, soap_matrices  # noqa: E402
+from rdae.autoencoder.precision import use_bfloat16  # noqa: E402
+from rdae.autoencoder.run_report import write_report  # noqa: E402
+from rdae.autoencoder.tables import (  # noqa: E402
+    fitted_tables,
+    frequencies,
+    gaussian_tables,
+)
+from rdae.autoencoder.train import free_port  # noqa: E402
+from rdae.autoencoder.trainer import Trainer  # noqa: E402
+from rdae.autoencoder.validation import validate  # noqa: E402
+from rdae.autoencoder.warm_start import read_weights_to_start_from  # noqa: E402
 from rdae.codec import decode, encode  # noqa: E402
 from rdae.errors import RdaeError  # noqa: E402
 from rdae.model import Model  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
-from rdae.presets import preset  # noqa: E402
-from rdae.spec import ModelSpec  # noqa: E402
+from rdae.presets import preset, tiny  # noqa: E402
 from rdae.weights_file import Description  # noqa: E402
 
-TINY = preset(width=24, latent=32, hyper=8, context=16, render=8, analysis_blocks=1)
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and its optimizers, on deprecations
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def run(tmp_path: Path, photo: Picture) -> Path:
-    """A run folder with the cache of two photos; a third file is no image."""
+    """A run folder with the cache of three photos, one of them held out."""
     folder = tmp_path / "photos"
     folder.mkdir()
     Image.fromarray(photo.rgb).save(folder / "a.png")
-    Image.fromarray(photo.rgb[::-1, :100]).save(folder / "b.jpg", quality=95)
-    (folder / "c.png").write_bytes(b"not an image")
+    Image.fromarray(photo.rgb[::-1]).save(folder / "b.jpg", quality=95)
+    see_through = np.dstack([photo.rgb[:90, :120], np.full((90, 120), 255, np.uint8)])
+    see_through[:, 60:, 3] = 0
+    Image.fromarray(see_through).save(folder / "c.png")
+    (folder / "d.png").write_bytes(b"not an image")
+    Image.new("RGB", (200, 20)).save(folder / "e.png")
     run = tmp_path / "run"
     run.mkdir()
-    count, skipped = build_cache(folder, run / "photos.u8")
-    assert count == 2
-    assert len(skipped) == 1 and "c.png" in skipped[0]
+    report = build_cache(folder, run / "photos.u8", 0.1)
+    assert (report.training, report.held_out) == (2, 1)
+    assert ["d.png" in report.skipped[0], "smaller than 64" in report.skipped[1]] == [True, True]
     return run
 
 
 @pytest.fixture
 def alone() -> Iterator[None]:
     """A process group of this process only."""
-    port = train.free_port()
-    address = f"tcp://127.0.0.1:{port}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     torch.distributed.init_process_group("gloo", init_method=address, rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
 
 
-def config(steps: int, learning_rate: float = 2e-3) -> train.TrainConfig:
-    return train.TrainConfig(photos="", steps=steps, batch=2, crop=64, learning_rate=learning_rate)
-
-
-@pytest.mark.filterwarnings("ignore")  # of torch and its optimizers, on deprecations
-def test_a_run_learns_resumes_and_exports_a_working_model(run, photo, tmp_path):
-    train.start_processes(2, config(40), run, TINY)
-    train.start_processes(2, config(120), run, TINY)
-    first, last = checkpoints(run)
-    before, after = (torch.load(c / "model.pt", weights_only=True) for c in (first, last))
-    assert (before["step"], after["step"]) == (40, 120)
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    # the last tenth is trained on rounded latents; with more steps it begins later
-    assert [r["step"] for r in records if not r["hard"]] == [20, 60, 80, 100]
-    assert [r["step"] for r in records if r["hard"]] == [40, 120]
-
-    trained = Autoencoder(ModelSpec.from_json(after["spec"]))
-    fresh_loss = loss_of(trained, photo)
-    trained.load_state_dict(after["ema"])
-    assert loss_of(trained, photo) < fresh_loss
-
-    path = tmp_path / "tiny.safetensors"
-    export(trained, path, Description(200, "tiny", trained.spec, {}))
-    model = Model.load(path)
-    picture = Picture(np.ascontiguousarray(photo.rgb[100:200, 300:420]), None, False)
-    data = encode(picture, quality=70, model=model).data
-    decoded = decode(data, weights=path).rgb
-    mse = np.mean((decoded.astype(float) - picture.rgb) ** 2)
-    assert 10 * np.log10(255**2 / mse) > 15
+def config(steps: int = 20, **settings: object) -> TrainConfig:
+    given = {"precision": "float32", "batch": 2, "crop": 64, **settings}
+    return TrainConfig(photos="", preset="tiny", steps=steps, **given)
 
 
 def loss_of(model: Autoencoder, photo: Picture) -> float:
@@ -99,11 +100,10 @@ def loss_of(model: Autoencoder, photo: Picture) -> float:
         return evaluate(model, x, torch.tensor([6.0]), noisy=False).loss.item()
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("start", [0, 8], ids=["soft phase", "across the phases"])
 def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, alone, start):
-    def trainer(steps: int) -> train.Trainer:
-        trainer = train.Trainer(config(20), run, TINY)
+    def trainer(steps: int) -> Trainer:
+        trainer = Trainer(config(), run, CPU)
         trainer.step = start
         for _ in range(steps):
             trainer.take_step()
@@ -111,7 +111,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, alone, start)
 
     whole, half = trainer(12), trainer(6)
     half.save()
-    resumed = train.Trainer(config(20), run, TINY)
+    resumed = Trainer(config(), run, CPU)
     resumed.load(checkpoints(run)[-1])
     for _ in range(6):
         resumed.take_step()
@@ -122,26 +122,36 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, alone, start)
             torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_checkpoint_of_old_gives_soap_its_step_counter(run, alone):
-    trainer = train.Trainer(config(20), run, TINY)
-    for _ in range(3):
-        trainer.take_step()
-    trainer.save()
-    (folder,) = checkpoints(run)
-    content = torch.load(folder / "process-0.pt", weights_only=True)
-    del content["groups"]
-    torch.save(content, folder / "process-0.pt")
-    resumed = train.Trainer(config(20), run, TINY)
-    resumed.load(folder)
-    assert resumed.optimizers[0][0].param_groups[0]["step"] == 3
+def test_the_loss_falls_in_either_precision(run, alone, photo):
+    for precision in ("float32", "bfloat16"):
+        trainer = Trainer(config(1000, precision=precision, batch=4), run, CPU)
+        before = loss_of(trainer.model, photo)
+        for _ in range(50):
+            trainer.take_step()
+        assert loss_of(trainer.ema, photo) < 0.95 * before, precision
 
 
-@pytest.mark.filterwarnings("ignore")
+def test_bfloat16_changes_the_objective_little_and_ends_with_the_soft_phase(run, alone, photo):
+    trainer = Trainer(config(precision="bfloat16"), run, CPU)
+    low = loss_of(trainer.model, photo)
+    trainer.step = 18
+    trainer.take_step()
+    assert trainer.hard
+    layers = [m for m in trainer.model.modules() if hasattr(m, "low_precision")]
+    assert layers and not any(layer.low_precision for layer in layers)
+    full = loss_of(Trainer(config(), run, CPU).model, photo)
+    assert low != full and low == pytest.approx(full, rel=0.01)
+
+
+def test_auto_precision_gives_an_answer(alone):
+    assert use_bfloat16("auto", CPU) in (True, False)
+    assert use_bfloat16("bfloat16", CPU) and not use_bfloat16("float32", CPU)
+
+
 def test_a_run_that_is_not_finite_any_more_ends_with_an_error(run, alone, monkeypatch):
-    monkeypatch.setattr(train, "MAX_SKIPS", 3)
-    monkeypatch.setattr(train, "RECORD_STEPS", 1)
-    trainer = train.Trainer(config(20), run, TINY)
+    monkeypatch.setattr(training, "MAX_SKIPS", 3)
+    monkeypatch.setattr(training, "RECORD_STEPS", 1)
+    trainer = Trainer(config(), run, CPU)
     next(trainer.model.synthesis.parameters()).data.fill_(float("nan"))
     with pytest.raises(RdaeError, match="gradients of 3 steps in a row are not finite") as caught:
         trainer.train()
@@ -152,47 +162,156 @@ def test_a_run_that_is_not_finite_any_more_ends_with_an_error(run, alone, monkey
     assert not checkpoints(run)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_an_error_of_a_process_reaches_the_caller(run):
-    with pytest.raises(RdaeError, match="weights are not finite"):
-        train.start_processes(1, config(1, learning_rate=float("inf")), run, TINY)
-    assert not checkpoints(run)
+def test_steps_without_finite_gradients_are_skipped_and_counted(run, alone, monkeypatch):
+    trainer = Trainer(config(), run, CPU)
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    monkeypatch.setattr(trainer.optimizer, "clip", lambda norm: torch.tensor(float("inf")))
+    assert trainer.take_step()["skipped"] == 1
+    assert all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
+    monkeypatch.undo()
+    assert trainer.take_step()["skipped"] == 1
+    assert not all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
 
 
-@pytest.mark.filterwarnings("ignore")
+def test_a_stopped_run_leaves_a_checkpoint(run, alone):
+    trainer = Trainer(config(1000), run, CPU)
+    trainer.stop = True
+    trainer.train()
+    assert trainer.step == 1 and trainer.progress < 1
+    assert [c.name for c in checkpoints(run)] == ["checkpoint-00000001"]
+
+
+def test_half_a_checkpoint_is_never_loaded_and_two_stay(run, alone):
+    trainer = Trainer(config(), run, CPU)
+    for _ in range(3):
+        trainer.take_step()
+        trainer.save()
+    (run / "checkpoint.part").mkdir()
+    (run / "checkpoint.part" / "model.pt").write_bytes(b"half")
+    assert [c.name for c in checkpoints(run)] == ["checkpoint-00000002", "checkpoint-00000003"]
+
+
+def test_weights_that_differ_are_seen(alone):
+    assert equal_everywhere([torch.ones(3), torch.zeros(2, 2)])
+
+
 def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):
     other = Autoencoder(preset(width=24, latent=32, hyper=8, context=16, render=4))
     torch.save({"ema": other.state_dict()}, tmp_path / "model.pt")
-    trainer = train.Trainer(config(20), run, TINY)
-    trainer.start_from(tmp_path / "model.pt")
+    trainer = Trainer(config(), run, CPU)
+    trainer.start_from(read_weights_to_start_from(tmp_path), "it")
     assert "tensors do not fit" in caplog.text
     shared = "y_log_gain"
     assert torch.equal(trainer.ema.state_dict()[shared], other.state_dict()[shared])
     with pytest.raises(ValueError, match="none of the 1 tensors fits"):
         load_matching(trainer.model, {"no": torch.zeros(1)})
+    with pytest.raises(RdaeError, match="holds no weights"):
+        read_weights_to_start_from(run)
+
+
+def test_a_weights_file_becomes_the_model_it_was_exported_from(run, alone, photo, tmp_path):
+    trainer = Trainer(config(60), run, CPU)
+    for _ in range(40):
+        trainer.take_step()
+    path = tmp_path / "tiny.safetensors"
+    given = {"lambda_range": [LAMBDA_MIN, LAMBDA_MAX]}
+    export(trainer.ema, path, Description(200, "tiny", trainer.ema.spec, given))
+    restored = Autoencoder(trainer.ema.spec)
+    restored.load_state_dict(read_weights_to_start_from(path))
+    for name, tensor in trainer.ema.named_parameters():
+        if not name.startswith("z_prior"):
+            found = restored.get_parameter(name)
+            torch.testing.assert_close(found, tensor, rtol=2e-3, atol=2e-3, msg=name)
+    assert loss_of(restored, photo) == pytest.approx(loss_of(trainer.ema, photo), rel=0.01)
+
+
+def test_validation_codes_real_files_of_held_out_photos(run, alone):
+    trainer = Trainer(config(), run, CPU)
+    points = validate(trainer.ema, trainer.cache.held_out)
+    assert [p.quality for p in points] == [5, 25, 45, 65, 85]
+    assert all(a.bpp < b.bpp for a, b in zip(points, points[1:], strict=False))
+    trainer.validate()
+    (record,) = read_metrics(run)
+    assert [p["bpp"] for p in record["validation"]] == pytest.approx([p.bpp for p in points], 1e-3)
+    assert "held-out" in (run / "curves.svg").read_text()
+
+
+def test_a_finished_run_reports_and_exports_a_working_model(run, alone, photo, tmp_path):
+    trainer = Trainer(config(40), run, CPU)
+    trainer.train()
+    write_report(run, config(40), read_metrics(run), 1, CPU)
+    report = (run / "report.md").read_text()
+    assert "40 steps" in report and "| 85 |" in report
+    path = tmp_path / "tiny.safetensors"
+    description = export_run(run, path, name="tiny", model_id=200, provenance={"data": "two"})
+    assert description.provenance["data"] == "two"
+    assert len(description.provenance["rd_points"]) == 5
+    model = Model.load(path)
+    picture = Picture(np.ascontiguousarray(photo.rgb[100:200, 300:420]), None, False)
+    data = encode(picture, quality=70, model=model).data
+    decoded = decode(data, weights=path).rgb
+    mse = np.mean((decoded.astype(float) - picture.rgb) ** 2)
+    assert 10 * np.log10(255**2 / mse) > 15
+    with pytest.raises(RdaeError, match="no checkpoint"):
+        export_run(tmp_path, path, name="tiny", model_id=200)
 
 
 def test_records_behind_the_checkpoint_are_cut(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 20}\n{"step": 40}\n{"step": 60}\n{"st')
-    cut_metrics(path, 40)
-    assert path.read_text() == '{"step": 20}\n{"step": 40}\n'
-    cut_metrics(tmp_path / "none.jsonl", 40)
+    for step in (20, 40, 60):
+        append_metrics(tmp_path, {"step": step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"st')
+    cut_metrics(tmp_path, 40)
+    assert read_metrics(tmp_path) == [{"step": 20}, {"step": 40}]
+    assert (tmp_path / "metrics.jsonl").read_text().endswith("}\n")
+    cut_metrics(tmp_path / "none", 40)
 
 
 def test_a_run_folder_keeps_to_its_photos(run, tmp_path):
     photos, other = tmp_path / "photos", tmp_path / "other"
     other.mkdir()
     (run / "config.json").write_text(json.dumps({"photos": str(photos)}))
-    prepare_cache(run, photos, build=True)
+    assert prepare_cache(run, photos) is None
     with pytest.raises(RdaeError, match="holds the photos of") as caught:
-        prepare_cache(run, other, build=True)
+        prepare_cache(run, other)
     assert "delete" in caught.value.hint
     (run / "photos.u8").unlink()
-    with pytest.raises(RdaeError, match="is missing"):
-        prepare_cache(run, photos, build=False)
-    prepare_cache(run, photos, build=True)
-    assert len(PhotoCache(run / "photos.u8").photos) == 2
+    with pytest.raises(RdaeError, match="0 photos to train on"):
+        prepare_cache(run, other)
+    assert not list(run.glob("*.part"))
+
+
+def test_what_is_held_out_depends_on_the_photos_alone(run, tmp_path):
+    def held_out(run: Path) -> list[str]:
+        index = json.loads((run / "photos.json").read_text())
+        return [entry["sha256"] for entry in index if entry.get("held_out")]
+
+    moved = tmp_path / "moved"
+    (tmp_path / "photos").rename(moved)
+    (moved / "a.png").rename(moved / "z.png")
+    build_cache(moved, tmp_path / "photos.u8", 0.1)
+    assert held_out(tmp_path) == held_out(run)
+    cache = PhotoCache(run / "photos.u8")
+    assert (len(cache.training), len(cache.held_out)) == (2, 1)
+    see_through = next(p for p in cache.training + cache.held_out if p.shape == (90, 120, 3))
+    assert (see_through[:, 60:] == 255).all() and not (see_through[:, :60] == 255).all()
+
+
+def test_evaluation_images_are_left_out_even_when_changed(tmp_path, photo, monkeypatch):
+    from rdae.autoencoder import data
+
+    assert len(evaluation_hashes()) == 24
+    monkeypatch.setattr(
+        data, "evaluation_hashes", lambda: {"the photo": difference_hash(photo.rgb)}
+    )
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photo.rgb[:256, 256:]).save(tmp_path / name)
+    small = Image.fromarray(photo.rgb).resize((300, 200))
+    small.save(tmp_path / "again.jpg", quality=60)
+    report = build_cache(tmp_path, tmp_path / "photos.u8", 0.1)
+    assert (report.training, report.held_out) == (1, 1)
+    assert "again.jpg: shows the same as the photo" in report.skipped[0]
+    assert not same_picture(photo.rgb, evaluation_hashes())
 
 
 def test_training_without_its_packages_says_what_to_install(tmp_path):
@@ -211,39 +330,64 @@ def test_training_without_its_packages_says_what_to_install(tmp_path):
     assert "MissingDependencyError: training" in python("-c", "import rdae.autoencoder")
 
 
-def test_a_run_has_either_hours_or_steps():
-    with pytest.raises(ValueError, match="hours or steps"):
-        train.TrainConfig(photos="")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "hours or steps"),
+        ({"steps": 1, "hours": 1.0}, "hours or steps"),
+        ({"steps": 1, "crop": 100}, "multiple of 64"),
+        ({"steps": 1, "preset": "huge"}, "no preset huge, only photo, tiny"),
+        ({"steps": 1, "precision": "int8"}, "precision is one of"),
+        ({"hours": -1.0}, "hours must be above 0"),
+        ({"hours": float("nan")}, "hours must be above 0"),
+        ({"steps": 1, "held_out": 2.0}, "held out is a share"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(photos="", **settings)
+
+
+def test_a_resumed_run_keeps_its_configuration_but_for_what_is_given(tmp_path):
+    write_config(tmp_path, TrainConfig(photos="p", hours=2.0, batch=3))
+    assert read_config(tmp_path, seed=None) == TrainConfig(photos="p", hours=2.0, batch=3)
+    assert read_config(tmp_path, steps=9) == TrainConfig(photos="p", steps=9, batch=3)
+    with pytest.raises(RdaeError, match="holds no run to resume"):
+        read_config(tmp_path / "none")
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(RdaeError, match="not the configuration of a run"):
+        read_config(tmp_path)
 
 
 def test_the_objective_adds_up(photo):
     torch.manual_seed(0)
-    model = Autoencoder(TINY)
+    model = Autoencoder(tiny())
     x = torch.tensor(photo.rgb[:64, 300:428]).permute(2, 0, 1)[None].float() / 255
     terms = evaluate(model, x.expand(2, -1, -1, -1), torch.tensor([0.0, 15.0]), noisy=True)
     terms.loss.backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    assert terms.rd_lambda.tolist() == pytest.approx([0.001, 0.16])
+    assert terms.rd_lambda.tolist() == pytest.approx([LAMBDA_MIN, LAMBDA_MAX])
     assert (terms.bpp > terms.z_bpp).all()
     elbo = terms.negative_elbo_bits(64 * 128)
     assert torch.allclose(elbo, 64 * 128 * (terms.bpp + terms.rd_lambda * terms.mse))
     assert terms.mse[1] < terms.mse[0]
 
 
-def test_crops_of_photos_smaller_than_the_crop_are_filled(run):
-    crops = PhotoCache(run / "photos.u8").crops(np.random.default_rng(0), 20, 128)
+@pytest.mark.parametrize("downscale", [0, 0.5, 1])
+def test_crops_have_their_size_whatever_that_of_the_photo(run, downscale):
+    crops = PhotoCache(run / "photos.u8").crops(np.random.default_rng(0), 20, 128, downscale)
     assert crops.shape == (20, 128, 128, 3)
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():
-    assert train.learning_rate_factor(0, 0) == pytest.approx(0.01)
-    assert train.learning_rate_factor(500, 0.2) == 1
-    assert train.learning_rate_factor(500, 1) == pytest.approx(0)
+    assert training.learning_rate_factor(0, 0) == pytest.approx(0.01)
+    assert training.learning_rate_factor(500, 0.2) == 1
+    assert training.learning_rate_factor(500, 1) == pytest.approx(0)
 
 
 def test_processes_share_the_matrices_without_overlap():
-    matrices = dict(Autoencoder(TINY).named_parameters())
-    owned = train.share_out(matrices, 3)
+    matrices = soap_matrices(Autoencoder(tiny()))
+    owned = share_out(matrices, 3)
     assert sorted(n for names in owned for n in names) == sorted(matrices)
     assert all(owned)
 

@@ -1,4 +1,4 @@
-"""A run folder on disk: checkpoints that are complete or absent, and the metrics beside them.
+"""The checkpoints of a run, each complete or absent.
 
 A folder `RUN/checkpoint-00001000/` holds `model.pt` (weights, their moving average, spec, counters)
 and for each process a `process-0.pt` (states of the optimizers of what it owns, generators).
@@ -6,7 +6,6 @@ and for each process a `process-0.pt` (states of the optimizers of what it owns,
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,14 +13,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
-
-from rdae.files import atomic_write
+from torch import Tensor, nn
 
 KEEP = 2  # newest checkpoints of a run that stay on disk
-
-# (optimizer, names of its parameters in order, base learning rate)
-NamedOptimizer = tuple[torch.optim.Optimizer, list[str], float]
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -67,38 +61,18 @@ def write_checkpoint(
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The content of `model.pt`, and that of each process's file in the order of their ranks."""
     files = sorted(folder.glob("process-*.pt"), key=lambda f: int(f.stem.partition("-")[2]))
-    model = torch.load(folder / "model.pt", weights_only=True)
-    return model, [torch.load(file, weights_only=True) for file in files]
+    model = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")
+    return model, [torch.load(file, weights_only=True, map_location="cpu") for file in files]
 
 
-def optimizer_content(optimizers: list[NamedOptimizer]) -> dict[str, Any]:
-    """States by the name of the parameter, and for each optimizer what its group holds besides."""
-    states, groups = {}, []
-    for optimizer, names, _ in optimizers:
-        whole = optimizer.state_dict()
-        states.update({names[i]: state for i, state in whole["state"].items()})
-        (group,) = whole["param_groups"]  # SOAP keeps its step counter here
-        groups.append({k: v for k, v in group.items() if k not in ("params", "lr")})
-    return {"optimizers": states, "groups": groups}
-
-
-def restore_optimizers(
-    optimizers: list[NamedOptimizer], processes: list[dict[str, Any]], updates: int
-) -> None:
-    """Put the `optimizer_content` of all processes of a checkpoint back.
-
-    Args:
-        optimizers: those of this process; it may own other parameters than before.
-        processes: the contents of the process files.
-        updates: how often the weights have been updated, for checkpoints from before `groups`.
-    """
-    states = {n: state for process in processes for n, state in process["optimizers"].items()}
-    groups = processes[0].get("groups", [{"step": updates}, {}])  # the same in all processes
-    for (optimizer, names, _), group in zip(optimizers, groups, strict=True):
-        whole = optimizer.state_dict()
-        whole["state"] = {i: states[n] for i, n in enumerate(names) if n in states}
-        whole["param_groups"][0].update(group)
-        optimizer.load_state_dict(whole)
+def equal_everywhere(tensors: list[Tensor]) -> bool:
+    """Whether all processes hold the same bits; all of them call this."""
+    # sums of the bits read as integers: any difference of one weight changes them
+    digest = torch.stack([t.detach().contiguous().view(torch.int32).long().sum() for t in tensors])
+    lowest, highest = digest.clone(), digest.clone()
+    dist.all_reduce(lowest, dist.ReduceOp.MIN)
+    dist.all_reduce(highest, dist.ReduceOp.MAX)
+    return bool(torch.equal(lowest, highest))
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
@@ -119,23 +93,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def cut_metrics(path: Path, step: int) -> None:
-    """Drop the records behind `step`: a run that goes on from there writes them again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except ValueError:  # the process was killed while it wrote this line
-            break
-        kept.append(line)
-    with atomic_write(path, overwrite=True) as out:
-        out.write("".join(kept).encode())
-
-
-def load_matching(model: nn.Module, state: dict[str, torch.Tensor]) -> list[str]:
+def load_matching(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     """Copy every tensor of `state` whose name and shape fit.
 
     Returns:

@@ -8,10 +8,8 @@ layers: sixteenths of a table row instead of ln(scale), and sixteenths of a pixe
 
 from __future__ import annotations
 
-import argparse
 import copy
 import datetime
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -28,8 +26,10 @@ from rdae.autoencoder.autoencoder import (
     SCALE_MIN,
     Autoencoder,
 )
+from rdae.autoencoder.checkpoint import checkpoints
 from rdae.autoencoder.data import PhotoCache
 from rdae.autoencoder.layers import Depthwise, Gain, Linear
+from rdae.autoencoder.metrics import read_metrics
 from rdae.autoencoder.tables import (
     Table,
     fitted_tables,
@@ -37,6 +37,7 @@ from rdae.autoencoder.tables import (
     prior_tables,
     symbol_histograms,
 )
+from rdae.errors import RdaeError
 from rdae.exact.network import MAX_SHIFT, UNIT_BITS
 from rdae.model import PIXEL_BITS, ROW_BITS, Model
 from rdae.rate import NUM_POINTS
@@ -104,7 +105,7 @@ def fold_units(model: Autoencoder) -> Autoencoder:
 
     Outputs are scaled so that the integer, a multiple of 2^-12, is the 1/16 row or the 1/16 level.
     """
-    model = copy.deepcopy(model).double().requires_grad_(False)
+    model = copy.deepcopy(model).cpu().double().requires_grad_(False)
     unit = 2.0**-UNIT_BITS
     m = model.spec.latent_channels
     row = 2.0**ROW_BITS * unit / LN_SCALE_RATIO
@@ -112,10 +113,9 @@ def fold_units(model: Autoencoder) -> Autoencoder:
         head[-1].weight[m:] *= row
         head[-1].bias[m:] = (head[-1].bias[m:] - math.log(SCALE_MIN)) * row
     level = 255 * 2.0**PIXEL_BITS * unit
-    for branch in model.synthesis[0].children():
-        last = [layer for layer in branch.children() if isinstance(layer, Linear)][-1]
-        last.weight *= level
-        last.bias *= level
+    last = [layer for layer in model.synthesis if isinstance(layer, Linear)][-1]
+    last.weight *= level
+    last.bias *= level
     last.bias += 0.5 * level  # pixels are centred on 0 inside the networks
     return model
 
@@ -164,30 +164,46 @@ def put_tables(tensors: dict[str, Array], latent: str, tables: list[Table]) -> N
     tensors[f"{latent}.freqs"] = np.concatenate([freqs for _, freqs in tables]).astype(np.int32)
 
 
-def main() -> None:
-    """Entry point of `python -m rdae.autoencoder.export`."""
-    parser = argparse.ArgumentParser(description="Export a checkpoint to a weights file.")
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder of a run")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--id", type=int, required=True, help="permanent number, 1 to 255")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--provenance", type=Path, help="JSON file: data, licences and so on")
-    args = parser.parse_args()
-    content = torch.load(args.checkpoint / "model.pt", weights_only=True)
+def export_run(
+    run: Path, output: Path, *, name: str, model_id: int, provenance: dict[str, Any] | None = None
+) -> Description:
+    """Export the newest checkpoint of a run.
+
+    The description gets steps, hours, date and what the last validation measured; the tables of y
+    are fitted to the photos of the run.
+
+    Args:
+        run: a run folder, or one of its checkpoints.
+        output: the weights file to write.
+        name: of the model.
+        model_id: its permanent number, 1 to 255.
+        provenance: what else to say of it: data, licences, rate-distortion points.
+
+    Returns:
+        What the file says of itself.
+
+    Raises:
+        RdaeError: there is no checkpoint, or no photo cache.
+        ValueError: as of `export`.
+    """
+    folder = (checkpoints(run) or [run])[-1]
+    if not (folder / "model.pt").is_file():
+        raise RdaeError(f"{run} holds no checkpoint", hint="rdae train makes one")
+    cache = folder.parent / "photos.u8"
+    if not cache.is_file():
+        raise RdaeError(f"{cache} is missing", hint="rdae train --resume builds it again")
+    content = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")
     model = Autoencoder(ModelSpec.from_json(content["spec"]))
     model.load_state_dict(content["ema"])
-    provenance = {
+    found = {
         "steps": content["step"],
         "hours": round(content["seconds"] / 3600, 2),
         "lambda_range": [LAMBDA_MIN, LAMBDA_MAX],
         "date": datetime.date.today().isoformat(),
     }
-    if args.provenance:
-        provenance.update(json.loads(args.provenance.read_text()))
-    photos = PhotoCache(args.checkpoint.parent / "photos.u8")
-    description = Description(args.id, args.name, model.spec, provenance)
-    export(model, args.output, description, photos)
-
-
-if __name__ == "__main__":
-    main()
+    for record in read_metrics(folder.parent):
+        if "validation" in record and record["step"] <= content["step"]:
+            found["rd_points"] = record["validation"]
+    description = Description(model_id, name, model.spec, {**found, **(provenance or {})})
+    export(model, output, description, PhotoCache(cache))
+    return description
