@@ -11,7 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
-from rdae.cli import compress, decompress, info, models, signals, verify
+from rdae.cli import (
+    compare,
+    compress,
+    decompress,
+    eval,
+    export,
+    info,
+    models,
+    signals,
+    train,
+    verify,
+)
 from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rdae.cli.console import Console, UsageError
 from rdae.cli.help import Command, Group
@@ -43,6 +54,7 @@ def rdae(
     rdae decompress photo.rd           # photo.png, or photo.rd.png if that is taken
     rdae info photo.rd                 # size, quality, and where the bits went
     rdae compress -r photos/ -q 80 --output-dir small/
+    rdae eval --quick photos/          # against JPEG and WebP, with plots and a report
 
     rdae COMMAND --help explains each command and its options.
     """
@@ -59,7 +71,11 @@ app.command("compress", cls=compress.CompressCommand)(compress.compress)
 app.command("decompress", cls=Command)(decompress.decompress)
 app.command("info", cls=Command)(info.info)
 app.command("verify", cls=Command)(verify.verify)
+app.command("eval", cls=Command)(eval.evaluate)
+app.command("compare", cls=Command)(compare.compare)
 app.add_typer(models.app, name="models")
+app.command("train", cls=Command)(train.train)
+app.command("export", cls=Command)(export.export)
 
 
 def main() -> int:

@@ -108,7 +108,9 @@ def show(
         "encoder": f"{card.encoder_kmacs:.1f} kMAC/pixel",
     }
     for key, value in card.provenance.items():
-        if key != "rd_points":
+        if key == "photo_sha256":
+            facts["photos"] = f"{len(value)}, known by their SHA-256"
+        elif key != "rd_points":
             facts.setdefault(key, value if isinstance(value, str) else json.dumps(value))
     width = max(map(len, facts))
     emit("\n".join(f"{key:<{width}}  {shown(value)}" for key, value in facts.items()))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,7 @@ def test_validation_codes_real_files_of_held_out_photos(run, alone):
     trainer = Trainer(config(), run, CPU)
     points = validate(trainer.ema, trainer.cache.held_out)
     assert [p.quality for p in points] == [5, 25, 45, 65, 85]
-    assert all(a.bpp < b.bpp for a, b in zip(points, points[1:], strict=False))
+    assert all(a.bpp < b.bpp for a, b in pairwise(points))
     trainer.validate()
     (record,) = read_metrics(run)
     assert [p["bpp"] for p in record["validation"]] == pytest.approx([p.bpp for p in points], 1e-3)
@@ -246,6 +247,7 @@ def test_a_finished_run_reports_and_exports_a_working_model(run, alone, photo, t
     description = export_run(run, path, name="tiny", model_id=200, provenance={"data": "two"})
     assert description.provenance["data"] == "two"
     assert len(description.provenance["rd_points"]) == 5
+    assert len(description.provenance["photo_sha256"]) == 2
     model = Model.load(path)
     picture = Picture(np.ascontiguousarray(photo.rgb[100:200, 300:420]), None, False)
     data = encode(picture, quality=70, model=model).data

@@ -43,7 +43,8 @@ class PhotoCache:
 
     Attributes:
         training: photos to draw crops from.
-        held_out: photos to validate on; empty in a cache of old.
+        held_out: photos to validate on.
+        sha256: of the files of the photos to train on, 64 hex digits each.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +55,8 @@ class PhotoCache:
         for entry in index:
             h, w, at = entry["height"], entry["width"], entry["offset"]
             photo = self._map[at : at + 3 * h * w].reshape(h, w, 3)
-            (self.held_out if entry.get("held_out") else self.training).append(photo)
+            (self.held_out if "held_out" in entry else self.training).append(photo)
+        self.sha256 = [entry["sha256"] for entry in index if "held_out" not in entry]
         pixels = np.array([p.shape[0] * p.shape[1] for p in self.training], float)
         self._share = pixels / pixels.sum()
 
@@ -146,7 +148,7 @@ def build_cache(
                 else:
                     out.write(photo.tobytes())
                     h, w = photo.shape[:2]
-                    digest = hashlib.sha256(photo.tobytes()).hexdigest()
+                    digest = hashlib.sha256(file.read_bytes()).hexdigest()
                     name = str(file.relative_to(folder))
                     entry = {"name": name, "height": h, "width": w, "offset": offset}
                     index.append({**entry, "sha256": digest})

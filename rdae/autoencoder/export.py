@@ -204,6 +204,8 @@ def export_run(
     for record in read_metrics(folder.parent):
         if "validation" in record and record["step"] <= content["step"]:
             found["rd_points"] = record["validation"]
+    photos = PhotoCache(cache)
+    found["photo_sha256"] = photos.sha256  # `rdae eval` warns of pictures that are among them
     description = Description(model_id, name, model.spec, {**found, **(provenance or {})})
-    export(model, output, description, PhotoCache(cache))
+    export(model, output, description, photos)
     return description

@@ -22,7 +22,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import (
+    ProcessExitedException,
+    ProcessRaisedException,
+    spawn,
+)
 
 from rdae.autoencoder.checkpoint import checkpoints
 from rdae.autoencoder.config import TrainConfig, read_config, write_config
@@ -89,25 +93,37 @@ def train(
         Whether the run has reached its end; False if a signal has stopped it.
 
     Raises:
-        RdaeError, OSError, ValueError: as a process raised it.
+        RdaeError, OSError, ValueError: as a process raised it; also where one was killed.
         ProcessRaisedException: a process raised something else.
     """
     count = processes or default_processes()
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
-    context = spawn(
-        _run_spawned, (queue, count, config, run, init, quiet), nprocs=count, join=False
-    )
+    stopping = False
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
         for process in context.processes:
             if process.is_alive():
                 process.terminate()  # SIGTERM: it ends with a checkpoint
 
-    before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
+    # A terminal sends SIGINT to all processes; they inherit that it is ignored and hear of it here.
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    arguments = (queue, count, config, run, init, quiet)
+    context = spawn(_run_spawned, arguments, nprocs=count, join=False)
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, pass_on)
     try:
         while not context.join():
             pass
+    except ProcessExitedException as failure:
+        if stopping:  # before the first step, when there is nothing to keep
+            return False
+        raise RdaeError(
+            f"{failure}",
+            hint="for lack of memory? --resume goes on, with fewer --procs or a smaller --batch",
+        ) from failure
     except ProcessRaisedException as failure:
         if queue.empty():
             raise
@@ -221,7 +237,8 @@ def main() -> None:
             if report is not None:
                 sys.stderr.write("\n".join([summary(report), *report.skipped, ""]))
 
-        run_process(config, run, init, False, prepare)
+        if not run_process(config, run, init, False, prepare):
+            sys.exit("rdae: stopped; --resume goes on")
     except (RdaeError, OSError, ValueError) as error:
         hint = getattr(error, "hint", "")
         sys.exit(f"rdae: {error}" + (f"\nhint: {hint}" if hint else ""))

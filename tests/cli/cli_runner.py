@@ -52,7 +52,7 @@ def run_rdae(
         input=stdin,
         capture_output=True,
         env=environment(extra),
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))

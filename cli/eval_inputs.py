@@ -1,0 +1,218 @@
+"""From the arguments of `rdae eval` to what it works with; a mistake is found before any work."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rdae.cli import signals
+from rdae.cli.console import Console, InputError, UsageError, describe, shown
+from rdae.cli.eval_table import metric_name
+from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
+from rdae.errors import MissingDependencyError, RdaeError, WeightsNotFoundError
+
+if TYPE_CHECKING:
+    from rdae.evaluation.dataset import Image
+    from rdae.evaluation.metrics import Metric
+    from rdae.evaluation.protocol import Codec
+
+Item = TypeVar("Item")
+
+QUICK_IMAGES, QUICK_POINTS = 4, 4
+_DEFAULT_AGAINST, _QUICK_AGAINST = "jpeg,webp,avif", "jpeg,webp"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The files of an evaluation.
+
+    Attributes:
+        name: of the folder that they are in.
+        sources: the files.
+        whole: they are all that the folder has, so that its published means can be compared with.
+    """
+
+    name: str
+    sources: list[Source]
+    whole: bool
+
+
+def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
+    """Find the pictures; with `quick`, a few of them."""
+    if not arguments:
+        raise UsageError("no pictures given", hint="name a folder or files, as rdae eval photos/")
+    found: dict[str, Source] = {}
+    for argument in arguments:
+        if argument.startswith("@"):
+            listed = expand([], extensions=IMAGE_EXTENSIONS, files_from=argument[1:])
+        else:
+            listed = expand([argument], extensions=IMAGE_EXTENSIONS, recursive=True)
+        for source in listed:
+            if source.path is None:
+                raise UsageError("pictures must be files, not standard input")
+            found.setdefault(os.path.abspath(source.path), source)
+    sources = list(found.values())
+    chosen = spread(sources, QUICK_IMAGES) if quick else sources
+    folders = {source.root or Path(path).parent for path, source in found.items()}
+    if len(folders) != 1:
+        return Dataset("pictures", chosen, whole=False)
+    folder = folders.pop().resolve()
+    there = expand([str(folder)], extensions=IMAGE_EXTENSIONS, recursive=True)
+    return Dataset(folder.name or "pictures", chosen, whole=len(there) == len(chosen))
+
+
+def read_images(
+    sources: Sequence[Source], console: Console
+) -> tuple[list[Image], list[dict[str, str]]]:
+    """Look at every file; those that cannot be used are said, and fail the command in the end."""
+    from rdae.evaluation.dataset import read_image, short_names
+
+    paths = [source.path for source in sources if source.path is not None]
+    images, unreadable = [], []
+    for source, path, name in zip(sources, paths, short_names(paths), strict=True):
+        signals.check()
+        try:
+            if source.error is not None:
+                raise source.error
+            images.append(read_image(path, name))
+        except (RdaeError, OSError) as error:
+            console.failure(source.name, error)
+            unreadable.append({"path": source.name, "error": describe(error).message})
+    if not images:
+        raise InputError("there is no picture to evaluate")
+    return images, unreadable
+
+
+def read_metrics(
+    names: str, commands: Sequence[str] = (), *, check: bool = True
+) -> tuple[Metric, ...]:
+    """Read the metrics of --metric and --metric-cmd; with `check`, see that they are installed."""
+    from rdae.evaluation.metrics import BUILT_IN, Metric, require
+
+    wanted = dict.fromkeys(name.strip().replace("-", "_") for name in names.split(",") if name)
+    for name in wanted:
+        if name not in BUILT_IN:
+            known = ", ".join(metric_name(n) for n in BUILT_IN)
+            raise UsageError(f"there is no metric {shown(name)}", hint=f"there are {known}")
+    found = [Metric(name) for name in wanted]
+    for text in commands:
+        name, colon, command = text.partition(":")
+        words = tuple(shlex.split(command)) if colon else ()
+        if not name.isidentifier() or not words or name in {*BUILT_IN, *(m.name for m in found)}:
+            raise UsageError(
+                f"--metric-cmd {shown(text)}: not NAME:COMMAND with a new name of letters",
+                hint="--metric-cmd 'butteraugli:butteraugli {a} {b}'",
+            )
+        found.append(Metric(name, words))
+    if not found:
+        raise UsageError("--metric names no metric")
+    if check:
+        require(wanted)
+    return tuple(found)
+
+
+def read_codecs(
+    models: str | None, quality: str | None, against: str | None, *, quick: bool
+) -> list[Codec]:
+    """Ours, then the others; each once."""
+    from rdae.evaluation.codecs import CODEC_NAMES, parse_spec
+    from rdae.evaluation.protocol import SpecError
+
+    default = _QUICK_AGAINST if quick else _DEFAULT_AGAINST
+    grid = "" if quality is None else f":quality={'/'.join(map(str, _qualities(quality)))}"
+    ours = [f"rdae:model={name}{grid}" for name in _listed(models)] or [f"rdae{grid}"]
+    others = _listed(default if against is None else against)
+    every = "all" in others
+    if every:
+        others = [name for name in others if name != "all"] + list(CODEC_NAMES[1:])
+    codecs: dict[str, Codec] = {}
+    for spec in [*ours, *others]:
+        try:
+            codec = parse_spec(spec)
+            codec.settings  # noqa: B018 - to have them, the model must be there
+        except (SpecError, WeightsNotFoundError) as error:
+            raise UsageError(str(error), hint=error.hint) from error
+        except MissingDependencyError:
+            if every and spec in CODEC_NAMES:
+                continue
+            raise
+        if quick and not codec.lossless and len(codec.qualities) > QUICK_POINTS:
+            # Without the ends of the scale, which nobody uses and few points could not follow.
+            codec.qualities = tuple(spread(codec.qualities[1:-1], QUICK_POINTS))
+        codecs.setdefault(codec.name, codec)
+    return list(codecs.values())
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _qualities(text: str) -> list[float]:
+    """Read `20,40,60` or `10:90:10`, both ends included."""
+    try:
+        if ":" in text:
+            low, high, step = (float(part) for part in text.split(":"))
+            if step <= 0 or high < low or (high - low) / step > 100:
+                raise ValueError
+            return [low + i * step for i in range(int((high - low) / step + 1e-9) + 1)]
+        return [float(part) for part in _listed(text)]
+    except ValueError:
+        raise UsageError(
+            f"-q {shown(text)}: not a list of qualities", hint="20,40,60,80 or 10:90:10"
+        ) from None
+
+
+def read_curves(arguments: Sequence[str], dataset: str) -> list[dict[str, Any]]:
+    """Read the curves of --import."""
+    from rdae.evaluation.published import read_published
+
+    curves: dict[str, dict[str, Any]] = {}
+    for argument in arguments:
+        try:
+            found = read_published(argument, dataset)
+        except FileNotFoundError as error:
+            raise UsageError(f"--import {shown(str(error.filename))}: no such file") from error
+        for curve in found:
+            # A measured codec may have the same name, and both belong in the table.
+            curves[curve["name"]] = {**curve, "name": f"published:{curve['name']}"}
+    return list(curves.values())
+
+
+def check_anchor(wanted: str | None, names: Sequence[str]) -> str:
+    """Return the anchor among the names of codecs and curves; a default one if None is wanted."""
+    from rdae.evaluation.experiment import RunFileError, choose_anchor
+
+    if wanted is not None and wanted not in names and f"published:{wanted}" in names:
+        wanted = f"published:{wanted}"
+    try:
+        return choose_anchor(wanted, names)
+    except RunFileError as error:
+        raise UsageError(str(error), hint=error.hint) from error
+
+
+def check_folder(output: Path | None, *, resume: bool) -> Path:
+    """Return the folder for the results, which must be new or empty if nothing is resumed."""
+    now = datetime.datetime.now()
+    folder = output or Path(f"rdae-eval-{now:%Y%m%d-%H%M%S}")
+    if resume and not folder.is_dir():
+        raise UsageError(f"{shown(folder)}: no such folder to go on with")
+    if not resume and folder.exists():
+        if not folder.is_dir():
+            raise UsageError(f"{shown(folder)} is not a folder")
+        if any(folder.iterdir()):
+            raise UsageError(
+                f"{shown(folder)} is not empty", hint="--resume goes on with what it holds"
+            )
+    return folder
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, evenly spread over all of them, the first and the last included."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

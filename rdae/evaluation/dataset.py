@@ -1,0 +1,103 @@
+"""The pictures of an evaluation: which they are, exactly, and whether they are fit for one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdae.errors import UnsupportedImageError
+from rdae.picture import read_picture
+
+# Formats that lose something, by their first bytes; (offset, bytes, name).
+_LOSSY = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (12, b"VP8 ", "lossy WebP"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypmif1", "AVIF"),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One picture of a dataset.
+
+    Attributes:
+        image: short name, unique in the dataset.
+        path: the file.
+        sha256: of the file, 64 hex digits.
+        width: in pixels, upright.
+        height: in pixels, upright.
+        lossy: the lossy format that the file has, or "": codecs are then measured against the
+            artefacts of another, and the figures flatter those that resemble it.
+    """
+
+    image: str
+    path: Path
+    sha256: str
+    width: int
+    height: int
+    lossy: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in run.json and summary.json."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def read_image(path: Path, name: str) -> Image:
+    """Look at a picture's file.
+
+    Raises:
+        ImageError: it cannot be read, or has transparency, which not all codecs can hold.
+        OSError: there is no such file.
+    """
+    data = path.read_bytes()
+    picture = read_picture(path)
+    if picture.alpha is not None and (picture.alpha != 255).any():
+        raise UnsupportedImageError(
+            "has transparent pixels, which JPEG and others cannot hold",
+            hint="evaluate opaque pictures",
+        )
+    lossy = next((kind for at, mark, kind in _LOSSY if data[at:].startswith(mark)), "")
+    digest = hashlib.sha256(data).hexdigest()
+    return Image(name, path, digest, picture.width, picture.height, lossy)
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file: its stem; where two share one, with as many folders as it takes."""
+    names = [path.stem for path in paths]
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    return [str(p) if name in repeated else name for p, name in zip(paths, names, strict=True)]
+
+
+def warnings(images: Iterable[Image], provenance: dict[str, dict[str, Any]]) -> list[str]:
+    """What is wrong with a dataset, in sentences.
+
+    Args:
+        images: the dataset.
+        provenance: of each model that is evaluated, by its label. A model whose training photos
+            are listed there, as `photo_sha256`, is checked against the dataset.
+    """
+    images = list(images)
+    found = []
+    lossy = Counter(image.lossy for image in images if image.lossy)
+    for kind, count in sorted(lossy.items()):
+        found.append(
+            f"{count} of {len(images)} pictures {'is a' if count == 1 else 'are'} {kind} "
+            f"file{'' if count == 1 else 's'}, whose artefacts count as detail"
+        )
+    copies = Counter(image.sha256 for image in images)
+    if repeated := sum(count - 1 for count in copies.values()):
+        what = "is a copy of another" if repeated == 1 else "are copies of others"
+        found.append(f"{repeated} of {len(images)} pictures {what}")
+    for label, facts in provenance.items():
+        known = facts.get("photo_sha256")
+        if isinstance(known, list):
+            seen = sorted(image.image for image in images if image.sha256 in set(known))
+            if seen:
+                names = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
+                found.append(f"{label} was trained on {len(seen)} of these pictures: {names}")
+    return found

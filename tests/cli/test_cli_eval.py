@@ -1,0 +1,328 @@
+"""`rdae eval` and `rdae compare`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_runner import Result, environment, names, run_rdae, save
+from PIL import Image
+
+from rdae.cli.main import main
+
+TIMES = ("encode_s", "decode_s", "load_s")
+CHEAP = ("--metric", "psnr", "--no-report")
+POINTS = ("-q", "10:100:30", "--against", "jpeg:quality=20/40/60/80,png")
+
+InProcess = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> InProcess:
+    """Run the command in this process, for what needs no workers: a hundred times as fast."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["rdae", *arguments])
+        code = main()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A folder with photos/ and the evaluation of them, out/."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "photos").mkdir()
+    save(folder / "photos" / "large.png", width=70, height=60)
+    save(folder / "photos" / "small.png")
+    result = run_rdae(folder, "eval", "photos", *POINTS, *CHEAP, "-o", "out")
+    return folder, result
+
+
+@pytest.fixture
+def out(finished: tuple[Path, Result], tmp_path: Path) -> Path:
+    """A copy of that evaluation."""
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path / "out"
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of an evaluation without their times, in one order."""
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["schema"] == "rdae.eval-row/1"]
+    rows.sort(key=lambda row: (row["image"], row["codec"], row["quality"]))
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def test_a_folder_is_evaluated(finished: tuple[Path, Result]) -> None:
+    folder, result = finished
+    assert result.code == 0, result.err
+    lines = result.out.decode().splitlines()
+    assert lines[0].startswith("2 images, 0.0 MP · anchor JPEG (4:4:4, optimize, pillow ")
+    headings = "CODEC POINTS BPP RANGE BD-RATE psnr ENC MP/s DEC MP/s FAILED"
+    assert " ".join(lines[2].split()) == headings
+    assert [line.split()[0] for line in lines[3:]] == ["rdae", "JPEG", "PNG"]
+    assert all(line.endswith(" 0") for line in lines[3:])
+    assert "rdae: model load " in result.err and "process start to PNG" in result.err
+    assert names(folder / "out") == [
+        "bd_rate.csv",
+        "compressai/jpeg.json",
+        "compressai/png.json",
+        "compressai/rdae.json",
+        "results.jsonl",
+        "run.json",
+        "summary.json",
+    ]
+
+
+def test_every_row_is_a_real_file(finished: tuple[Path, Result]) -> None:
+    rows = rows_of(finished[0] / "out")
+    assert len(rows) == 2 * (4 + 4 + 1)
+    assert all(row["ok"] and row["bytes"] > 0 for row in rows)
+    for row in rows:
+        assert row["bpp"] == 8 * row["bytes"] / (row["width"] * row["height"])
+        assert (row["psnr"] is None) == (row["codec"] == "png") == row["identical"]
+
+
+def test_the_summary_says_what_was_done(finished: tuple[Path, Result]) -> None:
+    summary = json.loads((finished[0] / "out" / "summary.json").read_text())
+    assert summary["schema"] == "rdae.eval-summary/1"
+    assert summary["command"].startswith("rdae eval photos ")
+    assert summary["dataset"]["name"] == "photos" and summary["anchor"] == "jpeg"
+    assert {"bpp", "bd_rate", "psnr"} <= set(summary["definitions"])
+    assert summary["versions"]["rdae"] and summary["machine"]["cores"]
+    ours = summary["codecs"][0]
+    assert [point["quality"] for point in ours["points"]] == [10, 40, 70, 100]
+    assert ours["load_s"] > 0 and ours["cold_start_s"] > ours["load_s"]
+    assert ours["points"][0]["bits"]["y"] > 0
+
+
+def test_an_evaluation_that_was_killed_goes_on(finished: tuple[Path, Result], out: Path) -> None:
+    """SIGKILL after the first rows: no process stays behind, and nothing is measured twice."""
+    folder = out.parent
+    arguments = ("photos", *POINTS, *CHEAP, "-o", "killed", "-j", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rdae", "eval", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    rows = folder / "killed" / "results.jsonl"
+    wait_until(lambda: rows.exists() and rows.read_bytes().count(b"\n") >= 2)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not has_members(process.pid))
+    rows.write_bytes(rows.read_bytes() + b'{"schema": "rdae.ev')
+    before = rows.read_bytes().count(b"\n")
+
+    result = run_rdae(folder, "eval", *arguments, "--resume")
+    assert result.code == 0, result.err
+    assert result.err.startswith(f"{min(before, 18)} of 18 results are there already\n")
+    assert rows_of(folder / "killed") == rows_of(out)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+def has_members(group: int) -> bool:
+    """Whether a process group has members that are more than a corpse."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, member_of = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(member_of) == group and state != "Z":
+            return True
+    return False
+
+
+def test_damage_of_the_dataset_is_said_and_the_rest_is_done(tmp_path: Path) -> None:
+    save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    arguments = ("-q", "50", "--against", "", "-o", "out")
+    result = run_rdae(tmp_path, "eval", "good.png", "bad.png", "gone.png", *arguments, *CHEAP)
+    assert result.code == 1
+    assert "rdae: bad.png: unsupported-image: " in result.err
+    assert "rdae: gone.png: no such file or directory\n" in result.err
+    assert "rdae is not comparable in psnr: 1 point, 4 are needed" in result.err
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [image["image"] for image in summary["dataset"]["images"]] == ["good"]
+    assert [bad["path"] for bad in summary["unreadable"]] == ["bad.png", "gone.png"]
+
+
+def test_table_and_summary_can_be_had_again(call: InProcess, out: Path) -> None:
+    code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--anchor", "rdae")
+    assert code == 0 and "anchor rdae (rdae " in printed.splitlines()[0]
+    assert "model load" in said
+    assert json.loads((out / "summary.json").read_text())["anchor"] == "rdae"
+    code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--json", "--quiet")
+    assert (code, said) == (0, "")
+    assert json.loads(printed)["anchor"] == "jpeg"
+
+
+def test_without_matplotlib_there_is_a_table(
+    call: InProcess, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rdae.cli.eval.find_spec", lambda name: None)
+    code, printed, said = call("eval", "--plot-only", "out")
+    assert code == 0 and "\nrdae " in printed
+    assert said.endswith(
+        "rdae: no figures and no report: missing-dependency: figures need matplotlib\n"
+        "hint: pip install 'rdae[eval]'\n"
+    )
+
+
+def test_published_curves_come_in_afterwards(call: InProcess, out: Path) -> None:
+    lists = {"bpp": [0.5, 1, 2, 4], "psnr": [25, 30, 35, 40], "source": "a paper"}
+    Path(out.parent, "curves.json").write_text(json.dumps({"photos": {"vtm": lists}}))
+    arguments = ("--plot-only", "out", "--no-report", "--import", "curves.json:vtm")
+    code, printed, _ = call("eval", *arguments, "--anchor", "vtm")
+    assert code == 0
+    assert "\nVTM *" in printed and printed.endswith("* published, not re-run\n")
+
+
+def test_a_limit_on_the_bd_rate_sets_the_exit_code(call: InProcess, out: Path) -> None:
+    arguments = ("eval", "--plot-only", "out", "--no-report", "--quiet", "--fail-above")
+    assert call(*arguments, "1000")[0] == 0
+    code, _, said = call(*arguments, "-99.5")
+    assert code == 1
+    assert said.startswith("rdae: fail-above: rdae has a BD-rate of ")
+    assert "against jpeg in psnr; the limit is -99.5 %" in said
+    code, _, said = call(*arguments, "1000", "--anchor", "png")
+    assert code == 1 and "has no BD-rate against png" in said
+
+
+def test_rows_that_failed_make_the_exit_code_1(call: InProcess, out: Path) -> None:
+    path = out / "results.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    with path.open("a") as file:
+        file.write(json.dumps({**row, "ok": False, "error": "lost its way"}) + "\n")
+    code, printed, said = call("eval", "--plot-only", "out", "--no-report")
+    assert code == 1
+    assert "1 failed, the first " in said and "lost its way" in said
+    assert sorted(line.split()[-1] for line in printed.splitlines()[3:]) == ["0", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((), "no pictures given"),
+        (("photos", "--against", "tiff"), "no codec 'tiff'"),
+        (("photos", "--against", "avif:speed=11"), "speed cannot be 11"),
+        (("photos", "--against", "webp:quality=200"), "from 0 to 100, not 200"),
+        (("photos", "-q", "10,101"), "from 0 to 100, not 101"),
+        (("photos", "-q", "10:0:5"), "not a list of qualities"),
+        (("photos", "-q", "high"), "not a list of qualities"),
+        (("photos", "-m", "nobody"), "there is no model nobody"),
+        (("photos", "-m", "no.safetensors"), "no weights file"),
+        (("photos", "--metric", "vmaf"), "no metric vmaf"),
+        (("photos", "--metric", ","), "names no metric"),
+        (("photos", "--metric-cmd", "psnr:true"), "new name"),
+        (("photos", "--metric-cmd", "true"), "NAME:COMMAND"),
+        (("photos", "--anchor", "avif:speed=1"), "is not among the codecs"),
+        (("photos", "--import", "no.json:vtm"), "--import no.json: no such file"),
+        (("photos", "--resume"), "--resume needs the folder"),
+        (("photos", "--resume", "-o", "nowhere"), "no such folder to go on with"),
+        (("photos", "-o", "out"), "is not empty"),
+        (("photos", "-o", "photos/large.png"), "not a folder"),
+        (("photos", "--plot-only", "out"), "--plot-only takes no pictures"),
+        (("--plot-only", "out", "--anchor", "heic"), "is not among the codecs"),
+        (("-", "--quick"), "not standard input"),
+    ],
+)
+def test_a_wrong_call_is_found_before_any_work(
+    call: InProcess, out: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    before = names(out.parent)
+    code, printed, said = call("eval", *arguments)
+    assert (code, printed) == (2, "")
+    assert said.startswith("rdae: ") and why in said
+    assert names(out.parent) == before
+
+
+def test_a_folder_without_pictures_or_results(call: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, said = call("eval", "empty", "-o", "out")
+    assert code == 1 and "empty: holds no file to work on" in said
+    assert said.endswith("rdae: there is no picture to evaluate\n")
+    code, _, said = call("eval", "--plot-only", "empty")
+    assert code == 1 and "empty holds no evaluation" in said
+    assert names(tmp_path) == []
+
+
+def test_help_imports_nothing_of_it(tmp_path: Path) -> None:
+    program = (
+        "import sys; from rdae.cli.main import main; sys.argv[0] = 'rdae'; main(); "
+        "print('\\n'.join(sys.modules), file=sys.__stderr__)"
+    )
+    for command in ("eval", "compare"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, command, "-h"],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=True,
+        )
+        loaded = set(done.stderr.split())
+        assert not loaded & {"numpy", "PIL.Image", "matplotlib", "rdae.evaluation"}
+        assert f"    rdae {command} " in done.stdout
+
+
+def test_two_pictures_are_compared(call: InProcess, tmp_path: Path) -> None:
+    save(tmp_path / "a.png", width=200, height=180)
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / "b.png")
+        image.save(tmp_path / "c.jpg", quality=50)
+        image.crop((0, 0, 199, 180)).save(tmp_path / "narrow.png")
+        image.crop((0, 0, 50, 50)).save(tmp_path / "little.png")
+    code, printed, said = call("compare", "a.png", "c.jpg", "--metric", "psnr,ms-ssim")
+    assert (code, said) == (0, "")
+    assert [line.split()[0] for line in printed.splitlines()] == ["PSNR", "MS-SSIM"]
+    code, printed, _ = call("compare", "a.png", "b.png", "--json", "--metric", "psnr")
+    record = json.loads(printed)
+    assert (record["identical"], record["psnr"], record["schema"]) == (True, None, "rdae.compare/1")
+    assert "∞" in call("compare", "a.png", "b.png", "--metric", "psnr")[1]
+
+    code, _, said = call("compare", "a.png", "narrow.png")
+    assert code == 1 and "differ in size: 200x180 and 199x180" in said
+    code, _, said = call("compare", "a.png", "gone.png")
+    assert (code, said) == (1, "rdae: gone.png: no such file or directory\n")
+    code, _, said = call("compare", "little.png", "little.png", "--metric", "ms-ssim")
+    assert code == 1 and "161 pixels" in said
+    assert call("compare", "a.png", "b.png", "--metric", "vmaf")[0] == 2
+    assert call("compare", "a.png")[0] == 2
+
+
+def test_a_file_of_ours_is_compared_with_its_source(call: InProcess, photo: Path, rd: Path) -> None:
+    code, printed, _ = call("compare", photo.name, rd.name, "--json", "--metric", "psnr")
+    assert code == 0
+    record = json.loads(printed)
+    assert 25 < record["psnr"] < 60 and (record["width"], record["height"]) == (40, 24)

@@ -1,0 +1,245 @@
+"""The report: one HTML file that is complete, loads nothing, and takes no name for markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the report needs the extra [eval]")
+
+import numpy as np
+
+from rdae.evaluation import pictures, plots, report
+from rdae.evaluation.pictures import Scene, Version
+from tests.evaluation_sample import CODECS, summary
+
+EVIL = "<img src=http://evil.example/x onerror=alert(1)>\"'&</script><!--"
+VOID = {"meta", "img", "input", "link", "br", "hr", "path", "use", "rect"}
+
+
+class Page(HTMLParser):
+    """Checks the nesting of elements, and collects what a test wants to know."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+def scene(name: str = "kodim01") -> Scene:
+    """Three versions of a random picture."""
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
+    versions = [
+        Version(None, "original", None, None, 0.0, {}, pixels),
+        Version("rdae", "rdae", 60.0, 0.8, 0.0, {"psnr": 31.25, "ssimulacra2": -3.0}, pixels),
+        Version("avif", "AVIF", 50.0, 0.87, 0.0875, {"psnr": 30.0}, pixels // 2),
+    ]
+    bare = Scene(name, 768, 512, (100, 50, 160, 90), "worst", 3.25, b"small", tuple(versions))
+    return pictures._fitted([bare])[0]
+
+
+@pytest.fixture(scope="module")
+def drawings() -> list[plots.Drawing]:
+    return plots.draw_figures({**summary(), "metrics": ["psnr"]})
+
+
+@pytest.fixture(scope="module")
+def text(drawings: list[plots.Drawing]) -> str:
+    return report.render_report(summary(), drawings, [scene()], ["summary.json", "bd_rate.csv"])
+
+
+def test_the_page_is_well_formed_and_in_order(text: str) -> None:
+    page = Page(text)
+    sections = [a["id"] for tag, a in page.tags if tag == "section"]
+    order = "headline table curves saving images viewer speed bits method data"
+    assert sections == order.split()
+    identifiers = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    assert "{{" not in text
+    links = {a["href"] for tag, a in page.tags if tag == "a"}
+    assert {f"#{s}" for s in sections if s not in ("headline", "bits")} <= links
+    assert {"summary.json", "bd_rate.csv"} <= links and "results.jsonl" not in links
+
+
+def test_the_page_loads_nothing(text: str) -> None:
+    for tag, attributes in Page(text).tags:
+        assert tag not in ("link", "iframe", "object", "embed")
+        for name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+            assert not re.match(r"(?:https?:)?//", attributes.get(name) or "")
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_all_codecs_and_metrics_are_in_the_table(text: str) -> None:
+    table = text[text.index('id="bd"') : text.index("</table>", text.index('id="bd"'))]
+    words = "".join(Page(f"<table {table}</table>").text)
+    for label, *_ in CODECS:
+        assert label in words
+    for words_ in ("PSNR [%]", "MS-SSIM [%]", "SSIMULACRA2 [%]", "−7.0", "0 points, 4 are needed"):
+        assert words_ in words
+
+
+def test_the_headline_has_the_number_and_its_caveats() -> None:
+    words = "".join(Page(report.headline(summary())).text)
+    assert words.startswith("On kodak, rdae needs 7.0 % fewer bits than AVIF at equal PSNR.")
+    assert "95 % interval from −11." in words and "73 times slower than AVIF" in words
+    assert "9.8 % fewer bits at equal MS-SSIM" in words
+
+
+def test_the_headline_admits_what_cannot_be_compared() -> None:
+    lone = summary()
+    lone["codecs"][0]["bd"]["psnr"].update(rate=None, interval=None, why_not="overlap 31 %")
+    assert "cannot be compared in PSNR: overlap 31 %" in report.headline(lone)
+    lone["codecs"] = lone["codecs"][9:]
+    assert "No codec was run" in report.headline(lone)
+
+
+def test_failures_warnings_and_lossy_sources_are_shown() -> None:
+    bad = summary()
+    bad["codecs"][0]["failures"] = [{"image": "a", "quality": 60.0, "error": "broken"}]
+    bad["unreadable"] = [{"path": "b.png", "error": "no image"}]
+    bad["dataset"]["images"][0]["lossy"] = "JPEG"
+    words = "\n".join(Page(report._notices(bad)).text)
+    for expected in (
+        "rdae failed: a at quality 60: broken",
+        "b.png: no image",
+        "differ by 0.6 points",
+        "MS-SSIM left out: tiny.png",
+        "compressed with losses before: kodim01",
+    ):
+        assert expected in words
+
+
+def evil(value: Any) -> Any:
+    """Put markup into every text of a summary that comes from outside."""
+    if isinstance(value, dict):
+        keep = ("name", "kind", "anchor", "metrics", "sha256", "date")
+        return {k: v if k in keep else evil(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [evil(v) for v in value]
+    return EVIL if isinstance(value, str) else value
+
+
+def test_markup_in_names_is_text(drawings: list[plots.Drawing]) -> None:
+    bad = evil(summary(images=2))
+    bad["metrics"] = ["psnr", "my<b>metric"]
+    bad["codecs"] = [bad["codecs"][i] for i in (0, 1, 5, 9)]
+    bad["dataset"]["name"] = EVIL
+    for codec in bad["codecs"]:
+        codec["name"] += EVIL
+        codec["bd"]["my<b>metric"] = codec["bd"]["psnr"]
+        codec["bd"]["psnr"]["images"] = {EVIL: 1.0}
+    bad["anchor"] += EVIL
+    shown = scene(EVIL)
+    versions = [shown.versions[0]]
+    versions += [replace(v, codec=f"{v.codec}{EVIL}", label=EVIL) for v in shown.versions[1:]]
+    named = Scene(EVIL, 9, 9, shown.box, EVIL, 1.0, b"", tuple(versions))
+    new = plots.draw_figures({**bad, "metrics": ["psnr"]})
+    text = report.render_report(bad, [*drawings, *new], [named])
+    page = Page(text)
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert not any(tag == "b" and not a for tag, a in page.tags)
+    assert text.count("</script") == 2 and "<!--" not in text
+    assert EVIL in "".join(page.text)
+
+
+def test_the_scenes_survive_the_page(text: str) -> None:
+    found = re.search(
+        r'<script type="application/json" id="scenes">(.*?)</script>', text, re.DOTALL
+    )
+    assert found
+    (first,) = json.loads(found[1])
+    assert first["title"] == "kodim01 (worst, +3.2 %)"
+    assert [v["key"] for v in first["versions"]] == ["original", "codec-0", "codec-5"]
+    assert first["versions"][2]["numbers"] == [
+        ["quality", "50"],
+        ["bits per pixel", "0.870"],
+        ["against rdae", "+8.8 %", "bad"],
+        ["PSNR", "30.00 dB"],
+    ]
+    assert all(v["src"].startswith("data:image/webp;base64,") for v in first["versions"])
+
+
+def test_without_pictures_there_is_no_viewer(drawings: list[plots.Drawing], tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    path = report.write_report(summary(), tmp_path, drawings, [])
+    text = path.read_text(encoding="utf-8")
+    Page(text)
+    assert 'id="viewer"' not in text and 'href="run.json"' in text
+
+
+# Pictures
+
+
+def test_the_worst_the_middle_and_the_best_are_chosen() -> None:
+    full = summary()
+    ours = pictures.our_codec(full)
+    assert ours is not None and ours["label"] == "rdae"
+    singles = ours["bd"]["psnr"]["images"]
+    chosen = pictures.choose_images(full, ours)
+    assert [word for _, word, _ in chosen] == ["worst"] * 3 + ["middle"] + ["best"] * 3
+    order = sorted(singles.values(), reverse=True)
+    assert [percent for *_, percent in chosen] == [*order[:3], order[12], *order[-3:]]
+    few = summary(images=2)
+    assert len(pictures.choose_images(few, few["codecs"][0])) == 2
+
+
+def test_the_detail_is_cut_around_the_largest_error() -> None:
+    original = np.zeros((700, 900, 3), np.uint8)
+    decoded = original.copy()
+    decoded[600:640, 500:520] = 90
+    left, top, right, bottom = pictures._worst_box(original, decoded)
+    assert (right - left, bottom - top) == (512, 512)
+    assert left <= 500 and right >= 520 and bottom == 700
+    assert pictures._worst_box(original[:30, :50], decoded[:30, :50]) == (0, 0, 50, 30)
+
+
+def test_details_are_cut_smaller_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (512, 512, 3), np.uint8)
+    big = Scene("n", 512, 512, (0, 0, 512, 512), "", None, b"",
+                (Version(None, "original", None, None, 0.0, {}, noise),))  # fmt: skip
+    monkeypatch.setattr(pictures, "_BUDGET_BYTES", 200_000)
+    (fitted,) = pictures._fitted([big])
+    left, top, right, bottom = fitted.box
+    assert len(fitted.versions[0].webp) <= 200_000
+    assert 150 < right - left == bottom - top < 300
+
+
+def test_codecs_are_matched_to_our_rate(tmp_path: Path) -> None:
+    from PIL import Image
+
+    photo = Path(__file__).parent.parent / "examples" / "photo.png"
+    path = tmp_path / "crop.png"
+    Image.open(photo).convert("RGB").crop((260, 170, 452, 346)).save(path)
+    best = pictures._match("jpeg", path, 60_000.0, {30_000.0: 20.0, 120_000.0: 90.0})
+    assert best is not None
+    quality, data, decoded = best
+    assert quality == round(quality) and decoded.shape == (176, 192, 3)
+    assert abs(8 * len(data) / 60_000 - 1) < pictures.MATCHED
+    assert pictures._match("jpeg", path, 60_000.0, {}) is None

@@ -1,0 +1,247 @@
+"""Jobs and their rows: what is measured, what fails, what survives."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from rdae.errors import UnsupportedImageError
+from rdae.evaluation import dataset, runner
+from rdae.evaluation.codecs import parse_spec
+from rdae.evaluation.metrics import Metric, psnr
+from rdae.evaluation.results import Job, Results, row_key
+from rdae.picture import Picture
+
+TIMES = ("encode_s", "decode_s", "load_s")
+
+
+@pytest.fixture(scope="module")
+def image(photo: Picture, tmp_path_factory: pytest.TempPathFactory) -> dataset.Image:
+    path = tmp_path_factory.mktemp("photos") / "bird.png"
+    Pillow.fromarray(photo.rgb[100:276, 200:392]).save(path)
+    return dataset.read_image(path, "bird")
+
+
+def job(image: dataset.Image, spec: str, quality: float, *metrics: str) -> Job:
+    codec = parse_spec(spec)
+    chosen = tuple(Metric(name) for name in metrics or ("psnr", "ms_ssim"))
+    return Job(image, codec.name, codec.settings, quality, chosen)
+
+
+class Fake:
+    """A codec that does what a test tells it."""
+
+    qualities = (50.0,)
+    name = label = settings = kind = "fake"
+    lossless = has_model = False
+
+    def __init__(self, decoded: Any) -> None:
+        self.decoded = decoded
+
+    def load(self) -> None: ...
+    def encode(self, rgb: NDArray[np.uint8], quality: float) -> bytes:
+        return b"12345"
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = self.decoded()
+        return found
+
+    def bits(self, data: bytes) -> None: ...
+
+
+def fake_row(image: dataset.Image, monkeypatch: pytest.MonkeyPatch, fake: Fake) -> dict[str, Any]:
+    monkeypatch.setitem(runner._codecs, "fake", fake)  # type: ignore[arg-type]
+    row = runner.run_job(Job(image, "fake", "fake", 50, (Metric("psnr"),)))
+    runner._warm.clear()
+    json.dumps(row, allow_nan=False)
+    return row
+
+
+def test_a_row_says_what_the_file_is(image: dataset.Image) -> None:
+    row = runner.run_job(job(image, "rdae", 40))
+    data, decoded = runner.round_trip("rdae", image.path, 40)
+    assert row["ok"] and row["error"] is None
+    assert (row["image"], row["width"], row["height"]) == ("bird", 192, 176)
+    assert row["bytes"] == len(data)
+    assert row["bpp"] == 8 * len(data) / (192 * 176)
+    assert row["psnr"] == psnr(np.asarray(Pillow.open(image.path)), decoded)
+    assert 0.5 < row["ms_ssim"] < 1
+    assert sum(row["bits"].values()) == 8 * len(data)
+    assert row["encode_s"] > 0 and row["decode_s"] > 0
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+
+
+def test_a_model_is_loaded_once_and_that_is_timed(
+    image: dataset.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_codecs", {})
+    rows = [runner.run_job(job(image, spec, 30)) for spec in ("rdae", "rdae", "jpeg")]
+    assert rows[0]["load_s"] > 0
+    assert rows[1]["load_s"] is None and rows[2]["load_s"] is None
+
+
+def test_what_a_metric_cannot_judge_is_skipped_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.png"
+    Pillow.new("RGB", (20, 10), (9, 8, 7)).save(path)
+    row = runner.run_job(job(dataset.read_image(path, "tiny"), "png", 100))
+    assert row["ok"] and row["identical"]
+    assert row["psnr"] is None and row["ms_ssim"] is None
+    assert list(row["skipped"]) == ["ms_ssim"] and "161" in row["skipped"]["ms_ssim"]
+
+
+def test_a_decoder_that_raises_fails(image: dataset.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("lost\nits way")
+
+    row = fake_row(image, monkeypatch, Fake(fail))
+    assert not row["ok"] and row["error"] == "RuntimeError: lost its way"
+    assert row["bpp"] is None
+
+
+def test_a_decoder_that_gives_another_size_fails(
+    image: dataset.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def black(*shape: int, dtype: Any = np.uint8) -> Fake:
+        return Fake(lambda: np.zeros(shape, dtype))
+
+    shape = (image.height, image.width, 3)
+    assert fake_row(image, monkeypatch, black(*shape))["ok"]
+    assert "not (176, 192, 3)" in fake_row(image, monkeypatch, black(175, 192, 3))["error"]
+    assert not fake_row(image, monkeypatch, black(176, 192))["ok"]
+    assert not fake_row(image, monkeypatch, black(*shape, dtype=np.float32))["ok"]
+
+
+def test_a_lossless_codec_must_be_lossless(
+    image: dataset.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(lambda: np.zeros((image.height, image.width, 3), np.uint8))
+    fake.lossless = True
+    assert "other pixels" in fake_row(image, monkeypatch, fake)["error"]
+
+
+def test_a_changed_source_fails(image: dataset.Image, tmp_path: Path) -> None:
+    gone = dataclasses.replace(image, path=tmp_path / "gone.png")
+    row = runner.run_job(job(gone, "jpeg", 50))
+    assert not row["ok"] and "FileNotFoundError" in row["error"]
+
+
+# Many jobs
+
+
+def test_results_do_not_depend_on_the_number_of_processes(image: dataset.Image) -> None:
+    jobs = [job(image, spec, q) for spec in ("rdae", "webp") for q in (20, 70)]
+
+    def rows(workers: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        runner.run(jobs, workers, found.append)
+        stripped = [{k: v for k, v in row.items() if k not in TIMES} for row in found]
+        return sorted(stripped, key=lambda row: (row["codec"], row["quality"]))
+
+    here = [runner.run_job(one) for one in jobs]
+    alone, together = rows(1), rows(3)
+    assert alone == together
+    assert [row["bytes"] for row in alone] == [row["bytes"] for row in here]
+
+
+class _Killer:
+    """Ends any process that it arrives in."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (3,)
+
+
+def test_a_crash_costs_one_row(image: dataset.Image) -> None:
+    jobs = [job(image, "jpeg", quality) for quality in (20, 40, 60, 80)]
+    bomb: Any = _Killer()
+    jobs.insert(1, dataclasses.replace(jobs[0], settings=bomb))
+    rows: list[dict[str, Any]] = []
+    runner.run(jobs, 2, rows.append)
+    assert len(rows) == 5
+    (failed,) = [row for row in rows if not row["ok"]]
+    assert "crashed" in failed["error"]
+    assert sorted(row["quality"] for row in rows if row["ok"]) == [20, 40, 60, 80]
+
+
+def test_cold_starts_are_measured(image: dataset.Image) -> None:
+    row = runner.cold_start(parse_spec("jpeg"), image)
+    assert row is not None and 0.01 < row["cold_start_s"] < 60
+
+
+# The file of rows
+
+
+def a_row(**more: Any) -> dict[str, Any]:
+    row = {"schema": "rdae.eval-row/1", "sha256": "0", "codec": "webp", "spec": "s", "ok": True}
+    return {**row, "quality": 5.0, "psnr": 30.0, **more}
+
+
+def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    Results(path).append(a_row())
+    path.write_bytes(path.read_bytes() + b'{"schema": "rdae.eval-row/1", "sha2')
+    results = Results(path)
+    assert results.rows == [a_row()]
+    results.append(a_row(quality=6.0))
+    assert [row["quality"] for row in Results(path).rows] == [5.0, 6.0]
+    assert path.read_bytes().count(b"\n") == 2
+
+
+def test_lines_that_are_no_rows_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b"nonsense\n[1]\n{}\n\xff\n")
+    assert Results(path).rows == []
+
+
+def test_what_is_missing(tmp_path: Path, image: dataset.Image) -> None:
+    results = Results(tmp_path / "results.jsonl")
+    jobs = [job(image, "webp", quality, "psnr") for quality in (10, 20, 30, 40)]
+    good = runner.run_job(jobs[0])
+    assert row_key(good) == jobs[0].key
+    results.append(good)
+    results.append({**good, "quality": 20.0, "ok": False})
+    results.append({**good, "quality": 30.0, "spec": "of another version"})
+    assert [one.quality for one in results.missing(jobs)] == [20, 30, 40]
+    more = [dataclasses.replace(one, metrics=(Metric("psnr"), Metric("ms_ssim"))) for one in jobs]
+    assert len(results.missing(more)) == 4
+
+
+# Datasets
+
+
+def test_pictures_that_are_no_fair_sources_are_marked(photo: Picture, tmp_path: Path) -> None:
+    small = Pillow.fromarray(photo.rgb[:40, :50])
+    kinds = {"a.png": "", "b.jpg": "JPEG", "c.webp": "lossy WebP", "d.webp": "", "e.tif": ""}
+    images = []
+    for name, kind in kinds.items():
+        options = {"lossless": True} if name == "d.webp" else {}
+        small.save(tmp_path / name, **options)
+        images.append(dataset.read_image(tmp_path / name, name))
+        assert images[-1].lossy == kind
+    found = dataset.warnings([*images, images[0]], {"m": {"photo_sha256": [images[4].sha256]}})
+    assert found == [
+        "1 of 6 pictures is a JPEG file, whose artefacts count as detail",
+        "1 of 6 pictures is a lossy WebP file, whose artefacts count as detail",
+        "1 of 6 pictures is a copy of another",
+        "m was trained on 1 of these pictures: e.tif",
+    ]
+
+
+def test_transparency_is_refused_but_an_opaque_alpha_plane_is_not(tmp_path: Path) -> None:
+    Pillow.new("RGBA", (9, 9), (1, 2, 3, 255)).save(tmp_path / "opaque.png")
+    Pillow.new("RGBA", (9, 9), (1, 2, 3, 254)).save(tmp_path / "clear.png")
+    assert dataset.read_image(tmp_path / "opaque.png", "o").width == 9
+    with pytest.raises(UnsupportedImageError, match="transparent"):
+        dataset.read_image(tmp_path / "clear.png", "c")
+
+
+def test_names_are_short_and_unique() -> None:
+    paths = [Path("a/x.png"), Path("b/x.png"), Path("b/y.png")]
+    assert dataset.short_names(paths) == ["a/x.png", "b/x.png", "y"]

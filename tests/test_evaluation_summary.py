@@ -1,0 +1,329 @@
+"""From rows to curves, BD-rates and files; published curves beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rdae.evaluation import exports, published
+from rdae.evaluation.published import ImportFileError, read_published
+from rdae.evaluation.results import Results
+from rdae.evaluation.summary import summarise
+
+ANCHORS = Path(__file__).parent.parent.parent / "shared" / "anchors" / "rd_anchors.json"
+QUALITIES = (20.0, 40.0, 60.0, 80.0, 95.0)
+IMAGES = ("one", "two", "three")
+
+
+def ms_ssim(psnr: float) -> float:
+    return 1 - 10 ** (-psnr / 20)
+
+
+def row(image: str, codec: str, quality: float, rate: float, **more: Any) -> dict[str, Any]:
+    """A row on a curve whose PSNR grows by 4 dB with each doubling of the rate."""
+    place = QUALITIES.index(quality)
+    psnr = 27 + 3 * place + IMAGES.index(image)
+    return {
+        "schema": "rdae.eval-row/1",
+        "image": image,
+        "sha256": f"hash of {image}",
+        "width": 100,
+        "height": 50,
+        "codec": codec,
+        "spec": "settings",
+        "quality": quality,
+        "bpp": rate * 0.1 * 2 ** (0.75 * place),
+        "bits": {"y": 80, "z": 15, "header": 5} if codec == "rdae" else None,
+        "psnr": float(psnr),
+        "ms_ssim": ms_ssim(psnr),
+        "identical": False,
+        "skipped": {},
+        "encode_s": 0.01,
+        "decode_s": 0.005,
+        "load_s": 0.5 if place == 0 else None,
+        "ok": True,
+        "error": None,
+        **more,
+    }
+
+
+def run_of(codecs: dict[str, str], curves: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {
+        "date": "2026-01-01",
+        "command": "rdae eval",
+        "versions": {},
+        "definitions": {},
+        "machine": {"cpu": "?", "cores": 1, "jobs": 1},
+        "dataset": {
+            "name": "three",
+            "whole": True,
+            "images": [
+                {"image": name, "sha256": f"hash of {name}", "width": 100, "height": 50}
+                for name in IMAGES
+            ],
+            "unreadable": [],
+        },
+        "metrics": ["psnr", "ms_ssim"],
+        "codecs": [
+            {
+                "name": name,
+                "label": name.upper(),
+                "kind": kind,
+                "settings": "settings",
+                "lossless": False,
+                "qualities": list(QUALITIES),
+            }
+            for name, kind in codecs.items()
+        ],
+        "published": curves or [],
+        "warnings": [],
+    }
+
+
+TWO = {"rdae": "ours", "webp": "codec"}
+SHARE = {"one": 0.8, "two": 0.9, "three": 1.0}  # of the anchor's bits
+
+
+def rows_of_two() -> list[dict[str, Any]]:
+    return [
+        row(image, codec, quality, SHARE[image] if codec == "rdae" else 1.0)
+        for image in IMAGES
+        for codec in TWO
+        for quality in QUALITIES
+    ]
+
+
+def results_of(folder: Path, rows: list[dict[str, Any]]) -> Results:
+    results = Results(folder / "results.jsonl")
+    for one in rows:
+        results.append(one)
+    return results
+
+
+def codec_of(summary: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(codec for codec in summary["codecs"] if codec["name"] == name)
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> dict[str, Any]:
+    return summarise(run_of(TWO), results_of(tmp_path, rows_of_two()), "webp")
+
+
+def test_points_are_means_over_the_pictures(summary: dict[str, Any]) -> None:
+    ours = codec_of(summary, "rdae")
+    first = ours["points"][0]
+    assert [point["quality"] for point in ours["points"]] == list(QUALITIES)
+    assert first["bpp"] == pytest.approx(0.09)
+    assert first["psnr"] == pytest.approx(28)
+    mean = sum(ms_ssim(psnr) for psnr in (27, 28, 29)) / 3
+    assert first["ms_ssim"] == pytest.approx(mean)
+    assert first["ms_ssim_db"] == pytest.approx(-10 * math.log10(1 - mean))
+    assert first["bits"] == {"y": 80, "z": 15, "header": 5}
+    assert codec_of(summary, "webp")["points"][0]["bits"] is None
+    json.dumps(summary, allow_nan=False)
+
+
+def test_bd_rates_of_single_pictures_are_kept(summary: dict[str, Any]) -> None:
+    bd = codec_of(summary, "rdae")["bd"]["psnr"]
+    assert bd["images"] == {
+        "one": pytest.approx(-20),
+        "two": pytest.approx(-10),
+        "three": pytest.approx(0, abs=1e-9),
+    }
+    assert bd["image_mean"] == pytest.approx(-10)
+    assert bd["interval"][0] < -10 < bd["interval"][1]
+    assert bd["rate"] == pytest.approx(-10)
+    assert bd["akima"] == pytest.approx(-10)
+    assert bd["overlap"] == [pytest.approx(28), pytest.approx(40)]
+    assert bd["overlap_share"] == 1
+    assert bd["saving"]["percent"][0] == pytest.approx(-10)
+    own = codec_of(summary, "webp")["bd"]["psnr"]
+    assert own["rate"] == pytest.approx(0) and own["gain"] == pytest.approx(0)
+
+
+def test_times_are_over_all_points(summary: dict[str, Any]) -> None:
+    ours = codec_of(summary, "rdae")
+    assert ours["encode_mps"] == pytest.approx(0.005 / 0.01)
+    assert ours["decode_mps"] == pytest.approx(0.005 / 0.005)
+    assert ours["load_s"] == 0.5 and ours["cold_start_s"] is None
+
+
+def test_a_failed_picture_leaves_the_curve_and_the_comparison(tmp_path: Path) -> None:
+    rows = rows_of_two()
+    bad = next(i for i, r in enumerate(rows) if (r["image"], r["codec"]) == ("one", "rdae"))
+    rows[bad] = {**rows[bad], "ok": False, "bpp": None, "psnr": None, "error": "broke"}
+    summary = summarise(run_of(TWO), results_of(tmp_path, rows), "webp")
+    ours = codec_of(summary, "rdae")
+    assert (ours["failed"], ours["images"], summary["failed"]) == (1, 2, 1)
+    assert ours["failures"] == [{"image": "one", "quality": 20.0, "error": "broke"}]
+    assert ours["points"][0]["bpp"] == pytest.approx(0.095)
+    # of the anchor, too, only the pictures that both have
+    assert ours["bd"]["psnr"]["rate"] == pytest.approx(-5)
+    assert any("1 failed, the first one at quality 20: broke" in w for w in summary["warnings"])
+
+
+def test_a_metric_that_some_pictures_lack(tmp_path: Path) -> None:
+    skipped = {"ms_ssim": None, "skipped": {"ms_ssim": "too small"}}
+    rows = [{**r, **(skipped if r["image"] == "three" else {})} for r in rows_of_two()]
+    summary = summarise(run_of(TWO), results_of(tmp_path, rows), "webp")
+    point = codec_of(summary, "rdae")["points"][0]
+    assert point["bpp"] == pytest.approx(0.09)
+    assert point["bpp_of"] == {"ms_ssim": pytest.approx(0.085)}
+    assert summary["skipped"] == {"ms_ssim": ["three: too small"]}
+    bd = codec_of(summary, "rdae")["bd"]
+    assert bd["ms_ssim"]["rate"] == pytest.approx(-15)
+    assert bd["psnr"]["rate"] == pytest.approx(-10)
+
+
+def test_a_run_that_was_cut_short_says_so(tmp_path: Path) -> None:
+    summary = summarise(run_of(TWO), results_of(tmp_path, rows_of_two()[:-2]), "webp")
+    assert any("2 not measured" in warning for warning in summary["warnings"])
+    assert codec_of(summary, "webp")["images"] == 2
+
+
+def test_nothing_measured_is_no_reason_to_fall_over(tmp_path: Path) -> None:
+    summary = summarise(run_of(TWO), results_of(tmp_path, []), "webp")
+    assert codec_of(summary, "rdae")["points"] == []
+    assert codec_of(summary, "rdae")["bd"]["psnr"]["why_not"]
+    exports.write_files(summary, tmp_path)
+
+
+def test_rows_of_other_settings_do_not_count(tmp_path: Path) -> None:
+    rows = rows_of_two()
+    old = [{**r, "spec": "an older version", "bpp": 9.0} for r in rows]
+    summary = summarise(run_of(TWO), results_of(tmp_path, rows + old), "webp")
+    assert codec_of(summary, "rdae")["points"][0]["bpp"] == pytest.approx(0.09)
+
+
+# Published curves
+
+
+def curve(rate: float) -> dict[str, Any]:
+    points = [{"bpp": rate * 0.1 * 2 ** (0.75 * k), "psnr": 28.0 + 3 * k} for k in range(5)]
+    named = {"name": "published:vtm", "label": "VTM", "settings": "published, not re-run"}
+    return {**named, "source": "a paper", "points": points}
+
+
+def test_published_curves_are_compared_with_the_mean(tmp_path: Path) -> None:
+    results = results_of(tmp_path, rows_of_two())
+    summary = summarise(run_of(TWO, [curve(0.6)]), results, "webp")
+    vtm = codec_of(summary, "published:vtm")
+    assert (vtm["kind"], vtm["source"], vtm["failed"]) == ("published", "a paper", 0)
+    assert vtm["bd"]["psnr"]["rate"] == pytest.approx(-40)
+    assert vtm["bd"]["psnr"]["interval"] is None and vtm["bd"]["psnr"]["images"] == {}
+    assert vtm["bd"]["psnr"]["saving"]["percent"][0] == pytest.approx(-40)
+    assert vtm["bd"]["ms_ssim"]["rate"] is None
+    assert vtm["points"][0]["ms_ssim"] is None
+
+    turned = summarise(run_of(TWO, [curve(0.6)]), results, "published:vtm")
+    assert codec_of(turned, "rdae")["bd"]["psnr"]["rate"] == pytest.approx(50)
+
+
+def test_a_part_of_a_data_set_is_not_compared_with_means_of_the_whole(tmp_path: Path) -> None:
+    run = run_of(TWO, [curve(0.6)])
+    run["dataset"]["whole"] = False
+    summary = summarise(run, results_of(tmp_path, rows_of_two()), "webp")
+    bd = codec_of(summary, "published:vtm")["bd"]["psnr"]
+    assert bd["rate"] is None and "part" in bd["why_not"]
+    assert codec_of(summary, "rdae")["bd"]["psnr"]["rate"] == pytest.approx(-10)
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    lists = {"bpp": [0.4, 0.1, 0.2, 0.8], "psnr": [32.0, 26, 29, 35], "source": "a paper"}
+    kodak = {"vtm": lists, "av1": {**lists, "ms_ssim": [0.97, 0.9, 0.94, None]}, "av1-slow": lists}
+    other = {"vtm": lists, "note": "text"}
+    path = tmp_path / "curves.json"
+    path.write_text(json.dumps({"meta": {"made": "today"}, "kodak": kodak, "clic": other}))
+    return path
+
+
+def test_a_collection_is_read(collection: Path) -> None:
+    found = read_published(str(collection), "Kodak")
+    assert [c["name"] for c in found] == ["vtm", "av1", "av1-slow"]
+    assert [point["bpp"] for point in found[0]["points"]] == [0.1, 0.2, 0.4, 0.8]
+    assert found[0]["points"][0] == {"bpp": 0.1, "psnr": 26.0}
+    assert (found[0]["label"], found[0]["source"]) == ("VTM", "a paper")
+    assert "ms_ssim" not in found[1]["points"][-1]
+    some = read_published(f"{collection}:av1-s, av1,clic/vtm", "kodak")
+    assert [c["name"] for c in some] == ["av1-slow", "av1", "vtm"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dataset", "why"),
+    [
+        (":hevc", "kodak", "no codec hevc"),
+        (":a", "kodak", "could be any of 2"),
+        ("", "photos", "no data set photos"),
+        (":vtm", "photos", "no codec vtm"),
+    ],
+)
+def test_what_a_collection_does_not_have(
+    collection: Path, wanted: str, dataset: str, why: str
+) -> None:
+    with pytest.raises(ImportFileError, match=why) as caught:
+        read_published(f"{collection}{wanted}", dataset)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", '{"a": {"b": {"bpp": [1, 2], "psnr": [3]}}}'])
+def test_files_that_hold_no_curves(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ImportFileError, match="no rate-distortion curves"):
+        read_published(str(path), "kodak")
+    with pytest.raises(FileNotFoundError):
+        read_published(str(tmp_path / "no.json"), "kodak")
+
+
+@pytest.mark.skipif(not ANCHORS.exists(), reason="needs the published curves")
+def test_the_anchors_load() -> None:
+    found = {c["name"]: c for c in read_published(str(ANCHORS), "kodak")}
+    assert len(found) > 50
+    for name in ("vtm", "hm", "bpg_444_x265_ycbcr", "av1", "jpeg", "webp", "paper-elic2022_mse"):
+        assert len(found[name]["points"]) >= 6, name
+    assert all(c["source"] for c in found.values())
+
+
+# Files
+
+
+def test_the_csv_has_a_line_a_codec_and_metric(summary: dict[str, Any]) -> None:
+    lines = list(csv.DictReader(io.StringIO(exports.bd_rate_csv(summary))))
+    assert [(line["codec"], line["metric"]) for line in lines] == [
+        (codec, metric) for codec in ("rdae", "webp") for metric in ("psnr", "ms_ssim")
+    ]
+    assert float(lines[0]["bd_rate_percent"]) == pytest.approx(-10)
+    assert lines[0]["images"] == "3" and lines[0]["why_not"] == ""
+
+
+def test_our_files_are_published_curves_in_their_turn(
+    summary: dict[str, Any], tmp_path: Path
+) -> None:
+    exports.write_files(summary, tmp_path)
+    path = tmp_path / "compressai" / "webp.json"
+    (again,) = read_published(str(path), "any")
+    assert again["label"] == "WEBP"
+    assert [p["psnr"] for p in again["points"]] == [28.0, 31.0, 34.0, 37.0, 40.0]
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert exports.file_name("jpeg:subsampling=420") == "jpeg-subsampling-420"
+    assert again["settings"] == published._NOTE
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, on deprecations
+def test_compressai_plots_our_files(summary: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    plot = pytest.importorskip("compressai.utils.plot.__main__")
+    exports.write_files(summary, tmp_path)
+    path = str(tmp_path / "compressai" / "rdae.json")
+    for metric in ("psnr", "ms-ssim"):
+        read = plot.parse_json_file(path, metric)
+        assert read["name"] == "RDAE" and len(read["xs"]) == len(read["ys"]) == 5
+    plot.main(["-f", path, "-o", str(tmp_path / "plot.png")])
+    assert (tmp_path / "plot.png").stat().st_size > 1000

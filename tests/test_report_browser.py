@@ -1,0 +1,275 @@
+"""The report in a real browser: opened from disk, used by keys and pointer, in light and dark.
+
+Needs the package playwright and a Chromium that is installed already (Debian: `apt-get install
+chromium`); RDAE_CHROMIUM may name another program. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the report needs the extra [eval]")
+pytest.importorskip("playwright", reason="needs the package playwright")
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from rdae.evaluation import pictures, plots, report
+from rdae.evaluation.pictures import Scene, Version
+from tests.evaluation_sample import summary
+
+CHROMIUM = os.environ.get("RDAE_CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs a Chromium (Debian: apt-get install chromium)"
+)
+PHOTO = Path(__file__).parent.parent / "examples" / "photo.png"
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+def scene(name: str, left: int) -> Scene:
+    """A detail of the photo: as it is, darker, and in eight levels."""
+    box = (left, 60, left + 320, 380)
+    photo = np.asarray(Image.open(PHOTO).convert("RGB").crop(box))
+    values = {"psnr": 31.25, "ms_ssim": 0.9712, "ssimulacra2": 61.0}
+    versions = (
+        Version(None, "original", None, None, 0.0, {}, photo),
+        Version("rdae", "rdae", 60.0, 0.8, 0.0, values, photo - photo // 8),
+        Version("avif", "AVIF", 50.0, 0.87, 0.0875, values, photo // 32 * 32),
+        Version("jpeg", "JPEG", 30.0, 0.81, 0.0125, values, photo // 64 * 64),
+    )
+    overview = pictures._overview(np.asarray(Image.open(PHOTO).convert("RGB")))
+    return Scene(name, 768, 512, box, "worst", 3.25, overview, versions)
+
+
+@pytest.fixture(scope="module")
+def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    metrics = {**summary(), "metrics": ["psnr", "ms_ssim"]}
+    for name in ("summary.json", "bd_rate.csv"):
+        (folder / name).write_text("{}")
+    scenes = pictures._fitted([scene("photo", 250), scene("twig", 0)])
+    return report.write_report(metrics, folder, plots.write_figures(metrics, folder), scenes)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+class Opened:
+    """A page, and all that it complained about or tried to load."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.loaded: list[str] = []
+        self.page = browser.new_page(**options)
+        self.page.set_default_timeout(20_000)
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.loaded.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def text(self, part: str) -> str:
+        return str(self.page.inner_text(f'[data-part="{part}"]'))
+
+    def run(self, script: str) -> Any:
+        return self.page.evaluate(script)
+
+    def split(self) -> float:
+        """Where the line is, as a share of the picture's visible width."""
+        return float(
+            self.run(
+                "parseFloat(document.querySelector('.cmp').style.getPropertyValue('--x'))"
+                " / document.querySelector('.stage').clientWidth"
+            )
+        )
+
+
+@pytest.fixture
+def opened(browser: Any, report_path: Path) -> Iterator[Opened]:
+    found = Opened(browser, report_path, viewport={"width": 1280, "height": 900})
+    yield found
+    found.page.close()
+    assert found.complaints == []
+
+
+@pytest.fixture
+def viewer(opened: Opened) -> Opened:
+    """The page with the viewer in sight."""
+    opened.page.locator(".bench").scroll_into_view_if_needed()
+    opened.page.locator(".stage").click()
+    return opened
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_opens_from_disk_in_both_colour_schemes(
+    browser: Any, report_path: Path, tmp_path: Path, scheme: str, width: int
+) -> None:
+    opened = Opened(
+        browser, report_path, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
+    try:
+        path = tmp_path / f"{scheme}.png"
+        opened.page.screenshot(path=path)
+        paper = np.asarray(Image.open(path).convert("L"))[5, 5]
+        assert paper > 240 if scheme == "light" else paper < 40
+        assert opened.run("document.documentElement.scrollWidth") == width  # nothing sticks out
+        assert opened.page.locator("figure svg").count() == 11
+        outside = [url for url in opened.loaded if not url.startswith(("file:", "data:"))]
+        assert outside == [] and opened.complaints == []
+    finally:
+        opened.page.close()
+
+
+def test_the_theme_button_overrides_the_system(opened: Opened) -> None:
+    dark = "getComputedStyle(document.body).backgroundColor"
+    before = opened.run(dark)
+    opened.page.click("#theme")
+    assert opened.run(dark) != before
+    opened.page.reload()
+    assert opened.run(dark) != before
+    opened.page.click("#theme")
+    assert opened.run(dark) == before
+
+
+def test_tables_sort_by_value_both_ways(opened: Opened) -> None:
+    page = opened.page
+    names = "[...document.querySelectorAll('#bd tbody tr')].map((r) => r.cells[0].dataset.v)"
+    page.click("#bd th:nth-child(2) button")
+    assert opened.run(names)[:2] == ["VTM", "AV1 & co"]
+    assert page.get_attribute("#bd th:nth-child(2)", "aria-sort") == "ascending"
+    page.click("#bd th:nth-child(2) button")
+    assert opened.run(names)[:2] == ["JPEG", "JPEG 4:2:0"]
+    page.click("#bd th:nth-child(1) button")
+    assert opened.run(names)[:2] == ["AV1 & co", "AVIF"]
+    page.click("#bd th:nth-child(5) button")  # speeds that are not known come last, both ways
+    page.click("#bd th:nth-child(5) button")
+    assert opened.run(names)[0] == "JPEG 4:2:0"
+
+
+def test_a_table_is_copied_as_csv(opened: Opened) -> None:
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened.page.click('button.copy[data-table="bd"]')
+    opened.page.wait_for_selector("button.copy >> text=/^Copied$/")
+    lines = opened.run("navigator.clipboard.readText()").splitlines()
+    assert lines[0].startswith("Codec,PSNR [%],MS-SSIM [%],Rates [bpp],Decode [MP/s]")
+    assert lines[1].startswith("rdae,-7,")
+
+
+def test_one_metric_is_shown_at_a_time_and_codecs_can_be_hidden(opened: Opened) -> None:
+    page = opened.page
+    assert page.locator("#curves figure:visible").count() == 1
+    assert page.is_visible("#curves-psnr-title >> xpath=..")
+    page.click("text=MS-SSIM >> nth=0")
+    page.click('[data-choose="ms_ssim"]')
+    assert page.locator("#curves figure:visible svg").get_attribute("aria-labelledby") == (
+        "curves-ms-ssim-title"
+    )
+    page.check("#log")
+    assert page.locator("#curves figure:visible svg").get_attribute("aria-labelledby") == (
+        "curves-ms-ssim-log-title"
+    )
+    line = "#curves-ms-ssim-log-codec-1"
+    assert page.is_visible(line)
+    page.click(".chip:has([data-codec='1'])")
+    assert not page.is_visible(line) and page.is_visible("#curves-ms-ssim-log-codec-10")
+
+
+def test_the_slider_moves_by_pointer_and_keys(viewer: Opened) -> None:
+    page = viewer.page
+    assert viewer.split() == pytest.approx(0.5, abs=0.01)
+    page.keyboard.press("ArrowRight")
+    assert viewer.split() == pytest.approx(0.52, abs=0.01)
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    assert viewer.split() == pytest.approx(0.46, abs=0.01)
+    box = page.locator(".stage").bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 60)
+    page.mouse.up()
+    assert viewer.split() == pytest.approx(0.8, abs=0.01)
+    page.locator('[data-part="range"]').fill("25")
+    assert viewer.split() == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_numbers_of_both_sides_and_the_mismatch_are_shown(viewer: Opened) -> None:
+    assert (viewer.text("tag-a"), viewer.text("tag-b")) == ("A · AVIF", "B · rdae")
+    assert viewer.text("card-b").split("\n")[:5] == [
+        *("B · rdae", "quality", "60", "bits per pixel", "0.800")
+    ]
+    assert "+8.8 %" in viewer.text("card-a") and "31.25 dB" in viewer.text("card-a")
+    assert viewer.page.inner_text(".card dd.bad") == "+8.8 %"
+
+
+def test_keys_pick_versions_pictures_zoom_and_difference(viewer: Opened) -> None:
+    page = viewer.page
+    page.keyboard.press("Digit4")
+    page.keyboard.press("Shift+Digit1")
+    assert (viewer.text("tag-a"), viewer.text("tag-b")) == ("A · original", "B · JPEG")
+    page.keyboard.press("x")
+    assert (viewer.text("tag-a"), viewer.text("tag-b")) == ("A · JPEG", "B · original")
+    page.keyboard.press("n")
+    assert page.get_attribute('[data-part="image-a"]', "alt") == "twig, JPEG"
+    page.keyboard.press("p")
+    assert page.get_attribute('[data-part="image-a"]', "alt") == "photo, JPEG"
+    for width in (640, 1280, 320):
+        page.keyboard.press("z")
+        assert page.evaluate("document.querySelector('.side-a').offsetWidth") == width
+    assert viewer.run("getComputedStyle(document.querySelector('.side-a')).imageRendering") == (
+        "pixelated"
+    )
+    assert not page.is_visible("canvas")
+    page.keyboard.press("h")
+    page.wait_for_selector("canvas")
+    box = page.locator("canvas").bounding_box()
+    right = f"{box['x'] + 0.9 * box['width']}, {box['y'] + 20}"
+    assert viewer.run(f"document.elementFromPoint({right}).tagName") == "CANVAS"
+    pixels = viewer.run(
+        "[...document.querySelector('canvas').getContext('2d').getImageData(5, 7, 1, 1).data]"
+    )
+    detail = scene("photo", 250).versions
+    error = detail[3].detail[7, 5].astype(int) - detail[0].detail[7, 5]
+    assert pixels == [*np.minimum(8 * np.abs(error), 255), 255]
+    page.keyboard.press("h")
+    assert not page.is_visible("canvas")
+
+
+def test_holding_space_flickers_and_the_page_stays_where_it_is(viewer: Opened) -> None:
+    page = viewer.page
+    before = viewer.run("scrollY")
+    page.keyboard.down("Space")
+    assert page.get_attribute(".cmp", "data-show") == "b"
+    page.wait_for_selector('.cmp[data-show="a"]')
+    page.keyboard.up("Space")
+    assert page.get_attribute(".cmp", "data-show") is None
+    assert viewer.run("scrollY") == before
+    page.click('[data-part="flicker"]')
+    assert page.get_attribute('[data-part="flicker"]', "aria-pressed") == "true"
+    page.click('[data-part="flicker"]')
+    assert page.get_attribute(".cmp", "data-show") is None
+
+
+def test_it_prints_all_metrics_in_light(browser: Any, report_path: Path) -> None:
+    opened = Opened(browser, report_path, color_scheme="dark")
+    try:
+        opened.page.emulate_media(media="print", color_scheme="dark")
+        assert opened.page.locator("#curves figure:visible").count() == 2
+        assert opened.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not opened.page.is_visible("#theme")
+    finally:
+        opened.page.close()

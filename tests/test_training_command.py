@@ -1,0 +1,181 @@
+"""`rdae train` end to end, as a user runs it: train, kill, resume, export, compress, decompress."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("compressai")
+pytest.importorskip("pytorch_optimizer")
+
+from rdae.autoencoder.checkpoint import checkpoints, read_checkpoint  # noqa: E402
+from rdae.picture import Picture  # noqa: E402
+from tests.cli.cli_runner import environment, run_rdae  # noqa: E402
+
+SETTINGS = ("--preset", "tiny", "--batch", "2", "--crop", "64", "--precision", "float32")
+STEPS = 120
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, photo: Picture) -> Path:
+    """Ten photos: pieces of one."""
+    folder = tmp_path_factory.mktemp("photos")
+    for k in range(10):
+        piece = photo.rgb[50 * (k % 5) : 50 * (k % 5) + 200, 350 * (k // 5) : 350 * (k // 5) + 300]
+        Image.fromarray(piece).save(folder / f"{k}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """The folder of a run that nobody has disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = train(folder, photos, "-o", "run", "--steps", str(STEPS), "--procs", "2")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def train(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rdae", "train", *arguments, *SETTINGS],
+        cwd=folder,
+        env=environment({"PYTHONWARNINGS": "ignore"}),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def start(folder: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own and wait for its first checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rdae", "train", *arguments, *SETTINGS],
+        cwd=folder,
+        env=environment({"PYTHONWARNINGS": "ignore"}),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not checkpoints(folder / "run"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def wait_until_all_are_gone(group: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        assert time.monotonic() < deadline, "processes of a killed run go on"
+        time.sleep(0.1)
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    content, _ = read_checkpoint(checkpoints(run)[-1])
+    assert content["step"] == STEPS
+    return content["ema"]
+
+
+def assert_same_weights(run: Path, other: Path) -> None:
+    expected = final_weights(other)
+    for name, tensor in final_weights(run).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_a_killed_run_resumes_and_ends_like_one_that_was_not_killed(photos, whole, tmp_path):
+    options = ("-o", "run", "--procs", "2", "--checkpoint-minutes", "0.005")
+    process = start(tmp_path, photos, *options, "--steps", str(STEPS))
+    process.send_signal(signal.SIGKILL)  # the others notice by themselves
+    process.wait()
+    wait_until_all_are_gone(process.pid)
+    killed_at = int(checkpoints(tmp_path / "run")[-1].name.partition("-")[2])
+    assert 0 < killed_at < STEPS
+    refused = train(tmp_path, photos, *options, "--steps", str(STEPS))
+    assert refused.returncode == 1 and "--resume goes on with it" in refused.stderr
+    done = train(tmp_path, "--resume", "-o", "run", "--procs", "2")
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(tmp_path / "run", whole)
+
+
+def test_torchrun_trains_the_same(photos, whole, tmp_path):
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "rdae.autoencoder.train", photos, "-o", "run"),
+            *("--steps", str(STEPS), *SETTINGS),
+        ],
+        cwd=tmp_path,
+        env=environment({"PYTHONWARNINGS": "ignore"}),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert_same_weights(tmp_path / "run", whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+def test_ctrl_c_ends_a_run_with_a_checkpoint(photos, tmp_path):
+    process = start(tmp_path, photos, "-o", "run", "--hours", "1", "--checkpoint-minutes", "0.005")
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
+    assert process.wait(60) == 130
+    wait_until_all_are_gone(process.pid)
+    content, processes = read_checkpoint(checkpoints(tmp_path / "run")[-1])
+    assert content["step"] > 0 and processes
+
+
+def test_a_finished_run_leaves_its_papers_and_a_model_that_works(whole, photo, tmp_path):
+    assert (whole / "report.md").read_text().startswith("# A training run")
+    assert "<svg" in (whole / "curves.svg").read_text()
+    done = run_rdae(tmp_path, "export", whole, "-o", "mine.safetensors", PYTHONWARNINGS="ignore")
+    assert done.code == 0, done.err
+    assert "proved exact" in done.err
+    again = run_rdae(tmp_path, "export", whole, "-o", "mine.safetensors", PYTHONWARNINGS="ignore")
+    assert again.code == 1 and "exists" in again.err
+
+    Image.fromarray(photo.rgb[:200, 300:600]).save(tmp_path / "crop.png")
+    for arguments in (
+        ("compress", "crop.png", "-m", "mine.safetensors"),
+        ("decompress", "crop.rd", "--weights", "mine.safetensors", "-o", "back.png"),
+        ("models", "show", "mine"),
+    ):
+        done = run_rdae(tmp_path, *arguments, RDAE_WEIGHTS_DIR=str(tmp_path))
+        assert done.code == 0, done.err
+    assert f'"steps": {STEPS}' in done.out.decode() or f"steps        {STEPS}" in done.out.decode()
+    decoded = np.asarray(Image.open(tmp_path / "back.png"), float)
+    mse = np.mean((decoded - photo.rgb[:200, 300:600]) ** 2)
+    assert 10 * np.log10(255**2 / mse) > 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("photos",), 2, "-o RUN is missing"),
+        (("-o", "run"), 2, "a folder of photos is missing"),
+        (("none", "-o", "run", "--steps", "1"), 1, "is not a folder of photos"),
+        (("photos", "-o", "run"), 2, "a run has either hours or steps"),
+        (("photos", "-o", "run", "--steps", "1", "--init", "no"), 2, "no such file or folder"),
+        (("--resume", "-o", "run"), 1, "holds no run to resume"),
+        (("photos", "-o", "run", "--steps", "1"), 1, "0 photos to train on"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(tmp_path, arguments, code, message):
+    (tmp_path / "photos").mkdir()
+    done = run_rdae(tmp_path, "train", *arguments, PYTHONWARNINGS="ignore")
+    assert (done.code, done.out) == (code, b"")
+    first = done.err.splitlines()[0]
+    assert first.startswith("rdae: ") and message in first
+    assert len(done.err.splitlines()) <= 2
