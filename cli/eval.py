@@ -165,6 +165,15 @@ def evaluate(
     no_images: Annotated[
         bool, _option(_OUTPUT, "--no-images", "A report without pictures.")
     ] = False,
+    all_images: Annotated[
+        bool,
+        _option(
+            _OUTPUT,
+            "--all-images",
+            "Pictures of all images, whole, in a folder beside the report; without it, details of "
+            "seven in the page itself.",
+        ),
+    ] = False,
     no_report: Annotated[
         bool, _option(_OUTPUT, "--no-report", "No figures and no report, for scripts.")
     ] = False,
@@ -190,6 +199,8 @@ def evaluate(
       rdae eval --plot-only results --anchor webp
     """
     console = Console(quiet=quiet, as_json=as_json, color=color)
+    if all_images and (no_images or no_report):
+        raise UsageError("--all-images takes no --no-images and no --no-report")
     if plot_only is not None:
         if dataset or resume or output:
             raise UsageError("--plot-only takes no pictures, no -o and no --resume")
@@ -233,7 +244,7 @@ def evaluate(
     summary = _summarise(run, folder, anchor)
     _show(console, summary)
     if not no_report:
-        _report(console, summary, folder, no_images=no_images)
+        _report(console, summary, folder, no_images=no_images, all_images=all_images)
     raise typer.Exit(_verdict(console, summary, fail_above))
 
 
@@ -303,7 +314,9 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
         console.note(f"warning: {warning}")
 
 
-def _report(console: Console, summary: dict[str, Any], folder: Path, *, no_images: bool) -> None:
+def _report(
+    console: Console, summary: dict[str, Any], folder: Path, *, no_images: bool, all_images: bool
+) -> None:
     """Draw figures and make the report, if matplotlib is there."""
     if find_spec("matplotlib") is None:
         missing = MissingDependencyError("figures need matplotlib", hint="pip install 'rdae[eval]'")
@@ -316,7 +329,18 @@ def _report(console: Console, summary: dict[str, Any], folder: Path, *, no_image
     drawings = plots.write_figures(summary, folder)
     scenes = []
     if not no_images:
-        scenes = pictures.take_pictures(summary, Results(folder / ROWS_FILE).rows)
+        rows = Results(folder / ROWS_FILE).rows
+        place = folder if all_images else None
+        bar = Console(quiet=console.quiet, as_json=console.as_json)  # whose clock begins now
+
+        def on_picture(done: int, total: int) -> None:
+            signals.check()
+            bar.progress(done, total, "pictures")
+
+        try:
+            scenes = pictures.take_pictures(summary, rows, place, on_picture)
+        finally:
+            bar.clear_progress()
     path = report.write_report(summary, folder, drawings, scenes)
     console.note(f"report: {shown(path)}")
 

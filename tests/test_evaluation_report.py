@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,8 +15,11 @@ import pytest
 pytest.importorskip("matplotlib", reason="the report needs the extra [eval]")
 
 import numpy as np
+from PIL import Image
 
 from rdae.evaluation import pictures, plots, report
+from rdae.evaluation.matching import MATCHED, Coding, Codings, match
+from rdae.evaluation.metrics import psnr
 from rdae.evaluation.pictures import Scene, Version
 from tests.evaluation_sample import CODECS, summary
 
@@ -58,7 +62,8 @@ def scene(name: str = "kodim01") -> Scene:
     versions = [
         Version(None, "original", None, None, 0.0, {}, pixels),
         Version("rdae", "rdae", 60.0, 0.8, 0.0, {"psnr": 31.25, "ssimulacra2": -3.0}, pixels),
-        Version("avif", "AVIF", 50.0, 0.87, 0.0875, {"psnr": 30.0}, pixels // 2),
+        Version("avif", "AVIF", 50.0, 0.87, 0.0875, {"psnr": 30.0}, pixels // 2, -1.25, ("rate",)),
+        Version("avif", "AVIF", 60.0, 1.0, 0.25, {"psnr": 31.5}, pixels // 4, 0.25, ("quality",)),
     ]
     bare = Scene(name, 768, 512, (100, 50, 160, 90), "worst", 3.25, b"small", tuple(versions))
     return pictures._fitted([bare])[0]
@@ -176,13 +181,24 @@ def test_the_scenes_survive_the_page(text: str) -> None:
     assert found
     (first,) = json.loads(found[1])
     assert first["title"] == "kodim01 (worst, +3.2 %)"
-    assert [v["key"] for v in first["versions"]] == ["original", "codec-0", "codec-5"]
+    assert [(v["key"], v["goals"]) for v in first["versions"]] == [
+        ("original", ["rate", "quality"]),
+        ("codec-0", ["rate", "quality"]),
+        ("codec-5", ["rate"]),
+        ("codec-5", ["quality"]),
+    ]
     assert first["versions"][2]["numbers"] == [
         ["quality", "50"],
         ["bits per pixel", "0.870"],
-        ["against rdae", "+8.8 %", "bad"],
+        ["bytes to rdae", "+8.8 %", "rate"],
+        ["PSNR to rdae", "−1.25 dB", "quality"],
         ["PSNR", "30.00 dB"],
     ]
+    assert first["versions"][3]["numbers"][2:4] == [
+        ["bytes to rdae", "+25.0 %", "rate"],
+        ["PSNR to rdae", "+0.25 dB", "quality"],
+    ]
+    assert "img-src data:;" in text
     assert all(v["src"].startswith("data:image/webp;base64,") for v in first["versions"])
 
 
@@ -208,6 +224,9 @@ def test_the_worst_the_middle_and_the_best_are_chosen() -> None:
     assert [percent for *_, percent in chosen] == [*order[:3], order[12], *order[-3:]]
     few = summary(images=2)
     assert len(pictures.choose_images(few, few["codecs"][0])) == 2
+    every = pictures.choose_images(full, ours, every=True)
+    assert [entry["image"] for entry, _, _ in every] == [f"kodim{i:02}" for i in range(1, 25)]
+    assert every[4] == (full["dataset"]["images"][4], "", singles["kodim05"])
 
 
 def test_the_detail_is_cut_around_the_largest_error() -> None:
@@ -231,15 +250,96 @@ def test_details_are_cut_smaller_until_they_fit(monkeypatch: pytest.MonkeyPatch)
     assert 150 < right - left == bottom - top < 300
 
 
-def test_codecs_are_matched_to_our_rate(tmp_path: Path) -> None:
-    from PIL import Image
+def test_the_budget_leaves_room_for_the_rest_of_the_page() -> None:
+    assert pictures._BUDGET_BYTES * 4 / 3 < 13_000_000
 
-    photo = Path(__file__).parent.parent / "examples" / "photo.png"
-    path = tmp_path / "crop.png"
-    Image.open(photo).convert("RGB").crop((260, 170, 452, 346)).save(path)
-    best = pictures._match("jpeg", path, 60_000.0, {30_000.0: 20.0, 120_000.0: 90.0})
-    assert best is not None
-    quality, data, decoded = best
-    assert quality == round(quality) and decoded.shape == (176, 192, 3)
-    assert abs(8 * len(data) / 60_000 - 1) < pictures.MATCHED
-    assert pictures._match("jpeg", path, 60_000.0, {}) is None
+
+@pytest.fixture(scope="module")
+def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("crop") / "crop.png"
+    photo = Image.open(Path(__file__).parent.parent / "examples" / "photo.png")
+    photo.convert("RGB").crop((260, 170, 452, 346)).save(path)
+    return path
+
+
+def row(codec: str, quality: float, size: int, psnr: float | None) -> dict[str, Any]:
+    """What was measured of the crop."""
+    numbers = {"bytes": size, "bpp": size * 8 / (192 * 176), "psnr": psnr}
+    return {"codec": codec, "quality": quality, "sha256": "c", "ok": True, **numbers}
+
+
+def test_codecs_are_matched_to_our_rate_and_to_our_quality(crop: Path) -> None:
+    original = np.asarray(Image.open(crop))
+    ours = Coding(60.0, bytes(7500), original, 32.0)
+    known = [Codings("jpeg", crop, original).at(quality) for quality in (20.0, 60.0, 90.0)]
+    rows = [row("jpeg", one.quality, len(one.data), one.psnr) for one in known]
+    codings = Codings("jpeg", crop, original)
+    rate = match("rate", ours, codings, rows)
+    assert rate is not None and rate.quality == round(rate.quality)
+    assert abs(len(rate.data) / 7500 - 1) < MATCHED["rate"]
+    quality = match("quality", ours, codings, rows)
+    assert quality is not None and abs(quality.psnr - 32.0) < MATCHED["quality"]
+    assert quality.psnr == psnr(original, quality.decoded)
+    assert {rate.quality, quality.quality} <= set(codings.made) and len(codings.made) <= 6
+
+
+def test_what_is_far_away_or_unknown_is_not_matched(crop: Path) -> None:
+    original = np.asarray(Image.open(crop))
+    rows = [row("jpeg", 20.0, 3750, None), row("jpeg", 90.0, 15_000, None)]
+    ours = Coding(60.0, bytes(7500), original, 32.0)
+    assert match("quality", ours, Codings("jpeg", crop, original), rows) is None  # no PSNR
+    assert match("rate", ours, Codings("jpeg", crop, original), []) is None
+    for size, decibels in ((300_000, 70.0), (50, math.inf)):
+        ours = Coding(60.0, bytes(size), original, decibels)
+        rows = [row("jpeg", 50.0, 7000, 30.0)]
+        for goal in MATCHED:
+            assert match(goal, ours, Codings("jpeg", crop, original), rows) is None
+
+
+def of_the_crop(crop: Path, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A summary, and the rows that its pictures need."""
+    small = summary(images=1)
+    small["dataset"]["images"][0].update(image=name, path=str(crop), sha256="c")
+    small["codecs"] = [c for c in small["codecs"] if c["name"] in ("rdae", "jpeg")]
+    small["metrics"] = ["psnr"]
+    return small, [row("jpeg", 20.0, 2200, 27.0), row("jpeg", 90.0, 15_000, 38.0)]
+
+
+def test_all_pictures_are_written_whole_beside_the_page(crop: Path, tmp_path: Path) -> None:
+    small, rows = of_the_crop(crop, "../odd %41 name/é")
+    told: list[tuple[int, int]] = []
+    scenes = pictures.take_pictures(small, rows, tmp_path, lambda *done: told.append(done))
+    (whole,) = scenes
+    assert told == [(1, 1)] and whole.box == (0, 0, 192, 176) and whole.overview == b""
+    files = [version.file for version in whole.versions]
+    assert files[0] == "pictures/1-odd-41-name-é/0-original.webp"
+    written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.webp"))
+    assert written == sorted(files) and files[1].split("/")[2].startswith("1-rdae-q")
+    original = np.asarray(Image.open(crop))
+    assert np.array_equal(Image.open(tmp_path / files[0]), original)
+    for version in whole.versions[1:]:
+        decoded = np.asarray(Image.open(tmp_path / version.file))
+        assert psnr(original, decoded) == pytest.approx(version.values["psnr"])
+        assert version.webp == b"" and version.detail.size == 0
+    assert {goal for version in whole.versions[2:] for goal in version.goals} == set(MATCHED)
+
+    text = report.write_report(small, tmp_path, [], scenes).read_text(encoding="utf-8")
+    assert "img-src 'self' file: data:;" in text and 'href="pictures"' in text
+    assert '"src":"pictures/1-odd-41-name-%C3%A9/0-original.webp"' in text
+    assert "data:image" not in text
+    text = report.write_report(small, tmp_path, [], []).read_text(encoding="utf-8")
+    assert "img-src data:;" in text and 'href="pictures"' not in text
+
+
+def test_details_stand_in_the_page_and_what_changed_is_said(
+    crop: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small, rows = of_the_crop(crop, "crop")
+    small["codecs"][1]["settings"] = "an encoder of old"
+    (detail,) = pictures.take_pictures(small, rows)
+    assert all(version.webp and not version.file for version in detail.versions)
+    assert detail.overview and detail.box == (0, 0, 192, 176)
+    assert "measured was an encoder of old" in caplog.text
+    small["dataset"]["images"][0]["path"] = str(tmp_path / "gone.png")
+    assert pictures.take_pictures(small, rows) == []
+    assert "left out of the report's pictures" in caplog.text

@@ -6,9 +6,11 @@ chromium`); RDAE_CHROMIUM may name another program. Nothing is downloaded.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,9 @@ def scene(name: str, left: int) -> Scene:
     versions = (
         Version(None, "original", None, None, 0.0, {}, photo),
         Version("rdae", "rdae", 60.0, 0.8, 0.0, values, photo - photo // 8),
-        Version("avif", "AVIF", 50.0, 0.87, 0.0875, values, photo // 32 * 32),
-        Version("jpeg", "JPEG", 30.0, 0.81, 0.0125, values, photo // 64 * 64),
+        Version("avif", "AVIF", 50.0, 0.87, 0.0875, values, photo // 32 * 32, -0.5, ("rate",)),
+        Version("avif", "AVIF", 55.0, 0.96, 0.2, values, photo // 16 * 16, -0.15, ("quality",)),
+        Version("jpeg", "JPEG", 30.0, 0.81, 0.0125, values, photo // 64 * 64, -2.0, ("rate",)),
     )
     overview = pictures._overview(np.asarray(Image.open(PHOTO).convert("RGB")))
     return Scene(name, 768, 512, box, "worst", 3.25, overview, versions)
@@ -59,6 +62,19 @@ def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("{}")
     scenes = pictures._fitted([scene("photo", 250), scene("twig", 0)])
     return report.write_report(metrics, folder, plots.write_figures(metrics, folder), scenes)
+
+
+@pytest.fixture(scope="module")
+def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose pictures lie beside it, in a folder with an awkward name."""
+    folder = tmp_path_factory.mktemp("a report #1 %41")
+    names = {"photo": 250, "twig": 0}
+    metrics = {**summary(images=2), "metrics": ["psnr"]}
+    for entry, name in zip(metrics["dataset"]["images"], names, strict=True):
+        entry["image"] = name
+    bare = [replace(scene(name, left), overview=b"") for name, left in names.items()]
+    scenes = [pictures._saved(one, metrics, folder) for one in bare]
+    return report.write_report(metrics, folder, [], scenes)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +100,13 @@ class Opened:
 
     def text(self, part: str) -> str:
         return str(self.page.inner_text(f'[data-part="{part}"]'))
+
+    def pixel(self, x: int, y: int) -> list[int]:
+        """What is seen of the picture at a place in it."""
+        self.page.locator(".cmp").scroll_into_view_if_needed()
+        box = self.page.locator(".cmp").bounding_box()
+        shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        return list(shot.getpixel((round(box["x"]) + x, round(box["y"]) + y)))
 
     def run(self, script: str) -> Any:
         return self.page.evaluate(script)
@@ -233,20 +256,45 @@ def test_keys_pick_versions_pictures_zoom_and_difference(viewer: Opened) -> None
     assert viewer.run("getComputedStyle(document.querySelector('.side-a')).imageRendering") == (
         "pixelated"
     )
-    assert not page.is_visible("canvas")
-    page.keyboard.press("h")
-    page.wait_for_selector("canvas")
-    box = page.locator("canvas").bounding_box()
-    right = f"{box['x'] + 0.9 * box['width']}, {box['y'] + 20}"
-    assert viewer.run(f"document.elementFromPoint({right}).tagName") == "CANVAS"
-    pixels = viewer.run(
-        "[...document.querySelector('canvas').getContext('2d').getImageData(5, 7, 1, 1).data]"
-    )
-    detail = scene("photo", 250).versions
-    error = detail[3].detail[7, 5].astype(int) - detail[0].detail[7, 5]
-    assert pixels == [*np.minimum(8 * np.abs(error), 255), 255]
-    page.keyboard.press("h")
-    assert not page.is_visible("canvas")
+    check_difference(viewer, "Digit2")
+
+
+def check_difference(viewer: Opened, key: str) -> None:
+    """Both sides of the line show the difference between A and B, which the key has picked."""
+    viewer.page.keyboard.press("Shift+Digit1")
+    viewer.page.keyboard.press(key)
+    before = viewer.pixel(5, 7)
+    viewer.page.keyboard.press("h")
+    original, ours = (version.detail.astype(int) for version in scene("photo", 250).versions[:2])
+    for x in (5, 160, 300):
+        error = np.abs(ours[7, x] - original[7, x])
+        assert viewer.pixel(x, 7) == list(np.minimum(8 * error, 255))
+    viewer.page.keyboard.press("h")
+    assert viewer.pixel(5, 7) == before == list(original[7, 5])
+
+
+def test_what_is_matched_is_chosen_by_key_and_button(viewer: Opened) -> None:
+    page = viewer.page
+    pressed = '[data-goal][aria-pressed="true"]'
+    assert page.inner_text(pressed) == "bit rate"
+    assert viewer.text("card-a").split("\n")[5:9] == [
+        *("bytes to rdae", "+8.8 %", "PSNR to rdae", "−0.50 dB")
+    ]
+    page.keyboard.press("m")
+    assert page.inner_text(pressed) == "quality"
+    assert (viewer.text("tag-a"), viewer.text("tag-b")) == ("A · AVIF", "B · rdae")
+    assert viewer.text("card-a").split("\n")[1:9] == [
+        *("quality", "55", "bits per pixel", "0.960"),
+        *("bytes to rdae", "+20.0 %", "PSNR to rdae", "−0.15 dB"),
+    ]
+    assert page.locator(".card dd.bad").count() == 0  # no codec is to have our bytes here
+    page.keyboard.press("Digit4")  # has no file of our quality
+    assert viewer.text("tag-b") == "B · rdae"
+    assert page.locator('[data-part="pick-b"] option:disabled').all_inner_texts() == ["4  JPEG"]
+    page.click('[data-goal="rate"]')
+    assert page.inner_text(pressed) == "bit rate" and "50" in viewer.text("card-a").split("\n")
+    page.keyboard.press("Digit4")
+    assert viewer.text("tag-b") == "B · JPEG"
 
 
 def test_holding_space_flickers_and_the_page_stays_where_it_is(viewer: Opened) -> None:
@@ -262,6 +310,31 @@ def test_holding_space_flickers_and_the_page_stays_where_it_is(viewer: Opened) -
     assert page.get_attribute('[data-part="flicker"]', "aria-pressed") == "true"
     page.click('[data-part="flicker"]')
     assert page.get_attribute(".cmp", "data-show") is None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_beside_the_page_are_shown(browser: Any, whole_path: Path, scheme: str) -> None:
+    viewer = Opened(
+        browser, whole_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}
+    )
+    page = viewer.page
+    try:
+        page.locator(".bench").scroll_into_view_if_needed()
+        page.locator(".stage").click()
+        width = "document.querySelector('.side-a').naturalWidth"
+        page.wait_for_function(f"{width} === 320")
+        assert page.get_attribute(".side-a", "src") == "pictures/1-photo/6-AVIF-q50.webp"
+        assert not page.is_visible('[data-part="map"]')
+        page.keyboard.press("m")
+        assert page.get_attribute(".side-a", "src") == "pictures/1-photo/6-AVIF-q55.webp"
+        page.keyboard.press("n")
+        assert page.get_attribute(".side-b", "src") == "pictures/2-twig/1-rdae-q60.webp"
+        page.keyboard.press("p")
+        check_difference(viewer, "Digit2")
+        assert all(url.startswith(whole_path.parent.as_uri()) for url in viewer.loaded)
+        assert viewer.complaints == []
+    finally:
+        page.close()
 
 
 def test_it_prints_all_metrics_in_light(browser: Any, report_path: Path) -> None:

@@ -27,6 +27,10 @@ SCHEMA = "rdae.eval-run/1"
 RUN_FILE, ROWS_FILE = "run.json", "results.jsonl"
 ANCHORS = ("avif", "webp", "jpeg")  # what others are compared with if nobody says, in this order
 
+_KEYS = (
+    *("date", "command", "versions", "machine", "definitions", "dataset", "metrics"),
+    *("anchor", "codecs", "published", "warnings"),
+)
 _PACKAGES = (
     *("numpy", "pillow", "pillow-heif", "pillow-jxl-plugin", "ssimulacra2"),
     *("matplotlib", "torch", "compressai"),
@@ -138,7 +142,7 @@ def save(run: Mapping[str, Any], folder: Path) -> None:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """Read run.json.
+    """Read run.json; what an early version did not write yet is filled in.
 
     Raises:
         RunFileError: the folder has none, or not of this kind.
@@ -152,7 +156,11 @@ def load(folder: Path) -> dict[str, Any]:
         run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if run["schema"] != SCHEMA:
             raise ValueError(f"its schema is {run['schema']}, not {SCHEMA}")
-    except (ValueError, KeyError, TypeError) as error:
+        run.setdefault("anchor", choose_anchor(None, [codec["name"] for codec in run["codecs"]]))
+        run["dataset"].setdefault("whole", False)  # nobody knows
+        if missing := [key for key in _KEYS if key not in run]:
+            raise ValueError(f"it has no {', '.join(missing)}")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunFileError(f"{path} cannot be used: {error}") from error
     return run
 

@@ -1,8 +1,8 @@
-"""Details of a few pictures for the report: the original, and each codec at about the same size.
+"""Pictures for the report: the original, and each codec at about our size and about our PSNR.
 
 Chosen are the pictures where our codec is worst, middling and best against the anchor, and of each
-the detail around its largest error: what is shown is not what flatters. All codecs get the same
-number of bits for a picture, as nearly as their qualities allow; what is left is told.
+the detail around its largest error: what is shown is not what flatters. These stand in the page
+itself. On request it is all pictures, whole, in files beside the page.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,20 +22,18 @@ from PIL import Image
 
 from rdae.errors import RdaeError
 from rdae.evaluation.codecs import parse_spec
+from rdae.evaluation.exports import file_name
+from rdae.evaluation.matching import GOALS, Coding, Codings, match
 from rdae.evaluation.metrics import BUILT_IN, Metric, MetricError
-from rdae.evaluation.runner import round_trip
+from rdae.files import atomic_write
 from rdae.picture import read_picture
 
 Rgb = NDArray[np.uint8]
 Row = Mapping[str, Any]
 
-MATCHED = 0.05  # of the rate: files that differ by less count as equally large
-_CLOSE = 0.02  # a search for a quality ends here, or
-_TRIES = 3  # after so many files
+FOLDER = "pictures"  # beside the page, for whole pictures
 # Where the differences between codecs are seen without a magnifying glass.
 _USUAL_BPP = 0.4
-# Twice or half the bits is no comparison; a codec that gets no nearer is left out.
-_FAR = 2.0
 _WORST, _BEST = 3, 3
 
 _SIDE = 512
@@ -43,6 +41,7 @@ _BLOCK = 64  # the detail is centred on the block of this size with the largest 
 _OVERVIEW_SIDE = 360
 # Of all details; in base64 they take a third more, and the page should stay below 15 MB.
 _BUDGET_BYTES = 9_500_000
+_NAME_CHARACTERS = 40  # of a file's name; numbers before it make it the only one
 
 _log = logging.getLogger("rdae")
 
@@ -58,8 +57,11 @@ class Version:
         bpp: of the whole file; None for the original.
         difference: of the bpp to that of our file, as a fraction.
         values: metrics of the whole picture, by name.
-        detail: `(h, w, 3)` pixels.
+        detail: `(h, w, 3)` pixels; none once they are in a file.
+        decibels: difference of the PSNR to that of our file; None if one of them lost nothing.
+        goals: in what it is matched to our file; the original and ours are in both.
         webp: the detail as a lossless WebP file.
+        file: path of such a file, relative to the page, which is used instead.
     """
 
     codec: str | None
@@ -69,7 +71,10 @@ class Version:
     difference: float
     values: Mapping[str, float]
     detail: Rgb
+    decibels: float | None = 0.0
+    goals: tuple[str, ...] = GOALS
     webp: bytes = b""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Scene:
         box: left, top, right, bottom of the detail.
         why: "worst", "middle" or "best" for us; "" if that is not known.
         percent: our BD-rate on it; None if that is not known.
-        overview: the whole, small, as a WebP file.
+        overview: the whole, small, as a WebP file; empty if the detail is the whole.
         versions: with ours second.
     """
 
@@ -97,23 +102,58 @@ class Scene:
     versions: tuple[Version, ...]
 
 
-def take_pictures(summary: Mapping[str, Any], rows: Sequence[Row]) -> list[Scene]:
-    """Encode and decode a few pictures of an evaluation again, to be looked at.
+def take_pictures(
+    summary: Mapping[str, Any],
+    rows: Sequence[Row],
+    folder: Path | None = None,
+    on_picture: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Scene]:
+    """Encode and decode pictures of an evaluation again, to be looked at.
 
     A picture or codec that fails is left out, with a warning in the log: the figures are there.
 
     Args:
         summary: of schema `rdae.eval-summary/1`; its images are read from their paths.
         rows: of schema `rdae.eval-row/1`, from which qualities are guessed.
+        folder: that of the page, to get all pictures, whole, as files in `pictures/`; without it,
+            details of a few are made that fit into the page.
+        on_picture: told how many are done, of how many.
     """
     ours = our_codec(summary)
     if ours is None:
         return []
+    _warn_of_changes(summary)
     good = [row for row in rows if row.get("bpp") and row.get("ok")]
-    chosen = choose_images(summary, ours)
+    chosen = choose_images(summary, ours, every=folder is not None)
+    scenes: list[Scene] = []
     with ThreadPoolExecutor(max(1, int(summary["machine"].get("jobs") or 1))) as pool:
-        scenes = list(pool.map(lambda choice: _take_scene(summary, ours, choice, good), chosen))
-    return _fitted([scene for scene in scenes if scene is not None])
+        try:
+            taken = pool.map(
+                lambda choice: _take_scene(summary, ours, choice, good, folder), chosen
+            )
+            for done, scene in enumerate(taken, 1):
+                on_picture(done, len(chosen))
+                scenes += [scene] if scene is not None else []
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # nobody waits for the others any more
+            raise
+    return scenes if folder is not None else _fitted(scenes)
+
+
+def _warn_of_changes(summary: Mapping[str, Any]) -> None:
+    """Say which codecs are no longer what was measured: their pictures will not be, either."""
+    for codec in summary["codecs"]:
+        if codec["kind"] == "published":
+            continue
+        try:
+            settings = parse_spec(codec["name"]).settings
+        except RdaeError:
+            continue  # it will be said why, of every picture
+        if settings != codec["settings"]:
+            _log.warning(
+                "%s: the pictures are of %s; measured was %s",
+                *(codec["label"], settings, codec["settings"]),
+            )
 
 
 def our_codec(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -125,9 +165,11 @@ def our_codec(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def choose_images(
-    summary: Mapping[str, Any], ours: Mapping[str, Any]
+    summary: Mapping[str, Any], ours: Mapping[str, Any], *, every: bool = False
 ) -> list[tuple[Mapping[str, Any], str, float | None]]:
     """The worst three images for a codec, one in the middle, and the best three; worst first.
+
+    With `every` it is all images, in the order of the dataset.
 
     Returns:
         Each image's entry of the summary, "worst", "middle", "best" or "", and its BD-rate.
@@ -135,6 +177,9 @@ def choose_images(
     entries = {entry["image"]: entry for entry in summary["dataset"]["images"]}
     singles = (ours["bd"].get(summary["metrics"][0]) or {}).get("images") or {}
     known = {k: v for k, v in singles.items() if v is not None and k in entries}
+    if every:
+        shown = {} if ours["name"] == summary["anchor"] else known
+        return [(entry, "", shown.get(name)) for name, entry in entries.items()]
     if not known or ours["name"] == summary["anchor"]:
         return [(entry, "", None) for entry in list(entries.values())[: _WORST + 1 + _BEST]]
     order = sorted(known, key=lambda name: (-known[name], name))
@@ -152,43 +197,62 @@ def _take_scene(
     ours: Mapping[str, Any],
     choice: tuple[Mapping[str, Any], str, float | None],
     rows: Sequence[Row],
+    folder: Path | None,
 ) -> Scene | None:
     entry, why, percent = choice
-    path = Path(entry["path"])
-    metrics = [name for name in summary["metrics"] if name in BUILT_IN]
-    usual = _usual_quality(summary, ours)
     try:
-        original = read_picture(path).rgb
-        data, decoded = round_trip(ours["name"], path, usual)
-        target = len(data)
-        box = _worst_box(original, decoded)
+        original = read_picture(Path(entry["path"])).rgb
+        codings = Codings(ours["name"], Path(entry["path"]), original)
+        mine = codings.at(_usual_quality(summary, ours))
+        height, width = original.shape[:2]
+        box = (0, 0, width, height) if folder else _worst_box(original, mine.decoded)
         versions = [Version(None, "original", None, None, 0.0, {}, _cut(original, box))]
-        versions.append(_version(ours, usual, data, target, original, decoded, box, metrics))
-    except (RdaeError, OSError) as error:
+        versions += [
+            _version(codec, coding, mine, goals, original, box, summary["metrics"])
+            for codec, coding, goals in [
+                (ours, mine, GOALS),
+                *_matched(summary, ours, entry, original, mine, rows),
+            ]
+        ]
+        overview = b"" if folder else _overview(original)
+        image = entry["image"]
+        scene = Scene(image, width, height, box, why, percent, overview, tuple(versions))
+        return _saved(scene, summary, folder) if folder else scene
+    except (RdaeError, OSError, ValueError) as error:  # the last: larger than WebP can be
         _log.warning("%s: left out of the report's pictures: %s", entry["image"], error)
         return None
+
+
+def _matched(
+    summary: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    original: Rgb,
+    mine: Coding,
+    rows: Sequence[Row],
+) -> list[tuple[Mapping[str, Any], Coding, tuple[str, ...]]]:
+    """The other codecs' files that are matched to ours, and in what; one may be in both."""
+    found = []
     for codec in summary["codecs"]:
         if codec is ours or codec["kind"] == "published" or codec.get("lossless"):
             continue
-        points = {
-            8 * row["bytes"]: row["quality"]
+        measured = [
+            row
             for row in rows
             if row["sha256"] == entry["sha256"] and row["codec"] == codec["name"]
-        }
+        ]
+        codings = Codings(codec["name"], Path(entry["path"]), original)
         try:
-            found = _match(codec["name"], path, 8 * target, points)
+            nearest = {goal: match(goal, mine, codings, measured) for goal in GOALS}
         except Exception as error:  # a codec may raise anything; the report is worth having
             _log.warning(
                 "%s: %s left out of the pictures: %s", entry["image"], codec["name"], error
             )
             continue
-        if found is not None:
-            quality, data, decoded = found
-            versions.append(_version(codec, quality, data, target, original, decoded, box, metrics))
-    height, width = original.shape[:2]
-    return Scene(
-        entry["image"], width, height, box, why, percent, _overview(original), tuple(versions)
-    )
+        for coding in codings.made.values():
+            goals = tuple(goal for goal in GOALS if nearest[goal] is coding)
+            found += [(codec, coding, goals)] if goals else []
+    return found
 
 
 def _usual_quality(summary: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
@@ -200,62 +264,38 @@ def _usual_quality(summary: Mapping[str, Any], ours: Mapping[str, Any]) -> float
     return float(best["quality"])
 
 
-def _match(
-    spec: str, path: Path, target: float, points: dict[float, float]
-) -> tuple[float, bytes, Rgb] | None:
-    """Find the quality whose file is as long as `target` bits, from `points` bits: quality."""
-    best: tuple[float, bytes, Rgb] | None = None
-    best_error = math.log(_FAR)
-    tried: set[float] = set()
-    for _ in range(_TRIES if points else 0):
-        sizes = sorted(points)
-        guess = np.interp(math.log(target), np.log(sizes), [points[size] for size in sizes])
-        quality = _allowed(spec, float(guess))
-        if quality in tried:
-            break
-        tried.add(quality)
-        data, decoded = round_trip(spec, path, quality)
-        points[8 * len(data)] = quality
-        error = abs(math.log(8 * len(data) / target))
-        if error < best_error:
-            best, best_error = (quality, data, decoded), error
-        if error < _CLOSE:
-            break
-    return best
-
-
-def _allowed(spec: str, quality: float) -> float:
-    """The nearest quality that a codec has: to a tenth, or whole."""
-    quality = round(quality, 1)
-    try:
-        parse_spec(spec).check_quality(quality)
-    except RdaeError:
-        return float(round(quality))
-    return quality
-
-
 def _version(
     codec: Mapping[str, Any],
-    quality: float,
-    data: bytes,
-    target: int,
+    coding: Coding,
+    mine: Coding,
+    goals: tuple[str, ...],
     original: Rgb,
-    decoded: Rgb,
     box: tuple[int, int, int, int],
     metrics: Sequence[str],
 ) -> Version:
     values = {}
     for name in metrics:
+        if name not in BUILT_IN:
+            continue
         try:
-            value = Metric(name)(original, decoded)
+            value = Metric(name)(original, coding.decoded)
         except MetricError:
             continue
         if math.isfinite(value):
             values[name] = value
-    bpp = 8 * len(data) / (original.shape[0] * original.shape[1])
-    difference = len(data) / target - 1
-    detail = _cut(decoded, box)
-    return Version(codec["name"], codec["label"], quality, bpp, difference, values, detail)
+    bpp = 8 * len(coding.data) / (original.shape[0] * original.shape[1])
+    both_lossy = math.isfinite(coding.psnr) and math.isfinite(mine.psnr)
+    return Version(
+        codec["name"],
+        codec["label"],
+        coding.quality,
+        bpp,
+        len(coding.data) / len(mine.data) - 1,
+        values,
+        _cut(coding.decoded, box),
+        coding.psnr - mine.psnr if both_lossy else None,
+        goals,
+    )
 
 
 def _worst_box(original: Rgb, decoded: Rgb) -> tuple[int, int, int, int]:
@@ -291,6 +331,10 @@ def _overview(rgb: Rgb) -> bytes:
     return _webp(image, quality=75)
 
 
+def _lossless(rgb: Rgb) -> bytes:
+    return _webp(Image.fromarray(rgb), lossless=True, quality=40, method=3)
+
+
 def _webp(image: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", **options)
@@ -315,8 +359,31 @@ def _written(scene: Scene, side: int) -> Scene:
     inner = _box_around((width // 2, height // 2), side, width, height)
     versions = []
     for version in scene.versions:
-        detail = _cut(version.detail, inner)
-        webp = _webp(Image.fromarray(detail), lossless=True, quality=40, method=3)
+        webp = _lossless(_cut(version.detail, inner))
         versions.append(replace(version, webp=webp))
     box = (left + inner[0], top + inner[1], left + inner[2], top + inner[3])
     return replace(scene, box=box, versions=tuple(versions))
+
+
+def _saved(scene: Scene, summary: Mapping[str, Any], folder: Path) -> Scene:
+    """Write every version as a file of its own, and let go of its pixels."""
+    numbers = {entry["image"]: i for i, entry in enumerate(summary["dataset"]["images"], 1)}
+    orders = {codec["name"]: i for i, codec in enumerate(summary["codecs"], 1)}
+    digits = len(str(len(numbers)))
+    place = Path(FOLDER, f"{numbers[scene.image]:0{digits}}-{_short(scene.image)}")
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    versions = []
+    for version in scene.versions:
+        name = "0-original"
+        if version.codec is not None:
+            name = f"{orders[version.codec]}-{_short(version.label)}-q{version.quality:g}"
+        path = place / f"{name}.webp"
+        with atomic_write(folder / path, overwrite=True) as file:
+            file.write(_lossless(version.detail))
+        empty = np.empty((0, 0, 3), np.uint8)
+        versions.append(replace(version, detail=empty, file=path.as_posix()))
+    return replace(scene, versions=tuple(versions))
+
+
+def _short(name: str) -> str:
+    return file_name(name)[:_NAME_CHARACTERS]

@@ -82,19 +82,20 @@ all(".chip input").forEach((box) => {
 // The viewer.
 const scenes = JSON.parse(one("#scenes").textContent);
 if (scenes.length) {
-  const AMPLIFIED = 8;
   const FLICKER_MS = 400; // 1.25 full changes a second, well below what is harmful
   const viewer = one("#viewer");
   const part = (name) => one(`[data-part="${name}"]`, viewer);
   const stage = one(".stage", viewer);
   const cmp = one(".cmp", viewer);
   const images = { a: part("image-a"), b: part("image-b") };
-  const canvas = part("canvas");
   const range = part("range");
-  const state = { scene: 0, a: "", b: "", zoom: 1, at: 50, flicker: null, held: false, difference: false };
+  const state = {
+    scene: 0, a: "", b: "", goal: "rate", zoom: 1, at: 50, flicker: null, held: false, difference: false,
+  };
 
   const scene = () => scenes[state.scene];
-  const version = (side) => scene().versions.find((v) => v.key === state[side]) ?? scene().versions[0];
+  const versions = () => scene().versions.filter((v) => v.goals.includes(state.goal));
+  const version = (side) => versions().find((v) => v.key === state[side]) ?? versions()[0];
   const text = (node, content) => { node.textContent = content; };
 
   scenes.forEach((s, i) => part("scenes").append(new Option(s.title, i)));
@@ -111,35 +112,36 @@ if (scenes.length) {
   }
 
   function pick(side, key) {
-    if (!scene().versions.some((v) => v.key === key)) key = state[side];
+    if (!versions().some((v) => v.key === key)) key = state[side];
     state[side] = key;
     show();
   }
 
-  async function show() {
+  function show() {
     part("scenes").value = state.scene;
     for (const side of ["a", "b"]) {
       const v = version(side);
       state[side] = v.key;
       const picker = part(`pick-${side}`);
-      [...picker.options].forEach((o) => (o.disabled = !scene().versions.some((w) => w.key === o.value)));
+      [...picker.options].forEach((o) => (o.disabled = !versions().some((w) => w.key === o.value)));
       picker.value = v.key;
       const image = images[side];
-      if (image.src !== v.src) image.src = v.src;
+      if (image.getAttribute("src") !== v.src) image.src = v.src;
       image.alt = `${scene().image}, ${v.label}`;
       text(part(`tag-${side}`), `${side.toUpperCase()} · ${v.label}`);
       fill(part(`card-${side}`), side, v);
     }
     const { overview, box, width, height } = scene();
     const small = part("overview");
-    small.src = overview;
+    part("map").hidden = !overview; // of a picture that is shown whole
+    if (overview) small.src = overview;
     small.alt = `${scene().image}, whole`;
     Object.assign(part("box").style, {
       left: `${(100 * box[0]) / width}%`, top: `${(100 * box[1]) / height}%`,
       width: `${(100 * (box[2] - box[0])) / width}%`, height: `${(100 * (box[3] - box[1])) / height}%`,
     });
+    all("[data-goal]", viewer).forEach((b) => b.setAttribute("aria-pressed", b.dataset.goal === state.goal));
     size();
-    if (state.difference) await subtract();
   }
 
   function fill(card, side, v) {
@@ -149,14 +151,14 @@ if (scenes.length) {
       const dd = document.createElement("dd");
       text(dt, name);
       text(dd, content);
-      if (mark) dd.className = mark;
+      if (mark === state.goal) dd.className = "bad";
       return [dt, dd];
     }));
   }
 
   function size() {
     const [left, top, right, bottom] = scene().box;
-    for (const picture of [images.a, images.b, canvas]) {
+    for (const picture of [images.a, images.b]) {
       picture.style.width = `${(right - left) * state.zoom}px`;
       picture.style.height = `${(bottom - top) * state.zoom}px`;
     }
@@ -192,31 +194,17 @@ if (scenes.length) {
     part("tag-b").classList.toggle("off", cmp.dataset.show === "a");
   }
 
-  async function difference(on) {
+  // By the style sheet: a page from disk may show pictures beside it, but not read their pixels.
+  function difference(on) {
     state.difference = on;
+    cmp.classList.toggle("difference", on);
     part("difference").setAttribute("aria-pressed", on);
-    if (on) await subtract();
-    canvas.hidden = !on;
-    one(".divider", cmp).hidden = on;
-  }
-  async function subtract() {
-    const wanted = [images.a.src, images.b.src];
-    await Promise.all([images.a.decode(), images.b.decode()]);
-    if (wanted[0] !== images.a.src || wanted[1] !== images.b.src) return;
-    const [width, height] = [images.a.naturalWidth, images.a.naturalHeight];
-    Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    const pixels = (image) => {
-      context.drawImage(image, 0, 0);
-      return context.getImageData(0, 0, width, height);
-    };
-    const [a, b] = [pixels(images.a), pixels(images.b)];
-    for (let i = 0; i < a.data.length; i += 1) {
-      if (i % 4 < 3) a.data[i] = AMPLIFIED * Math.abs(a.data[i] - b.data[i]);
-    }
-    context.putImageData(a, 0, 0);
   }
 
+  function match(goal) {
+    state.goal = goal;
+    show();
+  }
   function move(step) {
     state.scene = (state.scene + step + scenes.length) % scenes.length;
     show();
@@ -237,6 +225,7 @@ if (scenes.length) {
   part("swap").addEventListener("click", () => { [state.a, state.b] = [state.b, state.a]; show(); });
   part("flicker").addEventListener("click", () => flicker(!state.flicker));
   part("difference").addEventListener("click", () => difference(!state.difference));
+  all("[data-goal]", viewer).forEach((b) => b.addEventListener("click", () => match(b.dataset.goal)));
   all("[data-zoom]", viewer).forEach((b) => b.addEventListener("click", () => zoom(+b.dataset.zoom)));
   range.addEventListener("input", () => slide(+range.value));
   stage.addEventListener("scroll", place);
@@ -257,10 +246,11 @@ if (scenes.length) {
   const busy = (event) =>
     event.ctrlKey || event.metaKey || event.altKey ||
     (event.target !== range && event.target.matches?.("input, select, textarea, summary, a")) ||
-    event.target.matches?.("button:focus-visible");
+    (event.code === "Space" && event.target.matches?.("button:focus-visible"));
   const actions = {
     ArrowLeft: () => slide(state.at - 2),
     ArrowRight: () => slide(state.at + 2),
+    KeyM: () => match({ rate: "quality", quality: "rate" }[state.goal]),
     KeyN: () => move(1),
     KeyP: () => move(-1),
     KeyH: () => difference(!state.difference),

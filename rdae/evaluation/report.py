@@ -1,8 +1,9 @@
 """The report: one HTML file with everything in it, that needs no network and no other file.
 
-It is made from the summary, the finished figures and the pictures. Whatever comes from outside
-(names of files and codecs, commands, error messages) is escaped on its way into the page; the page
-itself forbids all loading by its content security policy.
+Only where the pictures of all images are wanted, these lie in a folder beside it. The page is
+made from the summary, the finished figures and the pictures. Whatever comes from outside (names of
+files and codecs, commands, error messages) is escaped on its way into it; the page itself forbids
+all other loading by its content security policy.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 from rdae.evaluation.figure_parts import Summary, anchor_label, metric_name, percent_text
 from rdae.evaluation.figure_style import Style, styles, theme_css, themed
-from rdae.evaluation.pictures import Scene, our_codec
+from rdae.evaluation.pictures import FOLDER, Scene, our_codec
 from rdae.evaluation.plots import Drawing
 from rdae.evaluation.report_tables import (
     bd_table,
@@ -29,7 +30,13 @@ from rdae.evaluation.report_tables import (
     speed_table,
     table,
 )
-from rdae.evaluation.report_viewer import ours_label, package_text, scenes_json, viewer_section
+from rdae.evaluation.report_viewer import (
+    has_files,
+    ours_label,
+    package_text,
+    scenes_json,
+    viewer_section,
+)
 from rdae.files import atomic_write
 
 # What a run leaves beside the report, in the order of the links.
@@ -39,6 +46,7 @@ _FILES = {
     "bd_rate.csv": "BD-rates with their intervals",
     "run.json": "what was run, on what, with which versions",
     "compressai": "curves in CompressAI's form",
+    FOLDER: "the pictures of the viewer, lossless WebP",
 }
 
 
@@ -58,6 +66,8 @@ def write_report(
     """
     path = folder / "report.html"
     beside = [name for name in _FILES if (folder / name).exists()]
+    if FOLDER in beside and not has_files(scenes):
+        beside.remove(FOLDER)  # of an earlier page
     page = render_report(summary, drawings, scenes, beside)
     with atomic_write(path, overwrite=True) as file:
         file.write(page.encode())
@@ -81,6 +91,8 @@ def render_report(
     fields = {
         "title": escape(title),
         "subtitle": escape(_subtitle(summary)),
+        # From disk 'self' is nothing in some browsers; file: is nothing from a server.
+        "image_sources": "'self' file: data:" if has_files(scenes) else "data:",
         "css": theme_css() + package_text("report.css"),
         "js": package_text("report.js"),
         "headline": headline(summary),

@@ -1,6 +1,7 @@
 """The viewer of the report: two versions of a picture under one line, and their numbers.
 
-The page gets a section of controls and the pictures as JSON; report.js does the rest.
+The page gets a section of controls and, as JSON, the pictures or where they are; report.js does
+the rest.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from urllib.parse import quote
 
 from rdae.evaluation.figure_parts import Summary, metric_name, percent_text
-from rdae.evaluation.pictures import MATCHED, Scene, Version, our_codec
+from rdae.evaluation.matching import MATCHED
+from rdae.evaluation.pictures import Scene, Version, our_codec
 from rdae.evaluation.report_tables import DIGITS, UNITS
 
 
@@ -37,11 +40,23 @@ def viewer_section(summary: Summary, scenes: Sequence[Scene]) -> str:
     present = {keys[v.codec] for v in scenes[0].versions if v.codec is not None}
     mine = keys[ours["name"]] if ours else "original"
     other = anchor if anchor in present and anchor != mine else "original"
+    which = (
+        "All images, whole, from the folder beside this page."
+        if has_files(scenes)
+        else "The images where {{ours}} is worst, middling and best against the anchor, cut around "
+        "its largest error."
+    )
     return (
         package_text("viewer.html")
+        .replace("{{which}}", which)
         .replace("{{start}}", f'data-a="{escape(other)}" data-b="{escape(mine)}"')
         .replace("{{ours}}", escape(ours_label(summary)))
     )
+
+
+def has_files(scenes: Sequence[Scene]) -> bool:
+    """Whether pictures of the viewer lie beside the page."""
+    return any(version.file for scene in scenes for version in scene.versions)
 
 
 def _keys(summary: Summary) -> dict[str, str]:
@@ -49,7 +64,7 @@ def _keys(summary: Summary) -> dict[str, str]:
 
 
 def scenes_json(summary: Summary, scenes: Sequence[Scene]) -> str:
-    """What the script shows, its pictures as data URIs; safe inside a script element."""
+    """What the script shows, pictures without files as data URIs; safe in a script element."""
     keys, ours = _keys(summary), ours_label(summary)
     found = [
         {
@@ -58,13 +73,14 @@ def scenes_json(summary: Summary, scenes: Sequence[Scene]) -> str:
             "width": scene.width,
             "height": scene.height,
             "box": scene.box,
-            "overview": _data_uri(scene.overview),
+            "overview": _data_uri(scene.overview) if scene.overview else "",
             "versions": [
                 {
                     "key": "original" if version.codec is None else keys[version.codec],
                     "label": version.label,
+                    "goals": version.goals,
                     "numbers": _numbers(version, ours),
-                    "src": _data_uri(version.webp),
+                    "src": quote(version.file) or _data_uri(version.webp),
                 }
                 for version in scene.versions
             ],
@@ -78,16 +94,23 @@ def scenes_json(summary: Summary, scenes: Sequence[Scene]) -> str:
 def _scene_title(scene: Scene) -> str:
     if scene.percent is None:
         return scene.image
-    return f"{scene.image} ({scene.why}, {percent_text(scene.percent)} %)"
+    why = f"{scene.why}, " if scene.why else ""
+    return f"{scene.image} ({why}{percent_text(scene.percent)} %)"
 
 
 def _numbers(version: Version, ours: str) -> list[list[str]]:
+    """Name and text, and the goal that a difference misses so far that it is shown in red."""
     if version.bpp is None:
         return [["as it is", ""]]
     numbers = [["quality", f"{version.quality:g}"], ["bits per pixel", f"{version.bpp:.3f}"]]
-    mark = "bad" if abs(version.difference) > MATCHED else ""
     if version.difference or version.label != ours:
-        numbers.append([f"against {ours}", f"{percent_text(100 * version.difference)} %", mark])
+        percent, decibels = version.difference, version.decibels
+        missed = "rate" if abs(percent) > MATCHED["rate"] else ""
+        numbers.append([f"bytes to {ours}", f"{percent_text(100 * percent)} %", missed])
+        if decibels is not None:
+            missed = "quality" if abs(decibels) > MATCHED["quality"] else ""
+            text = f"{decibels:+.2f} dB".replace("-", "−")
+            numbers.append([f"PSNR to {ours}", text, missed])
     for name, value in version.values.items():
         text = f"{value:.{DIGITS.get(name, 2)}f}".replace("-", "−")
         numbers.append([metric_name(name), text + UNITS.get(name, "")])

@@ -188,6 +188,42 @@ def test_table_and_summary_can_be_had_again(call: InProcess, out: Path) -> None:
     assert json.loads(printed)["anchor"] == "jpeg"
 
 
+def test_figures_and_report_can_be_had_again(call: InProcess, out: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the report needs the extra [eval]")
+    before = (out / "results.jsonl").read_bytes()
+    code, _, said = call("eval", "--plot-only", "out", "--all-images")
+    assert code == 0 and said.endswith("report: out/report.html\n")
+    assert (out / "results.jsonl").read_bytes() == before
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert 'id="viewer"' in text and (out / "curves-psnr.svg").is_file()
+    pictures = sorted(path.name for path in (out / "pictures").iterdir())
+    assert pictures == ["1-large", "2-small"]
+    for name in pictures:
+        files = [path.name for path in (out / "pictures" / name).iterdir()]
+        assert "0-original.webp" in files and any("1-rdae-q" in file for file in files)
+        assert all(f'"src":"pictures/{name}/{file}"' in text for file in files)
+
+
+def test_an_evaluation_of_an_earlier_version_can_be_plotted(call: InProcess, out: Path) -> None:
+    run = json.loads((out / "run.json").read_text())
+    del run["anchor"], run["dataset"]["whole"]
+    (out / "run.json").write_text(json.dumps(run))
+    code, printed, _ = call("eval", "--plot-only", "out", "--no-report", "--json")
+    assert code == 0 and json.loads(printed)["anchor"] == "jpeg"
+
+
+@pytest.mark.parametrize("damage", ["[]", "{", '{"schema": "rdae.eval-run/1"}', "metrics"])
+def test_a_damaged_run_file_is_said(call: InProcess, out: Path, damage: str) -> None:
+    path = out / "run.json"
+    if damage == "metrics":
+        run = json.loads(path.read_text())
+        del run[damage]
+        damage = json.dumps(run)
+    path.write_text(damage)
+    code, _, said = call("eval", "--plot-only", "out", "--no-report")
+    assert code == 1 and said.startswith("rdae: ") and "run.json cannot be used: " in said
+
+
 def test_without_matplotlib_there_is_a_table(
     call: InProcess, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +290,8 @@ def test_rows_that_failed_make_the_exit_code_1(call: InProcess, out: Path) -> No
         (("photos", "-o", "out"), "is not empty"),
         (("photos", "-o", "photos/large.png"), "not a folder"),
         (("photos", "--plot-only", "out"), "--plot-only takes no pictures"),
+        (("photos", "--all-images", "--no-images"), "--all-images takes no"),
+        (("--plot-only", "out", "--all-images", "--no-report"), "--all-images takes no"),
         (("--plot-only", "out", "--anchor", "heic"), "is not among the codecs"),
         (("-", "--quick"), "not standard input"),
     ],
