@@ -19,7 +19,7 @@ from rdae.codec import decode, encode
 from rdae.picture import from_pillow
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
-QUALITY = 15
+QUALITY = 30
 DETAIL = (250, 60, 510, 300)  # left, top, right, bottom
 
 
