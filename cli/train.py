@@ -178,6 +178,7 @@ def train(
             precondition_every=precondition_every,
             precision=precision and precision.value,
             seed=seed,
+            init=init and str(init.resolve()),
         )
     except ValueError as error:
         raise UsageError(str(error), hint="rdae train --help") from error
@@ -189,7 +190,7 @@ def train(
     console.clear_progress()
     if report is not None:
         console.result(training.summary(report), [shown(line) for line in report.skipped])
-    if training.train(output, config, processes=procs, init=init, quiet=quiet):
+    if training.train(output, config, processes=procs, quiet=quiet):
         console.result(f"done: {shown(output / 'report.md')}")
         return
     console.note(f"stopped; rdae train --resume -o {shown(output)} goes on")

@@ -206,6 +206,8 @@ def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):
     assert torch.equal(trainer.ema.state_dict()[shared], other.state_dict()[shared])
     with pytest.raises(ValueError, match="none of the 1 tensors fits"):
         load_matching(trainer.model, {"no": torch.zeros(1)})
+    with pytest.raises(RdaeError, match="not a checkpoint of rdae"):
+        read_weights_to_start_from(tmp_path / "photos" / "b.jpg")
     with pytest.raises(RdaeError, match="holds no weights"):
         read_weights_to_start_from(run)
 
@@ -280,7 +282,7 @@ def test_a_run_folder_keeps_to_its_photos(run, tmp_path):
     (run / "photos.u8").unlink()
     with pytest.raises(RdaeError, match="0 photos to train on"):
         prepare_cache(run, other)
-    assert not list(run.glob("*.part"))
+    assert not list(run.glob("*.part")) and (run / "config.json").exists()
 
 
 def test_what_is_held_out_depends_on_the_photos_alone(run, tmp_path):
@@ -354,6 +356,8 @@ def test_a_resumed_run_keeps_its_configuration_but_for_what_is_given(tmp_path):
     write_config(tmp_path, TrainConfig(photos="p", hours=2.0, batch=3))
     assert read_config(tmp_path, seed=None) == TrainConfig(photos="p", hours=2.0, batch=3)
     assert read_config(tmp_path, steps=9) == TrainConfig(photos="p", steps=9, batch=3)
+    with pytest.raises(ValueError, match="a run keeps its preset: photo"):
+        read_config(tmp_path, preset="tiny")
     with pytest.raises(RdaeError, match="holds no run to resume"):
         read_config(tmp_path / "none")
     (tmp_path / "config.json").write_text("[]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,7 +155,7 @@ def test_a_finished_run_leaves_its_papers_and_a_model_that_works(whole, photo, t
     ):
         done = run_rdae(tmp_path, *arguments, RDAE_WEIGHTS_DIR=str(tmp_path))
         assert done.code == 0, done.err
-    assert f'"steps": {STEPS}' in done.out.decode() or f"steps        {STEPS}" in done.out.decode()
+    assert re.search(rf"^steps +{STEPS}$", done.out.decode(), re.MULTILINE)
     decoded = np.asarray(Image.open(tmp_path / "back.png"), float)
     mse = np.mean((decoded - photo.rgb[:200, 300:600]) ** 2)
     assert 10 * np.log10(255**2 / mse) > 15
@@ -179,3 +180,4 @@ def test_what_cannot_be_trained_is_said_in_one_line(tmp_path, arguments, code, m
     first = done.err.splitlines()[0]
     assert first.startswith("rdae: ") and message in first
     assert len(done.err.splitlines()) <= 2
+    assert not (tmp_path / "run" / "config.json").exists()

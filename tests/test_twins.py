@@ -98,7 +98,8 @@ def test_an_exported_network_predicts_what_the_trained_one_does():
     assert np.allclose(model.features(z_symbols, point) / 4096, features[0], atol=5e-3)
     y_hat = np.rint(y[0].numpy() * 4096.0)
     wanted = pixels[0].clamp(0, 255).numpy()
-    assert np.abs(model.synthesise(y_hat, point, 1) - wanted).max() < 0.6
+    # half a level by rounding pixels, the rest by rounding to sixteenths before the filter
+    assert np.abs(model.synthesise(y_hat, point, 1) - wanted).max() < 0.75
 
 
 def test_both_halves_share_the_order_of_passes():

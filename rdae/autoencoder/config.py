@@ -40,6 +40,7 @@ class TrainConfig:
     precondition_every: int = _setting(10, "steps between updates of SOAP's eigenvectors")
     checkpoint_minutes: float = _setting(4.0, "time between checkpoints")
     validation_minutes: float = _setting(20.0, "time between validations")
+    init: str | None = _setting(None, "run, checkpoint or weights file to start from")
     seed: int = _setting(0, "of initialisation, crops and noise")
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ def read_config(run: Path, **changes: Any) -> TrainConfig:
 
     Raises:
         RdaeError: there is no such file, or it is of another version.
-        ValueError: a change is out of its range.
+        ValueError: a change is out of its range, or of what cannot change in a run.
     """
     path = run / "config.json"
     if not path.is_file():
@@ -88,6 +89,9 @@ def read_config(run: Path, **changes: Any) -> TrainConfig:
     except (ValueError, TypeError, AttributeError) as error:
         raise RdaeError(f"{path} is not the configuration of a run: {error}") from error
     given = {name: value for name, value in changes.items() if value is not None}
+    for name in ("preset", "held_out", "init"):
+        if name in given and given[name] != getattr(config, name):
+            raise ValueError(f"a run keeps its {name.replace('_', '-')}: {getattr(config, name)}")
     if given.keys() & {"hours", "steps"}:
         given = {"hours": None, "steps": None, **given}
     return dataclasses.replace(config, **given)

@@ -131,6 +131,7 @@ def build_cache(
     """
     if not folder.is_dir():
         raise RdaeError(f"{folder} is not a folder of photos")
+    path.parent.mkdir(parents=True, exist_ok=True)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     known = evaluation_hashes()
     index: list[dict[str, object]] = []
@@ -158,7 +159,8 @@ def build_cache(
         if count >= len(index):
             raise RdaeError(
                 f"{folder}: {len(index)} photos to train on, {count} of them to be held out",
-                hint=f"photos are {', '.join(SUFFIXES)} of at least {MIN_SIDE}x{MIN_SIDE} pixels",
+                hint=f"photos are {', '.join(SUFFIXES)} of at least {MIN_SIDE}x{MIN_SIDE} pixels; "
+                "--held-out 0 validates on none",
             )
         for entry in sorted(index, key=lambda entry: str(entry["sha256"]))[:count]:
             entry["held_out"] = True
@@ -177,8 +179,8 @@ def prepare_cache(
 ) -> CacheReport | None:
     """Make sure that a run folder holds the cache of a folder of photos.
 
-    Which photos an existing cache holds stands in the folder's config.json. It is removed before
-    a cache is built, so that it never speaks of other photos than those of the cache.
+    Which photos an existing cache holds stands in the folder's config.json. It is removed when
+    another cache takes the place of a missing one, and stays if that cannot be built.
 
     Returns:
         What was built; None if the cache was there.
@@ -189,8 +191,9 @@ def prepare_cache(
     """
     cache, config = run / "photos.u8", run / "config.json"
     if not cache.exists():
+        report = build_cache(photos, cache, held_out, progress)
         config.unlink(missing_ok=True)
-        return build_cache(photos, cache, held_out, progress)
+        return report
     if config.exists():
         before = json.loads(config.read_text())["photos"]
         if Path(before).resolve() != photos.resolve():

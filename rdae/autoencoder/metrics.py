@@ -1,7 +1,9 @@
 """`metrics.jsonl` of a run: a record every few steps, and one for each validation.
 
-A record of a step has its number, the seconds so far, loss, bpp, PSNR, ELBO in bits per crop and
-the norm of the gradient; one of a validation has its step and a list of quality, bpp and PSNR.
+A record of a step has its number, the seconds so far, the factor of the learning rate, the steps
+skipped so far, whether latents are rounded, and means over the steps since the one before: loss,
+bpp, PSNR, ELBO in bits per crop, norm of the gradient. One of a validation has its step and a list
+of quality, bpp and PSNR.
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ from rdae.autoencoder.run_report import write_report
 from rdae.errors import RdaeError
 from rdae.exact.parallel import default_threads
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # Windows has none
+    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 def default_processes() -> int:
@@ -64,7 +66,6 @@ def prepare_run(
         raise RdaeError(
             f"{run} holds a run already", hint="--resume goes on with it; or choose another folder"
         )
-    run.mkdir(parents=True, exist_ok=True)
     report = prepare_cache(run, Path(config.photos), config.held_out, progress)
     write_config(run, config)
     return report
@@ -75,7 +76,6 @@ def train(
     config: TrainConfig,
     *,
     processes: int | None = None,
-    init: Path | None = None,
     quiet: bool = False,
 ) -> bool:
     """Train with several processes of this machine, in a folder that `prepare_run` made ready.
@@ -86,7 +86,6 @@ def train(
         run: the run folder.
         config: what to train.
         processes: how many; one for each GPU or core if None.
-        init: run folder, checkpoint or weights file to start a new run from.
         quiet: no progress line.
 
     Returns:
@@ -109,11 +108,12 @@ def train(
                 process.terminate()  # SIGTERM: it ends with a checkpoint
 
     # A terminal sends SIGINT to all processes; they inherit that it is ignored and hear of it here.
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    arguments = (queue, count, config, run, init, quiet)
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = (queue, count, config, run, quiet)
     context = spawn(_run_spawned, arguments, nprocs=count, join=False)
-    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGINT, pass_on)
+    for number in STOP_SIGNALS:
+        signal.signal(number, pass_on)
     try:
         while not context.join():
             pass
@@ -151,7 +151,6 @@ def _run_spawned(rank: int, queue: Any, world: int, *args: Any) -> None:
 def run_process(
     config: TrainConfig,
     run: Path,
-    init: Path | None,
     quiet: bool,
     prepare: Callable[[], None] = lambda: None,
 ) -> bool:
@@ -160,7 +159,6 @@ def run_process(
     Args:
         config: what to train.
         run: the run folder.
-        init: what to start a new run from.
         quiet: no progress line.
         prepare: makes the folder ready; process 0 calls it while the others wait.
 
@@ -191,8 +189,8 @@ def run_process(
         signal.signal(number, stop)
     if saved := checkpoints(run):
         trainer.load(saved[-1])
-    elif init is not None:
-        trainer.start_from(read_weights_to_start_from(init), str(init))
+    elif config.init is not None:
+        trainer.start_from(read_weights_to_start_from(Path(config.init)), config.init)
     if trainer.rank == 0:
         cut_metrics(run, trainer.step)
     trainer.train()
@@ -216,7 +214,6 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="?")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN")
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    parser.add_argument("--init", type=Path, help="run, checkpoint or weights to start from")
     kinds = {"int": int, "float": float, "str": str}
     for setting in dataclasses.fields(TrainConfig)[1:]:
         kind = kinds[str(setting.type).split(" ")[0]]
@@ -224,7 +221,7 @@ def main() -> None:
         parser.add_argument(option, type=kind, help=setting.metadata["help"])
     options = vars(parser.parse_args())
     run, photos = options.pop("output"), options.pop("photos")
-    resume, init = options.pop("resume"), options.pop("init")
+    resume = options.pop("resume")
     os.environ.setdefault("RANK", "0")
     for name, value in {"LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}.items():
         os.environ.setdefault(name, value)
@@ -237,7 +234,7 @@ def main() -> None:
             if report is not None:
                 sys.stderr.write("\n".join([summary(report), *report.skipped, ""]))
 
-        if not run_process(config, run, init, False, prepare):
+        if not run_process(config, run, False, prepare):
             sys.exit("rdae: stopped; --resume goes on")
     except (RdaeError, OSError, ValueError) as error:
         hint = getattr(error, "hint", "")

@@ -112,6 +112,8 @@ class Trainer:
             RdaeError: the gradients are not finite any more, or the processes disagree.
             SystemExit: the process that started this one is gone.
         """
+        if self.progress >= 1:
+            return
         parent = os.getppid()
         saved = validated = last = time.monotonic()
         records: list[dict[str, Any]] = []
@@ -141,6 +143,8 @@ class Trainer:
             if save_due:
                 self.save()
                 saved = time.monotonic()
+        if self.rank == 0 and self.step % RECORD_STEPS:
+            append_metrics(self.run, mean_record(records))
         self.validate()
         self.save()
 
@@ -219,7 +223,7 @@ class Trainer:
         self.ema.use_bfloat16(False)
         try:
             points = validate(self.ema, self.cache.held_out)
-        except (ValueError, RdaeError) as error:  # the same in all processes
+        except (ValueError, RdaeError) as error:  # of the export, so the same in all processes
             self.progress_line.say(f"step {self.step}: cannot be exported yet: {error}")
             return
         if self.rank == 0 and self.cache.held_out:

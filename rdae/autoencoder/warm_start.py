@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,10 @@ def read_weights_to_start_from(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights to start from",
             hint="--init takes a run folder, a checkpoint or a .safetensors file",
         )
-    state: dict[str, Tensor] = torch.load(file, weights_only=True, map_location="cpu")["ema"]
+    try:
+        state: dict[str, Tensor] = torch.load(file, weights_only=True, map_location="cpu")["ema"]
+    except (UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+        raise RdaeError(f"{file} is not a checkpoint of rdae, or a damaged one") from error
     return state
 
 
