@@ -31,7 +31,7 @@ class Format:
     Attributes:
         label: for people.
         name: Pillow's name.
-        library: what does the work, as Pillow names it; "" where it says no version.
+        engine: the library that does the work, as Pillow names it; "" where it says no version.
         options: keywords of Pillow's `save`.
         keys: settings that a spec may give and their values, the default one first; "" leaves it
             to the library.
@@ -43,7 +43,7 @@ class Format:
 
     label: str
     name: str
-    library: str
+    engine: str
     options: Mapping[str, Any]
     keys: Mapping[str, tuple[str, ...]]
     limits: tuple[float, float] = (0, 100)
@@ -241,10 +241,10 @@ def _versions(format: Format) -> list[str]:
     found = [f"{format.package} {version(format.package)}"]
     if format.name == "HEIF":
         found.append(f"libheif {import_module('pillow_heif').libheif_info()['libheif']}")
-    elif format.library:
+    elif format.engine:
         names = {"libjpeg_turbo": "libjpeg-turbo", "jpg_2000": "openjpeg"}
-        name = names.get(format.library, f"lib{format.library}")
-        found.append(f"{name} {features.version(format.library)}")
+        name = names.get(format.engine, f"lib{format.engine}")
+        found.append(f"{name} {features.version(format.engine)}")
     return found
 
 
@@ -253,5 +253,5 @@ def _require(format: Format) -> None:
         raise MissingDependencyError(
             f"{format.label} needs {format.package}", hint="pip install 'rdae[eval]'"
         )
-    if format.library not in ("", "libjpeg_turbo") and not features.check(format.library):
+    if format.engine not in ("", "libjpeg_turbo") and not features.check(format.engine):
         raise MissingDependencyError(f"this Pillow was built without {format.label}")
