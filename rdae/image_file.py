@@ -3,7 +3,8 @@
 Pillow reads more than it can hold: 16-bit colours become 8-bit ones, the later frames of an
 animation stay behind, a camera raw file shows its thumbnail. This module looks at the file
 before its pixels are decoded and refuses with the reason and a way out, so that nothing is
-lost silently. It deliberately does not read rare formats (`_FOREIGN`), for whose colours,
+lost silently. What a user allows (`Allowed`) passes, and is reduced by others (`rdae.depth`,
+`rdae.colour`). It deliberately does not read rare formats (`_FOREIGN`), for whose colours,
 depths and profiles Pillow gives no account, nor formats without a signature, as TGA, in which
 any damaged file is a picture.
 
@@ -15,16 +16,23 @@ from __future__ import annotations
 
 import errno
 import importlib
-import struct
-import zlib
+import io
+import logging
+import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile
 
+from rdae import jpeg_xl
 from rdae.bitstream.varint import grouped
+from rdae.colour import COLOUR_MODES
 from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError
+from rdae.png_file import DAMAGED, check_png
+from rdae.tiff_errors import tiff_errors
 
 _PLUGINS = {
     "AVIF": "AvifImagePlugin",
@@ -50,13 +58,13 @@ _SIGNATURES = (  # (offset, bytes, format)
     (0, b"GIF87a", "GIF"),
     (0, b"GIF89a", "GIF"),
     (0, b"BM", "BMP"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL \r\n\x87\n", "JPEG XL"),
     *((0, b"P" + digit, "PPM") for digit in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")),
 )
 _FOREIGN = (  # known well enough to be named in the refusal
     (0, b"\x93RDA", "rdae"),
     (4, b"ftyphe", "HEIC"),  # heic, heix, heim, heis, hevc, hevx
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"JXL ", "JPEG XL"),
     (4, b"jP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (0, b"8BPS", "Photoshop"),
@@ -70,29 +78,48 @@ _FOREIGN = (  # known well enough to be named in the refusal
 )
 
 _CONVERT = "convert it to PNG first, for instance: magick INPUT output.png"
-_DAMAGED = "the file is damaged or incomplete; copy or download it again"
 _UNREADABLE = f"it is damaged, incomplete or of a rare kind; if others read it, {_CONVERT}"
-_TO_8_BITS = "convert it to 8 bits first, for instance: magick INPUT -depth 8 output.png"
-_TO_SRGB = "convert it to RGB first, for instance: magick INPUT -colorspace sRGB output.png"
-_ONE_FRAME = "take out one picture first, for instance the first: magick 'INPUT[0]' output.png"
+_TO_8_BITS = "--to-8bit (to_8bit=True in Python) rounds them to 8 bits"
+_TO_SRGB = "--to-srgb (to_srgb=True in Python) converts them to sRGB"
+_ONE_FRAME = "--first-frame (first_frame=True in Python) takes the first of them"
+_ONE_FRAME_BY_HAND = "take out one picture first, for instance: magick 'INPUT[0]' output.png"
 
-_COLOUR_MODES = {"CMYK": "CMYK", "LAB": "Lab", "HSV": "HSV", "YCbCr": "YCbCr"}
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 
 # Tags of TIFF files.
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 254, 258, 338, 339
 _WIDTH, _HEIGHT, _DNG_VERSION = 256, 257, 50706
 
+_logger = logging.getLogger("rdae")
+_warnings_lock = threading.RLock()  # their filters are the whole process's
 
-def open_image(file: BinaryIO, *, max_pixels: int) -> ImageFile.ImageFile:
-    """Open an image file, check it, and decode its pixels.
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a user lets happen to a picture that cannot be held whole.
+
+    Attributes:
+        to_8bit: more than 8 bits per channel are reduced.
+        first_frame: of several pictures the first is taken.
+        to_srgb: other colours than grey and RGB are converted.
+    """
+
+    to_8bit: bool = False
+    first_frame: bool = False
+    to_srgb: bool = False
+
+
+def open_image(file: BinaryIO, *, max_pixels: int, allowed: Allowed) -> Image.Image:
+    """Open an image file and check what it holds.
 
     Args:
-        file: binary and seekable; read from its beginning. It stays open.
+        file: binary and seekable; read from its beginning. It stays open, and must until the
+            image is loaded.
         max_pixels: limit on width times height, checked before anything is decoded.
+        allowed: what is not to be refused.
 
     Returns:
-        Pillow's image, loaded; of 8 bits per channel, one frame, grey, RGB or palette.
+        Pillow's image, not loaded yet; but of JPEG XL, which is decoded at once.
 
     Raises:
         TooLargeError: more pixels than `max_pixels`.
@@ -102,16 +129,37 @@ def open_image(file: BinaryIO, *, max_pixels: int) -> ImageFile.ImageFile:
     file.seek(0)
     name = _format_name(file.read(16))
     if name == "PNG":
-        _check_png(file)
+        check_png(file)
+    file.seek(0)
+    if name == "JPEG XL":
+        return _open_jpeg_xl(file.read(), max_pixels, allowed)
     with foreign_errors(f"cannot read this {name} file"):
         importlib.import_module(f"PIL.{_PLUGINS[name]}")
         factory, _ = Image.OPEN[name.upper()]
-        file.seek(0)
         image = factory(file, "")
         check_size(image.size, max_pixels)
-        check_kind(image)
-        load(image)
+        check_kind(image, allowed)
         return image
+
+
+def _open_jpeg_xl(data: bytes, max_pixels: int, allowed: Allowed) -> Image.Image:
+    """Decode a JPEG XL file, after a look at its header: `open_image` for this format."""
+    header = jpeg_xl.parse_header(data)
+    check_size((header.width, header.height), max_pixels)
+    if header.is_animated:  # of which the plugin gives some frame
+        raise UnsupportedImageError("an animation in JPEG XL", hint=_ONE_FRAME_BY_HAND)
+    if header.other_channels:
+        raise UnsupportedImageError(
+            "a JPEG XL file with other channels than colour and alpha (black, depth, ...)",
+            hint=_CONVERT,
+        )
+    if header.bits > 8 and not allowed.to_8bit:
+        raise UnsupportedImageError("more than 8 bits per channel", hint=_TO_8_BITS)
+    image = jpeg_xl.decode(data, header)
+    if isinstance(image, bytes):
+        return open_image(io.BytesIO(image), max_pixels=max_pixels, allowed=allowed)
+    check_size(image.size, max_pixels)
+    return image
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -125,22 +173,24 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def check_kind(image: Image.Image) -> None:
-    """Refuse what cannot be held in 8 bits of grey or RGB with alpha, one frame.
+def check_kind(image: Image.Image, allowed: Allowed) -> None:
+    """Refuse what is not one picture of grey or RGB, maybe alpha, of 8 bits, and not allowed.
 
     Depths beyond 8 bits are seen best before the image is loaded: some plugins forget then.
     """
     # Phones write JPEGs with further pictures behind the first (MPO): previews, depth, gain
     # maps, the other eye's view. Every viewer shows the first and no more; so it is taken.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
+    is_animated = image.format != "MPO" and getattr(image, "is_animated", False)
+    if is_animated and not allowed.first_frame:
         raise UnsupportedImageError(
             "several pictures in one file (an animation or pages)", hint=_ONE_FRAME
         )
-    if image.mode in _COLOUR_MODES:
-        raise UnsupportedImageError(f"{_COLOUR_MODES[image.mode]} colours", hint=_TO_SRGB)
-    if _is_deep(image):
+    if image.mode in COLOUR_MODES and not allowed.to_srgb:
+        raise UnsupportedImageError(f"{COLOUR_MODES[image.mode]} colours", hint=_TO_SRGB)
+    is_deep = has_more_than_8_bits(image)
+    if is_deep and not allowed.to_8bit:
         raise UnsupportedImageError("more than 8 bits per channel", hint=_TO_8_BITS)
-    if image.mode not in _MODES:
+    if image.mode not in _MODES and image.mode not in COLOUR_MODES and not is_deep:
         raise UnsupportedImageError(f"pixels of mode {image.mode}", hint=_CONVERT)
     tags = getattr(image, "tag_v2", {})
     if 0 in _as_tuple(tags.get(_EXTRA_SAMPLES, ())):
@@ -172,7 +222,8 @@ def load(image: Image.Image) -> None:
             # Pillow's TIFF plugin applies its own limit where it allocates the pixels; with the
             # pixels there already it does not.
             image.im = Image.new(image.mode, size).im
-    image.load()
+    with tiff_errors() if tags else nullcontext():
+        image.load()
 
 
 @contextmanager
@@ -180,10 +231,11 @@ def foreign_errors(what: str, *, hint: str = _UNREADABLE) -> Iterator[None]:
     """Turn whatever Pillow raises on bad bytes into an `ImageError` with `what` and the reason.
 
     Pillow's plugins raise anything: OSError, SyntaxError, ValueError, struct.error, zlib.error,
-    and warnings where those are errors. An OSError of the system, with its number, passes.
+    and warnings, which go to our log. An OSError of the system, with its number, passes.
     """
     try:
-        yield
+        with _quiet():
+            yield
     except RdaeError:
         raise
     except Image.DecompressionBombError as error:
@@ -196,10 +248,27 @@ def foreign_errors(what: str, *, hint: str = _UNREADABLE) -> Iterator[None]:
             "there is not enough memory for it", hint="scale it down or cut it into parts first"
         ) from error
     except Exception as error:
+        if "MAX_TEXT" in str(error):  # Pillow's limits on what a PNG's metadata unpack to
+            raise UnsupportedImageError(
+                "a PNG whose metadata would unpack to more than 1 MiB each or 64 MiB in all",
+                hint="take out its metadata first, for instance: magick INPUT -strip output.png",
+            ) from error
         # EINVAL is what a real file says to a seek to an impossible offset: bad bytes, then.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise UnsupportedImageError(f"{what}: {_reason(error)}", hint=hint) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log what Pillow warns of: damaged metadata, mostly, which then are not there."""
+    with _warnings_lock, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in caught):
+                _logger.info("Pillow: %s", text)
 
 
 def _format_name(prefix: bytes) -> str:
@@ -213,49 +282,14 @@ def _format_name(prefix: bytes) -> str:
                 raise UnsupportedImageError("an .rd file already", hint="rdae decompress reads it")
             raise UnsupportedImageError(f"{name} files are not read", hint=_CONVERT)
     if not prefix:
-        raise UnsupportedImageError("the file is empty", hint=_DAMAGED)
+        raise UnsupportedImageError("the file is empty", hint=DAMAGED)
     raise UnsupportedImageError(
         "not an image, or of an unknown format",
-        hint=f"{', '.join(_PLUGINS)} are read; {_CONVERT}",
+        hint=f"{', '.join(_PLUGINS)} and JPEG XL are read; {_CONVERT}",
     )
 
 
-def _check_png(file: BinaryIO) -> None:
-    """Walk the chunks of a PNG file: all there, critical ones with the right CRC.
-
-    Pillow checks no CRC of pixel data and takes a file that ends after it.
-    """
-    file.seek(8)
-    has_palette, colour_type = False, -1
-    while True:
-        header = file.read(8)
-        if len(header) < 8:
-            raise UnsupportedImageError("truncated PNG file: no end chunk", hint=_DAMAGED)
-        remaining, kind = struct.unpack(">I4s", header)
-        crc = zlib.crc32(kind)
-        first = b""
-        while remaining:
-            block = file.read(min(remaining, 1 << 16))
-            if not block:
-                raise UnsupportedImageError("truncated PNG file", hint=_DAMAGED)
-            first = first or block
-            crc = zlib.crc32(block, crc)
-            remaining -= len(block)
-        is_critical = not kind[0] & 0x20
-        if file.read(4) != struct.pack(">I", crc) and is_critical:
-            raise UnsupportedImageError(
-                f"damaged PNG file: wrong checksum in chunk {ascii(kind)[2:-1]}", hint=_DAMAGED
-            )
-        if kind == b"IHDR":
-            colour_type = first[9] if len(first) > 9 else -1
-        has_palette = has_palette or kind == b"PLTE"
-        if kind == b"IDAT" and colour_type == 3 and not has_palette:
-            raise UnsupportedImageError("damaged PNG file: no palette", hint=_DAMAGED)
-        if kind == b"IEND":
-            return
-
-
-def _is_deep(image: Image.Image) -> bool:
+def has_more_than_8_bits(image: Image.Image) -> bool:
     """Say whether an image has more than 8 bits per channel, or samples that are no plain numbers.
 
     For an image that user code has loaded already, Pillow may not know any more; then its 8 bits

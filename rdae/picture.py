@@ -2,8 +2,9 @@
 
 A picture is 8-bit RGB, an alpha plane where there is one, and the ICC, EXIF and XMP data. What
 comes in is turned upright, so a viewer that ignores EXIF is right too. What cannot be held
-whole is refused (`rdae.image_file`); what is accepted comes through whole: a fully opaque alpha
-plane stays, and so do the colours under transparent pixels.
+whole is refused (`rdae.image_file`), unless the user says what may be done to it: to_8bit
+(`rdae.depth`), first_frame, to_srgb (`rdae.colour`). What is accepted otherwise comes through
+whole: a fully opaque alpha plane stays, and so do the colours under transparent pixels.
 
 Greyscale follows the image's mode: 1, L and LA are grey, and come back as L or LA. A palette is
 colour even where its entries are grey, as an RGB image is.
@@ -21,12 +22,21 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from rdae.bitstream.limits import MAX_PIXELS
+from rdae.colour import COLOUR_MODES
+from rdae.depth import to_8_bits
 from rdae.errors import UnsupportedImageError
-from rdae.image_file import check_kind, check_size, foreign_errors, load, open_image
+from rdae.image_file import (
+    Allowed,
+    check_kind,
+    check_size,
+    foreign_errors,
+    has_more_than_8_bits,
+    load,
+    open_image,
+)
 from rdae.metadata import (
     EXIF_PREFIX,
     exif_without_gps,
@@ -36,6 +46,7 @@ from rdae.metadata import (
     upright,
     xmp_without_gps,
 )
+from rdae.planes import Plane, planes, srgb_planes, turned
 
 OUTPUT_FORMATS = {
     "png": "PNG",
@@ -50,8 +61,6 @@ PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
 JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
 
 _KINDS = {"all", "exif", "gps", "icc", "xmp"}
-
-Plane = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,44 +137,77 @@ class Picture:
 
 
 def read_picture(
-    source: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX_PIXELS
+    source: str | os.PathLike[str] | BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    to_8bit: bool = False,
+    first_frame: bool = False,
+    to_srgb: bool = False,
 ) -> Picture:
-    """Read a picture from an image file: PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP or PPM.
+    """Read a picture from an image file: PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM or JPEG XL.
 
     Args:
         source: path, or binary file, which is read from its beginning (a pipe: to its end) and
             stays open.
         max_pixels: limit on width times height, checked before anything is decoded.
+        to_8bit: reduce more than 8 bits per channel. Integers are scaled and rounded (16 bits:
+            v / 257); floats are taken as 0 to 1 and clipped (`rdae.depth` has the details).
+        first_frame: take the first picture of an animation or of a file of several pages.
+        to_srgb: convert CMYK, Lab, HSV and YCbCr colours, and everything that has an ICC profile,
+            to sRGB, with perceptual intent; the picture then has no profile.
 
     Raises:
         TooLargeError: more pixels than `max_pixels`.
         UnsupportedImageError: not an image, a damaged one, or of a kind that cannot be held:
-            more than 8 bits per channel, several pictures, CMYK, Lab, unknown extra channels.
+            more than 8 bits per channel, several pictures, CMYK, Lab, unless the options above
+            allow it; unknown extra channels; JPEG XL without pillow-jxl-plugin.
         OSError: the file is not there or cannot be read.
     """
+    allowed = Allowed(to_8bit=to_8bit, first_frame=first_frame, to_srgb=to_srgb)
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            return read_picture(file, max_pixels=max_pixels)
+            return _from_checked(open_image(file, max_pixels=max_pixels, allowed=allowed), allowed)
     if not source.seekable():
         source = io.BytesIO(source.read())
-    return _from_loaded(open_image(source, max_pixels=max_pixels))
+    return _from_checked(open_image(source, max_pixels=max_pixels, allowed=allowed), allowed)
 
 
-def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def from_pillow(
+    image: Image.Image,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    to_8bit: bool = False,
+    first_frame: bool = False,
+    to_srgb: bool = False,
+) -> Picture:
     """Make a picture of a Pillow image, under the same rules as `read_picture`.
 
     The orientation in `image.info["exif"]` is applied, as `ImageOps.exif_transpose` would. Of an
     image of several frames pass `image.copy()` to have the present one. Pillow reduces files of
     16 bits per channel to 8 on loading; after that it cannot be seen, and is not refused.
 
+    Args:
+        image: stays as it is, but is loaded.
+        max_pixels: limit on width times height.
+        to_8bit: as for `read_picture`.
+        first_frame: take the first frame, whichever is the present one.
+        to_srgb: as for `read_picture`.
+
     Raises:
         ImageError: as `read_picture`.
     """
+    allowed = Allowed(to_8bit=to_8bit, first_frame=first_frame, to_srgb=to_srgb)
     with foreign_errors("cannot read this image"):
-        check_size(image.size, max_pixels)
-        check_kind(image)
-        load(image)
-    return _from_loaded(image)
+        frame = image.tell() if first_frame and getattr(image, "is_animated", False) else 0
+        if frame:
+            image.seek(0)
+        try:
+            check_size(image.size, max_pixels)
+            check_kind(image, allowed)
+            return _from_checked(image, allowed)
+        finally:
+            if frame:
+                image.seek(frame)
 
 
 def to_pillow(picture: Picture) -> Image.Image:
@@ -265,57 +307,34 @@ _WRITERS: dict[str, Callable[[Picture], bytes]] = {
 }
 
 
-def _from_loaded(image: Image.Image) -> Picture:
-    """Make a picture of an image that has been checked and loaded."""
-    with foreign_errors("cannot read this image"):
-        rgb, alpha, is_grey = _planes(image)
+def _from_checked(image: Image.Image, allowed: Allowed) -> Picture:
+    """Load an image that has been checked, and make a picture of it."""
+    with foreign_errors(f"cannot read this {image.format or 'image'} file"):
+        if has_more_than_8_bits(image):
+            pixels = to_8_bits(image, load)
+        else:
+            load(image)
+            pixels = image
         icc, exif, xmp = metadata_of(image)
-    turn = 1
+        if allowed.to_srgb and (icc or pixels.mode in COLOUR_MODES):
+            rgb, alpha, is_grey = srgb_planes(pixels, icc)
+            icc = b""
+        else:
+            rgb, alpha, is_grey = planes(pixels)
+    turn = _turn_to_apply(image, exif, xmp)
+    exif, xmp = upright(exif, xmp)
+    rgb = turned(rgb, turn)
+    return Picture(rgb, None if alpha is None else turned(alpha, turn), is_grey, icc, exif, xmp)
+
+
+def _turn_to_apply(image: Image.Image, exif: bytes, xmp: bytes) -> int:
+    """Return the orientation, 1 to 8, in which a loaded image's pixels still are."""
+    if image.format == "TIFF":  # Pillow's TIFF plugin has turned the pixels already
+        return 1
+    if image.format == "JXL" and not getattr(image, "jpeg", False):  # and so has libjxl
+        return 1
     if image.format == "AVIF":
         # AVIF is turned by properties of its own (irot, imir), which Pillow reports in the EXIF
         # data; what XMP says does not count in this format.
-        turn = orientation(exif, b"")
-    elif image.format != "TIFF":  # Pillow's TIFF plugin has turned the pixels already
-        turn = orientation(exif, xmp)
-    exif, xmp = upright(exif, xmp)
-    rgb = _turned(rgb, turn)
-    return Picture(rgb, None if alpha is None else _turned(alpha, turn), is_grey, icc, exif, xmp)
-
-
-def _planes(image: Image.Image) -> tuple[Plane, Plane | None, bool]:
-    """Return the RGB pixels, the alpha plane or None, and whether the image is grey."""
-    mode = image.mode
-    is_grey = mode in ("1", "L", "LA", "La")
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or (mode == "P" and image.has_transparency_data):
-        samples = _samples(image, "LA" if is_grey else "RGBA")
-        return _rgb(samples[..., :-1]), samples[..., -1], is_grey
-    samples = _samples(image, "L" if is_grey else "RGB")
-    alpha = None
-    key = image.info.get("transparency")
-    if isinstance(key, int) if is_grey else isinstance(key, tuple):  # else a relict of a palette
-        colour = np.array(key) & 255  # PNG: of a 16-bit key the low bits count
-        alpha = np.where((samples == colour).all(axis=2), np.uint8(0), np.uint8(255))
-    return _rgb(samples), alpha, is_grey
-
-
-def _samples(image: Image.Image, mode: str) -> Plane:
-    """Return an image's samples, `(H, W, C)`, in a mode that holds them."""
-    if image.mode != mode:  # a conversion to the same mode would be a copy
-        image = image.convert(mode)
-    return np.asarray(image).reshape(image.height, image.width, -1)
-
-
-def _rgb(samples: Plane) -> Plane:
-    """Return `(H, W, 1 or 3)` samples as `(H, W, 3)`."""
-    return np.repeat(samples, 3, axis=2) if samples.shape[2] == 1 else samples
-
-
-def _turned(plane: Plane, turn: int) -> Plane:
-    """Apply an EXIF orientation in 1..8 to `(H, W)` or `(H, W, C)` samples."""
-    if turn >= 5:
-        plane = plane.swapaxes(0, 1)
-    if turn in (3, 4, 7, 8):
-        plane = plane[::-1]
-    if turn in (2, 3, 6, 7):
-        plane = plane[:, ::-1]
-    return plane
+        return orientation(exif, b"")
+    return orientation(exif, xmp)

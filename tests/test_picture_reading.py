@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from rdae.errors import TooLargeError
 from rdae.picture import Picture, from_pillow, read_picture, to_pillow
 from rdae.picture import write_picture as write
+from tests.image_samples import ADAM7
 
 RNG = np.random.default_rng(1)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -49,7 +50,14 @@ def written(picture: Picture, format: str) -> io.BytesIO:
 
 
 def png(
-    width: int, height: int, depth: int, colour: int, rows: list[bytes], **chunks: bytes
+    width: int,
+    height: int,
+    depth: int,
+    colour: int,
+    rows: list[bytes],
+    *,
+    interlace: int = 0,
+    **chunks: bytes,
 ) -> io.BytesIO:
     """A PNG file made by hand: rows of packed samples, and further chunks before them."""
 
@@ -57,7 +65,7 @@ def png(
         check = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + check
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
     others = b"".join(chunk(kind.encode(), data) for kind, data in chunks.items())
     pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
     return io.BytesIO(b"\x89PNG\r\n\x1a\n" + header + others + pixels + chunk(b"IEND", b""))
@@ -208,6 +216,40 @@ def test_premultiplied_alpha_is_divided_out(mode: str) -> None:
     picture = from_pillow(straight.convert(mode))
     assert abs(int(picture.rgb[0, 0, 0]) - 200) <= 1
     assert picture.alpha is not None
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_a_jpeg_of_any_kind_is_read_as_pillow_decodes_it(
+    subsampling: str, progressive: bool
+) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (33, 47, 3), np.uint8))
+    file = file_of(image, "JPEG", subsampling=subsampling, progressive=progressive)
+    np.testing.assert_array_equal(read_picture(file).rgb, np.asarray(Image.open(file)))
+
+
+@pytest.mark.parametrize("colour", [0, 2, 3, 4, 6])
+def test_an_interlaced_png_is_put_together(colour: int) -> None:
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    samples = RNG.integers(0, 256, (8, 8, channels), np.uint8)
+    passes = [samples[y::down, x::right] for x, y, right, down in ADAM7] + [samples[1::2]]
+    rows = [row.tobytes() for part in passes for row in part]
+    palette = RNG.integers(0, 256, (256, 3), np.uint8)
+    chunks = {"PLTE": palette.tobytes()} if colour == 3 else {}
+    picture = read_picture(png(8, 8, 8, colour, rows, interlace=1, **chunks))
+    wanted = palette[samples[..., 0]] if colour == 3 else samples
+    if colour in (4, 6):
+        assert_alpha(picture, wanted[..., -1])
+        wanted = wanted[..., :-1]
+    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(wanted, (8, 8, 3)))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_a_bmp_is_read_as_it_is(mode: str) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    picture = read_picture(file_of(image, "BMP"))
+    np.testing.assert_array_equal(picture.rgb, np.asarray(image.convert("RGB")))
+    assert picture.is_grey == (mode in ("1", "L"))
 
 
 def test_avif_is_read_with_its_alpha_and_metadata() -> None:

@@ -19,15 +19,14 @@ from PIL import Image, ImageOps
 from rdae.errors import ImageError
 from rdae.image_file import _SIGNATURES
 from rdae.picture import Picture, read_picture, write_picture
+from tests.image_samples import read_png_16
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "robust"
 INDEX = FOLDER / "INDEX.tsv"
 
-pytestmark = [
-    pytest.mark.skipif(not INDEX.exists(), reason="the collection of files is not there"),
-    # What Pillow says of damaged metadata, before the pixels come through or fail.
-    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
-]
+pytestmark = pytest.mark.skipif(not INDEX.exists(), reason="the collection of files is not there")
+
+OPTIONS = {"to_8bit": True, "first_frame": True, "to_srgb": True}
 
 
 def files(kind: str | None = None) -> list[Path]:
@@ -42,9 +41,9 @@ def of_kind(kind: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", files(kind), ids=lambda path: path.name[-50:])
 
 
-def outcome(path: Path) -> Picture | ImageError:
+def outcome(path: Path, **options: bool) -> Picture | ImageError:
     try:
-        return read_picture(path)
+        return read_picture(path, **options)
     except ImageError as error:
         return error
 
@@ -76,10 +75,35 @@ def test_every_file_is_a_picture_or_a_refusal_with_a_reason_and_a_hint(path: Pat
 
 
 @every_file
-def test_a_file_is_a_picture_or_a_refusal_where_warnings_are_errors_too(path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+def test_no_file_makes_a_library_print_or_warn_whatever_is_asked_for(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         outcome(path)
+        result = outcome(path, **OPTIONS)
+    assert [str(warning.message) for warning in caught] == []
+    assert "".join(capfd.readouterr()) == ""
+    if isinstance(result, Picture):
+        assert result.rgb.shape == (result.height, result.width, 3)
+        assert result.icc == b""
+
+
+@every_file
+def test_an_option_that_a_refusal_names_leads_to_a_picture_or_to_another_refusal(
+    path: Path,
+) -> None:
+    options: dict[str, bool] = {}
+    for _ in range(4):
+        result = outcome(path, **options)
+        named = [name for name in OPTIONS if isinstance(result, ImageError) and name in result.hint]
+        if not named:
+            return
+        (option,) = named
+        assert option not in options
+        assert f"--{option.replace('_', '-')} " in result.hint
+        options[option] = True
+    raise AssertionError(f"{path.name} is refused for ever")
 
 
 @every_file
@@ -105,6 +129,67 @@ def test_deep_files_are_refused_for_their_depth(path: Path) -> None:
     assert isinstance(result, ImageError)
     if is_of_a_format_that_is_read(path):
         assert "8 bits" in str(result)
+
+
+@of_kind("16bit/float")
+def test_deep_files_are_pictures_with_to_8bit(path: Path) -> None:
+    if is_of_a_format_that_is_read(path):
+        picture = outcome(path, to_8bit=True)
+        assert isinstance(picture, Picture)
+        assert picture.is_grey  # as all of these are
+        with Image.open(path) as image:
+            values = np.asarray(image).astype(float)
+        if image.mode.startswith("I;16") and "12bit" not in path.name:
+            np.testing.assert_array_equal(picture.rgb[..., 0], np.rint(values / 257))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in files() if path.suffix == ".png" and "fuzz" not in path.name],
+    ids=lambda path: path.name[-50:],
+)
+def test_colours_of_16_bits_are_rounded_as_a_plain_reader_of_png_says(path: Path) -> None:
+    data = path.read_bytes()
+    depth, colour_type, interlaced = data[24], data[25], data[28]
+    if depth != 16 or colour_type == 0 or interlaced or b"acTL" in data:
+        return
+    wanted = np.rint(read_png_16(data) / 257)
+    picture = outcome(path, to_8bit=True)
+    assert isinstance(picture, Picture)
+    if picture.alpha is not None:
+        np.testing.assert_array_equal(picture.alpha, wanted[..., -1])
+        wanted = wanted[..., :-1]
+    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(wanted, picture.rgb.shape))
+
+
+@of_kind("animated/multiframe")
+def test_the_first_of_several_pictures_is_what_pillow_shows_first(path: Path) -> None:
+    picture = outcome(path, first_frame=True)
+    if not is_fuzzed(path):
+        assert isinstance(picture, Picture)
+        with Image.open(path) as image:
+            wanted = np.asarray(image.convert("RGBA"))
+        np.testing.assert_array_equal(picture.rgb, wanted[..., :3])
+
+
+@of_kind("cmyk")
+def test_cmyk_files_are_pictures_with_to_srgb(path: Path) -> None:
+    picture = outcome(path, to_srgb=True, to_8bit=True)
+    if is_fuzzed(path):
+        return
+    assert isinstance(picture, Picture)
+    with Image.open(path) as image:
+        wanted = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(picture.rgb - wanted).max() <= 1  # none of them has a profile
+
+
+def test_a_lab_file_looks_as_the_same_photo_in_a_jpeg() -> None:
+    lab = outcome(FOLDER / "alpha" / "pillow_hopper.Lab.tif", to_srgb=True)
+    jpeg = outcome(FOLDER / "exif-rotated" / "pillow_hopper_orientation_3.jpg")
+    assert isinstance(lab, Picture)
+    assert isinstance(jpeg, Picture)
+    blocks = (lab.rgb.astype(int) - jpeg.rgb).reshape(16, 8, 16, 8, 3).mean(axis=(1, 3))
+    assert np.abs(blocks).mean() < 2  # the rest is what JPEG has added
 
 
 @of_kind("animated/multiframe")
@@ -151,10 +236,17 @@ def test_grey_files_are_grey(path: Path) -> None:
 
 
 @of_kind("icc")
-def test_files_with_a_profile_keep_it(path: Path) -> None:
+def test_files_with_a_profile_keep_it_or_are_converted(path: Path) -> None:
     result = outcome(path)
     if isinstance(result, Picture):
         assert len(result.icc) > 0
+        converted = outcome(path, to_srgb=True)
+        if isinstance(converted, Picture):
+            assert converted.icc == b""
+            assert converted.is_grey == result.is_grey
+        else:  # a profile of seven bytes, in a test of something else
+            assert len(result.icc) < 128
+            assert "--to-srgb" in converted.hint
 
 
 @of_kind("palette")
