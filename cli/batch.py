@@ -38,6 +38,7 @@ class Outcome:
         record: the JSON record's own fields.
         input_bytes, output_bytes, pixels: for the summary.
         skipped: nothing was done, as asked.
+        error: what is wrong all the same; the file counts as failed.
     """
 
     line: str
@@ -47,6 +48,7 @@ class Outcome:
     output_bytes: int = 0
     pixels: int = 0
     skipped: bool = False
+    error: Exception | None = None
 
 
 class Batch:
@@ -115,19 +117,24 @@ class Batch:
             raise
         except Exception as error:
             signals.check()
-            self._failed += 1
-            self._stops = self._fail_fast or isinstance(error, self._fatal)
-            name = _guilty(error) or source.name
-            self._console.failure(name, error)
-            failure = describe(error)
-            details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
-            self._console.record({**common, **blank, "ok": False, "error": details})
+            self._fail(source.name, error, {**common, **blank})
+            return
+        self._console.result(outcome.line, outcome.details)
+        if outcome.error is not None:
+            self._fail(source.name, outcome.error, {**common, **blank, **outcome.record})
             return
         self._outcomes.append(outcome)
-        self._console.result(outcome.line, outcome.details)
         self._console.record(
             {**common, **blank, **outcome.record, "skipped": outcome.skipped, "error": None}
         )
+
+    def _fail(self, name: str, error: Exception, record: Mapping[str, Any]) -> None:
+        self._failed += 1
+        self._stops = self._fail_fast or isinstance(error, self._fatal)
+        self._console.failure(_guilty(error) or name, error)
+        failure = describe(error)
+        details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+        self._console.record({**record, "ok": False, "error": details})
 
     def _summarise(self, total: int, *, interrupted: bool) -> None:
         done = [outcome for outcome in self._outcomes if not outcome.skipped]

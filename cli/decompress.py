@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,12 +19,16 @@ from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seco
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.options import FORMAT_OF_EXTENSION, Format
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
+from rdae.errors import RdaeError
 from rdae.files import is_special
+
+if TYPE_CHECKING:
+    from rdae.picture import Picture
 
 SCHEMA = "rdae.decompress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "format"),
-    *("input_bytes", "output_bytes", "decode_s"),
+    *("region", "input_bytes", "output_bytes", "decode_s", "damage"),
 )
 
 _log = logging.getLogger(__name__)
@@ -39,6 +44,8 @@ def decompress(
     preserve: options.Preserve = False,
     recursive: options.RecursiveRd = False,
     max_pixels: options.MaxPixels = MAX_PIXELS,
+    region: options.RegionText = None,
+    best_effort: options.BestEffort = False,
     weights: options.Weights = None,
     threads: options.Threads = None,
     as_json: options.Json = False,
@@ -59,6 +66,8 @@ def decompress(
       rdae decompress photo.rd -o photo.jpg
       rdae decompress *.rd --output-dir pictures/
       rdae decompress - < photo.rd > photo.png
+      rdae decompress large.rd --region 2000,1500,800,600
+      rdae decompress damaged.rd --best-effort
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
     picture_format = choose_format(output, format)
@@ -80,6 +89,8 @@ def decompress(
         skip_existing=skip_existing,
         preserve=preserve,
         max_pixels=max_pixels,
+        region=None if region is None else read_region(region),
+        best_effort=best_effort,
         weights=weights,
         threads=threads,
         verbose=verbose,
@@ -109,6 +120,22 @@ def choose_format(output: str | None, format: Format | None) -> Format:
     return format or named or Format.png
 
 
+def read_region(text: str) -> tuple[int, int, int, int]:
+    """Return the numbers of `X,Y,W,H`.
+
+    Raises:
+        UsageError: the text is not four whole numbers.
+    """
+    try:
+        left, top, width, height = (int(number) for number in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--region takes four whole numbers X,Y,W,H, not {shown(text)}",
+            hint="--region 100,50,640,480 is 640x480 pixels from column 100 and row 50",
+        ) from None
+    return left, top, width, height
+
+
 def namer(format: Format, *, skip_existing: bool = False) -> Callable[[Path], Path]:
     """Return the rule from `photo.rd` to `photo.png`, or `photo.rd.png` where that is taken."""
     extension = f".{format.value}"
@@ -135,6 +162,8 @@ class _Work:
     skip_existing: bool
     preserve: bool
     max_pixels: int
+    region: tuple[int, int, int, int] | None
+    best_effort: bool
     weights: Path | None
     threads: int | None
     verbose: int
@@ -143,13 +172,10 @@ class _Work:
         if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         data = task.source.read()
-        from rdae import codec
         from rdae.picture import OUTPUT_FORMATS, write_picture
 
         began = time.perf_counter()
-        picture = codec.decode(
-            data, max_pixels=self.max_pixels, weights=self.weights, threads=self.threads
-        )
+        picture, error, damage = self._decode(data)
         decode_s = time.perf_counter() - began
         _log.debug("decoded %d bytes to %dx%d pixels", len(data), picture.width, picture.height)
         like = task.source.path.stat() if self.preserve and task.source.path else None
@@ -166,9 +192,11 @@ class _Work:
             "height": picture.height,
             "mode": mode,
             "format": self.format.value,
+            "region": self.region,
             "input_bytes": len(data),
             "output_bytes": output_bytes,
             "decode_s": decode_s,
+            "damage": damage,
         }
         shape = figures.shape_name(picture.width, picture.height, mode)
         details = []
@@ -185,4 +213,22 @@ class _Work:
             input_bytes=len(data),
             output_bytes=output_bytes,
             pixels=picture.width * picture.height,
+            error=error,
         )
+
+    def _decode(self, data: bytes) -> tuple[Picture, RdaeError | None, list[dict[str, Any]]]:
+        """Return the picture; of a damaged file also the error to report, and its damage."""
+        from rdae import codec
+        from rdae.bitstream.damage import damage_record
+
+        region = None if self.region is None else codec.Region(*self.region)
+        arguments: dict[str, Any] = {"max_pixels": self.max_pixels, "weights": self.weights}
+        arguments |= {"threads": self.threads, "region": region}
+        if not self.best_effort:
+            return codec.decode(data, **arguments), None, []
+        rescued = codec.rescue(data, **arguments)
+        if not rescued.damage:
+            return rescued.picture, None, []
+        error = type(rescued.damage[0].error)(rescued.text, hint="")
+        records = [damage_record(damage, rescued.header) for damage in rescued.damage]
+        return rescued.picture, error, records

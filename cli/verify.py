@@ -15,7 +15,8 @@ from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
 
 SCHEMA = "rdae.verify/1"
-FIELDS = ("width", "height", "mode", "input_bytes", "decode_s")
+FIELDS = ("width", "height", "mode", "input_bytes", "decode_s", "damage")
+RESCUE_HINT = "copy or download it again; rdae decompress --best-effort saves what is left"
 
 
 def verify(
@@ -32,8 +33,9 @@ def verify(
 ) -> None:
     """Decode and check .rd files; write nothing.
 
-    A file is ok when all of it decodes and every checksum matches. The exit code is 0
-    when all files are ok and 1 when one is not.
+    A file is ok when all of it decodes and every checksum matches. Of one that is not, the
+    line names what is broken: tiles with their pixels (columns, rows), alpha, metadata. The
+    exit code is 0 when all files are ok and 1 when one is not.
 
     Examples:
       rdae verify photo.rd
@@ -47,26 +49,32 @@ def verify(
     def work(task: Task) -> Outcome:
         data = task.source.read()
         from rdae import codec
+        from rdae.bitstream.damage import damage_record, damage_text
 
         began = time.perf_counter()
-        picture = codec.decode(data, max_pixels=max_pixels, weights=weights, threads=threads)
+        header, damage = codec.find_damage(
+            data, max_pixels=max_pixels, weights=weights, threads=threads
+        )
         decode_s = time.perf_counter() - began
-        mode = figures.mode_name(is_grey=picture.is_grey, has_alpha=picture.alpha is not None)
-        shape = figures.shape_name(picture.width, picture.height, mode)
+        mode = figures.mode_name(is_grey=header.is_grey, has_alpha=header.has_alpha)
+        record = {
+            "width": header.width,
+            "height": header.height,
+            "mode": mode,
+            "input_bytes": len(data),
+            "decode_s": decode_s,
+            "damage": [damage_record(one, header) for one in damage],
+        }
+        if damage:
+            error = type(damage[0].error)(damage_text(damage, header), hint=RESCUE_HINT)
+            return Outcome("", record=figures.rounded(record), error=error)
+        shape = figures.shape_name(header.width, header.height, mode)
         return Outcome(
             f"{shown(task.source.name)}: {console.good('ok')}   {shape}  {human_seconds(decode_s)}",
             [figures.peak_memory().removeprefix(" · ")] if verbose else [],
-            figures.rounded(
-                {
-                    "width": picture.width,
-                    "height": picture.height,
-                    "mode": mode,
-                    "input_bytes": len(data),
-                    "decode_s": decode_s,
-                }
-            ),
+            figures.rounded(record),
             input_bytes=len(data),
-            pixels=picture.width * picture.height,
+            pixels=header.width * header.height,
         )
 
     batch = Batch(console, schema=SCHEMA, done_word="ok", fields=FIELDS, fail_fast=fail_fast)

@@ -13,9 +13,13 @@
     │   └── WeightsMismatchError     weights-mismatch: damaged weights, or not provably exact
     ├── ImageError                   the picture is wrong (also ValueError)
     │   ├── UnsupportedImageError    unsupported-image: mode, depth, animation, not an image
-    │   └── TooLargeError            too-large: over the pixel limit, before any allocation
+    │   ├── TooLargeError            too-large: over the pixel limit, before any allocation
+    │   └── RegionError              region: not inside of the picture, or without pixels
+    ├── RateTargetError              rate-target: no quality point meets the target
     ├── OutputExistsError            output-exists (also FileExistsError)
     └── MissingDependencyError       missing-dependency (also ImportError): an extra is needed
+
+`DamageWarning` is not one of them: it says what a rescued picture lacks.
 
 `str(error)` is one line without the file's name: whoever knows the name puts it in front.
 """
@@ -25,12 +29,15 @@ from __future__ import annotations
 __all__ = [
     "BitstreamError",
     "CorruptError",
+    "DamageWarning",
     "ImageError",
     "MissingDependencyError",
     "ModelError",
     "NotRdaeError",
     "OutputExistsError",
+    "RateTargetError",
     "RdaeError",
+    "RegionError",
     "TooLargeError",
     "TruncatedError",
     "UnknownModelError",
@@ -152,6 +159,26 @@ class TooLargeError(ImageError):
     code = "too-large"
 
 
+class RegionError(ImageError):
+    """A region that does not lie inside of the picture, or has no pixels."""
+
+    code = "region"
+
+
+class RateTargetError(RdaeError):
+    """No quality point of the model meets the target.
+
+    Attributes:
+        reachable: the smallest size in bytes, or the best PSNR in dB, that can be had.
+    """
+
+    code = "rate-target"
+
+    def __init__(self, message: str, *, reachable: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reachable = reachable
+
+
 class OutputExistsError(RdaeError, FileExistsError):
     """The output file exists and was not to be replaced."""
 
@@ -162,3 +189,9 @@ class MissingDependencyError(RdaeError, ImportError):
     """A package of an optional extra is not installed."""
 
     code = "missing-dependency"
+
+
+class DamageWarning(UserWarning):
+    """A picture was made of a damaged file; the message says what of it is not the original."""
+
+    code = "damaged"

@@ -6,6 +6,8 @@
     chunks       framing, order and length of chunks
     payload      deflated metadata and alpha
     container    a whole file to bytes and back; `parse_info`
+    salvage      the parts of a damaged file that can be found
+    damage       what is broken, for programs and in words
     range_coder  symbols to bytes and back (the only module that needs constriction)
     limits       upper bounds
 

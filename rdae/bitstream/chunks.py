@@ -30,6 +30,7 @@ __all__ = [
     "checked_payload",
     "pack_checked",
     "pack_chunk",
+    "read_chunk",
     "scan",
 ]
 
@@ -134,7 +135,7 @@ def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         if sum(map(str.islower, seen)) == MAX_ANCILLARY_CHUNKS and letter != "A":
             raise CorruptError(f"there are more than {MAX_ANCILLARY_CHUNKS} ancillary chunks")
         seen.append(letter)
-        yield _read_chunk(reader, header, None)
+        yield read_chunk(reader, header, None)
     if header.has_alpha and "A" not in seen and reader.left:
         raise CorruptError("the header says alpha, but there is no chunk A before the first tile")
 
@@ -149,7 +150,7 @@ def _expect(reader: ByteReader, header: Header, letter: str, tile: TileRect) -> 
         _reject_unknown_critical(got)
         _reject_non_letter(got, reader.offset)
         raise CorruptError(f"there is a chunk {got} where {wanted} should be")
-    return _read_chunk(reader, header, tile)
+    return read_chunk(reader, header, tile)
 
 
 def _reject_unknown_critical(letter: str) -> None:
@@ -168,8 +169,13 @@ def _reject_non_letter(letter: str, offset: int) -> None:
         )
 
 
-def _read_chunk(reader: ByteReader, header: Header, tile: TileRect | None) -> Chunk:
-    """Read type, length and body; judge the length before the body is touched."""
+def read_chunk(reader: ByteReader, header: Header, tile: TileRect | None) -> Chunk:
+    """Read type, length and body; judge the length before the body is touched.
+
+    Raises:
+        TruncatedError: the file ends inside of the chunk.
+        CorruptError: its length is illegal for its type.
+    """
     offset = reader.offset
     letter = chr(reader.byte("the type of a chunk"))
     name = f"chunk {letter}" + (f" of tile {tile.index}" if tile else "")

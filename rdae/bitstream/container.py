@@ -42,7 +42,9 @@ __all__ = [
     "Info",
     "TilePayload",
     "TileRect",
+    "check_pixels",
     "parse_info",
+    "read_ancillary",
     "read_container",
     "symbols_crc",
     "tile_grid",
@@ -143,9 +145,7 @@ def read_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     """
     reader = ByteReader(data)
     header = read_header(reader)
-    _check_pixels(
-        header, max_pixels, f"if you trust the file: --max-pixels {header.width * header.height}"
-    )
+    check_pixels(header.width, header.height, max_pixels)
     alpha: NDArray[np.uint8] | None = None
     metadata: dict[str, bytes] = {}
     tiles: list[TilePayload] = []
@@ -160,26 +160,41 @@ def read_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
             packed = checked_payload(chunk, header.pack())
             alpha = unpack_alpha(packed, header.width, header.height)
         else:
-            payload = checked_payload(chunk)
+            block = read_ancillary(chunk)
             if kind := METADATA_KINDS.get(chunk.type):
-                metadata[kind] = _metadata(payload, chunk.name)
+                metadata[kind] = block
     return Container(header=header, tiles=tuple(tiles), alpha=alpha, **metadata)
 
 
-def _check_pixels(header: Header, max_pixels: int, hint: str) -> None:
-    pixels = header.width * header.height
-    if pixels > max_pixels:
+def check_pixels(width: int, height: int, limit: int, *, what: str = "picture") -> None:
+    """Refuse what has too many pixels, before anything is allocated for it.
+
+    Raises:
+        TooLargeError: width * height is over the limit.
+    """
+    pixels = width * height
+    if pixels > limit:
+        # Over MAX_INFO_PIXELS no option helps.
+        hint = f"if you trust the file: --max-pixels {pixels}" if limit < MAX_INFO_PIXELS else ""
         raise TooLargeError(
-            f"the picture has {header.width} x {header.height} = {grouped(pixels)} pixels, "
-            f"the limit is {grouped(max_pixels)}",
+            f"the {what} has {width} x {height} = {grouped(pixels)} pixels, "
+            f"the limit is {grouped(limit)}",
             hint=hint,
         )
 
 
-def _metadata(stream: memoryview, name: str) -> bytes:
-    data = inflate(stream, MAX_METADATA_BYTES, name)
+def read_ancillary(chunk: Chunk) -> bytes:
+    """Return the ICC, EXIF or XMP block that a chunk holds; b"" of an unknown ancillary chunk.
+
+    Raises:
+        CorruptError: the checksum does not match, or the block is not as FORMAT.md says.
+    """
+    payload = checked_payload(chunk)
+    if chunk.type not in METADATA_KINDS:
+        return b""
+    data = inflate(payload, MAX_METADATA_BYTES, chunk.name)
     if not data:
-        raise CorruptError(f"{name} is empty, an absent block has no chunk")
+        raise CorruptError(f"{chunk.name} is empty, an absent block has no chunk")
     return data
 
 
@@ -264,7 +279,7 @@ def parse_info(data: bytes) -> Info:
     """
     reader = ByteReader(data)
     header = read_header(reader)
-    _check_pixels(header, MAX_INFO_PIXELS, "")
+    check_pixels(header.width, header.height, MAX_INFO_PIXELS)
     fields = list(_header_fields(header))
     sizes = {"Z": 0, "Y": 0, "A": 0}
     metadata: dict[str, int] = {}

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_LISTED_TILES",
     "MAX_METADATA_BYTES",
     "MAX_PIXELS",
+    "MAX_SEARCHED_CHUNKS",
     "max_deflated_bytes",
     "max_stream_bytes",
 ]
@@ -31,6 +32,7 @@ MAX_DIMENSION = (1 << 24) - 1  # width and height, in pixels
 MAX_CHANNELS = 4096  # of a latent or hyper-latent; the container does not know the model's number
 MAX_ANCILLARY_CHUNKS = 64  # lower-case chunks in a file, so that a reader's lists stay short
 MAX_LISTED_TILES = 1024  # tiles that Info.fields lists one by one
+MAX_SEARCHED_CHUNKS = 1 << 20  # pairs looked at to find the tiles of a damaged file: some seconds
 
 
 def max_stream_bytes(symbols: int) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.bitstream.tiles import Region
 from rdae.bitstream.varint import grouped
 from rdae.errors import CorruptError
 
-__all__ = ["deflate", "inflate", "pack_alpha", "unpack_alpha"]
+__all__ = ["deflate", "inflate", "pack_alpha", "unpack_alpha", "unpack_alpha_region"]
 
 _LEVEL = 9
+_PIECE_BYTES = 1 << 20
 _NONE, _LEFT, _UP = range(3)  # alpha filters
 _FILTER_AXIS = {_LEFT: 1, _UP: 0}
 
@@ -74,11 +77,7 @@ def unpack_alpha(packed: bytes | memoryview, width: int, height: int) -> NDArray
         CorruptError: no or an unknown filter, no complete zlib stream, or another number of
             samples.
     """
-    if not packed:
-        raise CorruptError("the alpha plane has no filter byte")
-    kind = packed[0]
-    if kind not in (_NONE, _LEFT, _UP):
-        raise CorruptError(f"the alpha filter is {kind}, it must be 0, 1 or 2")
+    kind = _filter_of(packed)
     size = width * height
     samples = inflate(memoryview(packed)[1:], size, "the alpha plane")
     if len(samples) != size:
@@ -90,3 +89,63 @@ def unpack_alpha(packed: bytes | memoryview, width: int, height: int) -> NDArray
     if kind == _NONE:
         return plane
     return np.add.accumulate(plane, axis=_FILTER_AXIS[kind], dtype=np.uint8)
+
+
+def unpack_alpha_region(
+    packed: bytes | memoryview, width: int, height: int, region: Region
+) -> NDArray[np.uint8]:
+    """Return a part of what `unpack_alpha` would return, `(region.height, region.width)` uint8.
+
+    Only a few rows of the plane are in memory at a time, and none is inflated below the region.
+
+    Raises:
+        CorruptError: as `unpack_alpha`, but for faults below the region.
+    """
+    kind = _filter_of(packed)
+    plane = np.empty((region.height, region.width), np.uint8)
+    columns = slice(region.left, region.right)
+    above = np.zeros(region.width, np.uint8)
+    top, pending = 0, bytearray()
+    for piece in _inflated(memoryview(packed)[1:], "the alpha plane"):
+        pending += piece
+        count = min(len(pending) // width, region.bottom - top)
+        rows = np.frombuffer(bytes(pending[: count * width]), np.uint8).reshape(count, width)
+        del pending[: count * width]
+        if kind == _LEFT:
+            rows = np.add.accumulate(rows[:, : region.right], axis=1, dtype=np.uint8)
+        rows = rows[:, columns]
+        if kind == _UP and count:
+            rows = np.add.accumulate(np.vstack([above, rows]), axis=0, dtype=np.uint8)[1:]
+            above = rows[-1]
+        begin = max(region.top - top, 0)
+        plane[max(top - region.top, 0) : max(top + count - region.top, 0)] = rows[begin:]
+        top += count
+        if top == region.bottom:
+            return plane
+    raise CorruptError(
+        f"the alpha plane ends in row {grouped(top)}, the picture has {grouped(height)}"
+    )
+
+
+def _filter_of(packed: bytes | memoryview) -> int:
+    if not packed:
+        raise CorruptError("the alpha plane has no filter byte")
+    kind = packed[0]
+    if kind not in (_NONE, _LEFT, _UP):
+        raise CorruptError(f"the alpha filter is {kind}, it must be 0, 1 or 2")
+    return kind
+
+
+def _inflated(stream: memoryview, name: str) -> Iterator[bytes]:
+    """Inflate a zlib stream in pieces of at most 1 MiB."""
+    inflater = zlib.decompressobj()
+    try:
+        for at in range(0, len(stream), _PIECE_BYTES):
+            rest: bytes | memoryview = stream[at : at + _PIECE_BYTES]
+            while rest:
+                yield inflater.decompress(rest, _PIECE_BYTES)
+                rest = inflater.unconsumed_tail
+        while piece := inflater.decompress(b"", _PIECE_BYTES):
+            yield piece
+    except zlib.error as error:
+        raise CorruptError(f"{name} is not a valid zlib stream ({error})") from error

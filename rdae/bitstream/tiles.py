@@ -9,12 +9,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.header import Header
+from rdae.errors import RegionError
 
-__all__ = ["TileRect", "symbols_crc", "tile_counts", "tile_grid", "tile_rect"]
+__all__ = [
+    "Region",
+    "TileRect",
+    "symbols_crc",
+    "tile_counts",
+    "tile_grid",
+    "tile_rect",
+    "tile_region",
+    "tiles_in",
+]
 
 _CELL = 16  # pixels that a latent cell spans
 _TILE = 64  # latent cells that a tile spans: 1024 pixels
 _HYPER = 4  # latent cells that a hyper-latent cell spans
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a picture.
+
+    Attributes:
+        left: first column, in pixels.
+        top: first row, in pixels.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """The column after the last one."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The row after the last one."""
+        return self.top + self.height
+
+    def check_inside(self, width: int, height: int) -> None:
+        """Check that the region is a part of a picture of `width` x `height` pixels.
+
+        Raises:
+            RegionError: it has no pixels, or some that the picture does not have.
+        """
+        name = f"{self.left},{self.top},{self.width},{self.height}"
+        if self.width < 1 or self.height < 1:
+            fault = "has no pixels"
+        elif min(self.left, self.top) < 0 or self.right > width or self.bottom > height:
+            fault = "does not lie inside of the picture"
+        else:
+            return
+        raise RegionError(
+            f"the region {name} {fault}; the picture is {width}x{height}",
+            hint="a region is X,Y,W,H: the left and upper edge, width and height, in pixels",
+        )
 
 
 @dataclass(frozen=True)
@@ -46,6 +101,17 @@ class TileRect:
         return -(-self.columns // _HYPER)
 
 
+def tile_region(width: int, height: int, tile: TileRect) -> Region:
+    """Return the pixels that a tile holds of a picture of `width` x `height` pixels."""
+    left, top = tile.left * _CELL, tile.top * _CELL
+    return Region(
+        left,
+        top,
+        min(tile.columns * _CELL, width - left),
+        min(tile.rows * _CELL, height - top),
+    )
+
+
 def tile_counts(width: int, height: int) -> tuple[int, int]:
     """Return (tile rows, tile columns) of a picture of `width` x `height` pixels."""
     return -(-height // (_CELL * _TILE)), -(-width // (_CELL * _TILE))
@@ -71,6 +137,16 @@ def tile_grid(width: int, height: int) -> list[TileRect]:
     """Return all tiles of a picture of `width` x `height` pixels, in raster order."""
     tile_rows, tile_columns = tile_counts(width, height)
     return [tile_rect(width, height, index) for index in range(tile_rows * tile_columns)]
+
+
+def tiles_in(width: int, height: int, rows: range, columns: range) -> list[TileRect]:
+    """Return the tiles that have latent cells in these rows and columns, in raster order."""
+    across = tile_counts(width, height)[1]
+    return [
+        tile_rect(width, height, row * across + column)
+        for row in range(rows.start // _TILE, -(-rows.stop // _TILE))
+        for column in range(columns.start // _TILE, -(-columns.stop // _TILE))
+    ]
 
 
 def symbols_crc(

@@ -181,3 +181,117 @@ def test_the_picture_has_the_time_of_the_file(run: Run, tmp_path: Path, rd: Path
     os.utime(rd, ns=(10**18, 10**18))
     assert run("decompress", "photo.rd", "-p").code == 0
     assert (tmp_path / "photo.png").stat().st_mtime_ns == 10**18
+
+
+@pytest.fixture
+def two_tiles(run: Run, tmp_path: Path) -> Path:
+    """A file wide.rd of 1100x24 pixels in two tiles, and wide.png, decoded from it."""
+    save(tmp_path / "source.png", width=1100)
+    assert run("compress", "source.png", "-o", "wide.rd").code == 0
+    assert run("decompress", "wide.rd").code == 0
+    return tmp_path / "wide.rd"
+
+
+def break_tile(path: Path, tile: int) -> None:
+    """Change a bit in the middle of a tile's chunk Y."""
+    from rdae.bitstream.container import read_container
+
+    data = bytearray(path.read_bytes())
+    stream = read_container(bytes(data)).tiles[tile].y
+    data[data.index(stream) + len(stream) // 2] ^= 8
+    path.write_bytes(data)
+
+
+def test_a_region_is_the_crop_of_the_picture(run: Run, tmp_path: Path, two_tiles: Path) -> None:
+    result = run("decompress", "wide.rd", "-o", "part.png", "--region", "1000,3,60,20", "--json")
+    record = result.records[0]
+    assert (result.code, record["width"], record["height"]) == (0, 60, 20)
+    assert record["region"] == [1000, 3, 60, 20] and record["damage"] == []
+    whole = np.asarray(Image.open(tmp_path / "wide.png"))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "part.png")), whole[3:23, 1000:1060])
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1.5,2,3,4", "10x10"])
+def test_a_region_that_is_no_region_is_a_wrong_call(run: Run, rd: Path, text: str) -> None:
+    result = run("decompress", "photo.rd", "--region", text)
+    assert result.code == 2 and "--region takes four whole numbers X,Y,W,H" in result.err
+
+
+@pytest.mark.parametrize("text", ["40,0,1,1", "0,0,41,1", "0,0,0,5", "-1,0,5,5"])
+def test_a_region_outside_names_the_size_of_the_picture(
+    run: Run, tmp_path: Path, rd: Path, text: str
+) -> None:
+    result = run("decompress", "photo.rd", f"--region={text}")
+    assert result.code == 1
+    assert f"rdae: photo.rd: region: the region {text} " in result.err
+    assert "the picture is 40x24" in result.err and "hint: " in result.err
+    assert names(tmp_path) == ["photo.rd"]
+
+
+def test_the_limit_of_pixels_counts_those_of_the_region(run: Run, rd: Path) -> None:
+    arguments = ("decompress", "photo.rd", "--max-pixels", "99", "--region")
+    assert run(*arguments, "3,3,11,9").code == 0
+    result = run(*arguments, "3,3,10,10")
+    assert result.code == 1 and "the region has 10 x 10 = 100 pixels" in result.err
+
+
+def test_best_effort_writes_the_picture_names_the_tiles_and_fails(
+    run: Run, tmp_path: Path, two_tiles: Path
+) -> None:
+    break_tile(two_tiles, 1)
+    refused = run("decompress", "wide.rd", "-o", "saved.png")
+    assert refused.code == 1 and not (tmp_path / "saved.png").exists()
+    result = run("decompress", "wide.rd", "-o", "saved.png", "--best-effort")
+    assert result.code == 1
+    line, error = result.err.splitlines()
+    assert line.startswith("wide.rd → saved.png   1100x24 RGB")
+    text = "tile 1 of 2 (1024..1099, 0..23) is damaged and was filled from its neighbours"
+    assert error == f"rdae: wide.rd: corrupt: {text}"
+    whole, saved = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("wide", "saved"))
+    assert np.array_equal(saved[:, :960], whole[:, :960])
+    assert not np.array_equal(saved[:, 1024:], whole[:, 1024:])
+
+
+def test_best_effort_gives_programs_the_list(run: Run, two_tiles: Path) -> None:
+    break_tile(two_tiles, 1)
+    result = run("decompress", "wide.rd", "-o", "saved.png", "--best-effort", "--json")
+    record, summary = result.records
+    assert (record["ok"], record["output"], record["error"]["code"]) == (
+        False,
+        "saved.png",
+        "corrupt",
+    )
+    (damage,) = record["damage"]
+    assert {key: damage[key] for key in ("part", "tile", "x", "y", "width", "height")} == {
+        "part": "tile",
+        "tile": 1,
+        "x": 1024,
+        "y": 0,
+        "width": 76,
+        "height": 24,
+    }
+    assert (summary["ok"], summary["failed"], summary["done"]) == (False, 1, 0)
+
+
+def test_best_effort_on_a_cut_file_keeps_what_is_there(
+    run: Run, tmp_path: Path, two_tiles: Path
+) -> None:
+    two_tiles.write_bytes(two_tiles.read_bytes()[:-9])
+    result = run("decompress", "wide.rd", "-o", "saved.png", "--best-effort")
+    assert result.code == 1 and "rdae: wide.rd: truncated: tile 1 of 2 " in result.err
+    whole, saved = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("wide", "saved"))
+    assert np.array_equal(saved[:, :960], whole[:, :960])
+
+
+def test_best_effort_on_a_whole_file_is_the_usual_thing(run: Run, rd: Path) -> None:
+    result = run("decompress", "photo.rd", "--best-effort")
+    assert result.code == 0 and len(result.err.splitlines()) == 1
+
+
+def test_best_effort_cannot_do_without_the_header(run: Run, tmp_path: Path, rd: Path) -> None:
+    data = bytearray(rd.read_bytes())
+    data[12] ^= 1
+    rd.write_bytes(data)
+    result = run("decompress", "photo.rd", "--best-effort")
+    assert result.code == 1 and "rdae: photo.rd: corrupt: the header's checksum" in result.err
+    assert names(tmp_path) == ["photo.rd"]

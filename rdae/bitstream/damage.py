@@ -1,0 +1,99 @@
+"""What is broken in a damaged file, for programs and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rdae.bitstream.header import Header
+from rdae.bitstream.tiles import TileRect, tile_counts, tile_region
+from rdae.errors import BitstreamError
+
+__all__ = ["Damage", "damage_record", "damage_text", "rescue_text"]
+
+LISTED_TILES = 6  # that a line names; a message must stay readable
+
+_NAMES = {
+    "alpha": "the alpha plane",
+    "icc": "the ICC profile",
+    "exif": "the EXIF block",
+    "xmp": "the XMP packet",
+    "chunk": "a chunk before the first tile",
+}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One broken part of a file.
+
+    Attributes:
+        part: "tile", "alpha", "icc", "exif", "xmp", "chunk" (one before the first tile whose
+            meaning is not known; what it held is lost) or "bytes" (between or behind the chunks,
+            where there should be none; nothing is lost).
+        error: what reading it would raise.
+        tile: the tile, of a "tile".
+    """
+
+    part: str
+    error: BitstreamError
+    tile: TileRect | None = None
+
+
+def damage_record(damage: Damage, header: Header) -> dict[str, Any]:
+    """Return a damage for JSON; of a tile with the rectangle of pixels that it holds."""
+    record: dict[str, Any] = {"part": damage.part}
+    if damage.tile is not None:
+        region = tile_region(header.width, header.height, damage.tile)
+        record |= {"tile": damage.tile.index, "x": region.left, "y": region.top}
+        record |= {"width": region.width, "height": region.height}
+    return {**record, "code": damage.error.code, "message": str(damage.error)}
+
+
+def damage_text(found: Sequence[Damage], header: Header) -> str:
+    """Return one line that names all that is broken; of many tiles the first few."""
+    parts = [f"{_tiles(found, header)} damaged"] if _damaged_tiles(found) else []
+    for damage in found:
+        if name := _NAMES.get(damage.part):
+            parts.append(f"{name} is damaged")
+        elif damage.part == "bytes":
+            parts.append(str(damage.error))
+    return "; ".join(parts)
+
+
+def rescue_text(found: Sequence[Damage], header: Header) -> str:
+    """Return the same line with what a rescued picture has in place of what is broken."""
+    parts = []
+    if count := len(_damaged_tiles(found)):
+        were, their = ("was", "its") if count == 1 else ("were", "their")
+        parts.append(f"{_tiles(found, header)} damaged and {were} filled from {their} neighbours")
+    for damage in found:
+        if damage.part == "alpha":
+            parts.append("the alpha plane is damaged, all pixels were made opaque")
+        elif damage.part == "chunk":
+            parts.append("a chunk before the first tile is damaged, metadata may be missing")
+        elif name := _NAMES.get(damage.part):
+            parts.append(f"{name} is damaged and was left out")
+        elif damage.part == "bytes":
+            parts.append(str(damage.error))
+    return "; ".join(parts)
+
+
+def _damaged_tiles(found: Sequence[Damage]) -> list[TileRect]:
+    return [damage.tile for damage in found if damage.tile is not None]
+
+
+def _tiles(found: Sequence[Damage], header: Header) -> str:
+    """Say `tile 3 of 12 (1024..2047, 0..1023) is`, or the same of several."""
+    names = []
+    broken = _damaged_tiles(found)
+    for tile in broken[:LISTED_TILES]:
+        region = tile_region(header.width, header.height, tile)
+        place = f"({region.left}..{region.right - 1}, {region.top}..{region.bottom - 1})"
+        names.append(f"{tile.index} {place}")
+    rows, columns = tile_counts(header.width, header.height)
+    if len(broken) == 1:
+        return f"tile {broken[0].index} of {rows * columns} {place} is"
+    more = len(broken) - len(names)
+    last = f"{more} more" if more else names.pop()
+    return f"tiles {', '.join(names)} and {last} of {rows * columns} are"

@@ -1,0 +1,151 @@
+"""The decoding half of the codec: tiles to y_hat, y_hat to the pixels of a picture or a part of it.
+
+A region needs the tiles that it touches and as much of their neighbours as the synthesis sees.
+Their cells are put on one grid; nothing outside of it is ever held.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.container import Container
+from rdae.bitstream.damage import Damage
+from rdae.bitstream.header import Header
+from rdae.bitstream.salvage import Parts
+from rdae.bitstream.tiles import Region, TileRect, tile_grid, tiles_in
+from rdae.errors import CorruptError
+from rdae.exact.parallel import parallel_map
+from rdae.exact.windows import Window
+from rdae.filling import fill
+from rdae.latents import decode_tile
+from rdae.model import Model
+from rdae.spec import PATCH, halo
+
+
+def decode_pixels(container: Container, model: Model, threads: int) -> NDArray[np.uint8]:
+    """The colour pixels `(H, W, 3)` of a parsed file.
+
+    Raises:
+        CorruptError: a tile is damaged.
+    """
+    return decode_region(Parts.of(container), model, threads)
+
+
+def decode_region(
+    parts: Parts, model: Model, threads: int, *, best_effort: bool = False
+) -> NDArray[np.uint8]:
+    """The colour pixels of the region that a file's parts were read for.
+
+    Args:
+        parts: what the file holds. Its list of damage is corrected: broken tiles are added, and
+            tiles that the region does not need are taken out.
+        model: the file's model.
+        threads: how many threads to use.
+        best_effort: fill broken tiles from their neighbours; otherwise they are errors.
+
+    Returns:
+        `(region.height, region.width, 3)`.
+
+    Raises:
+        BitstreamError: a tile that is needed is damaged or not there, and must not be.
+    """
+    region = parts.region
+    window = _cells_seen(region, parts.header, model)
+    rgb = model.synthesise(
+        _latents(parts, window, model, threads, best_effort=best_effort),
+        parts.header.quality_point,
+        threads,
+    )
+    top, left = region.top - window.top * PATCH, region.left - window.left * PATCH
+    return np.ascontiguousarray(rgb[top : top + region.height, left : left + region.width])
+
+
+def _latents(
+    parts: Parts, window: Window, model: Model, threads: int, *, best_effort: bool
+) -> NDArray[np.float32]:
+    """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in it."""
+    header = parts.header
+    rows, columns = range(window.top, window.bottom), range(window.left, window.right)
+    tiles = tiles_in(header.width, header.height, rows, columns)
+    needed = {tile.index for tile in tiles}
+    parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
+    lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
+    if lost and not best_effort:
+        raise lost[min(lost)].error
+    # float32 holds every integer below 2^24
+    y_hat = np.empty((len(rows), len(columns), model.spec.latent_channels), np.float32)
+
+    def decode_one(tile: TileRect) -> Damage | None:
+        if tile.index in lost:
+            return lost[tile.index]
+        try:
+            _, cells = decode_tile(
+                model, header, tile, parts.tiles[tile.index], threads // len(tiles)
+            )
+        except CorruptError as error:
+            if best_effort:
+                return Damage("tile", error, tile)
+            raise
+        here, there = _overlap(window, tile)
+        y_hat[here] = cells[there]
+        return None
+
+    damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]
+    if damaged:
+        parts.damage = damaged + [d for d in parts.damage if d.tile is None]
+        fill(y_hat, [_overlap(window, d.tile)[0] for d in damaged if d.tile is not None])
+    return y_hat
+
+
+def make_grey(rgb: NDArray[np.uint8]) -> None:
+    """Give all channels of `(H, W, 3)` pixels their rounded mean, in place."""
+    grey = rgb.sum(axis=2, dtype=np.uint16)
+    grey += 1
+    grey //= 3
+    rgb[:] = grey[:, :, None]
+
+
+def find_damaged_tiles(parts: Parts, model: Model, threads: int) -> list[Damage]:
+    """All tiles of a file that are broken or not there, found without making pixels of them."""
+    header = parts.header
+    lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
+
+    def check_one(tile: TileRect) -> Damage | None:
+        if tile.index in lost:
+            return lost[tile.index]
+        try:
+            decode_tile(model, header, tile, parts.tiles[tile.index])
+        except CorruptError as error:
+            return Damage("tile", error, tile)
+        return None
+
+    tiles = tile_grid(header.width, header.height)
+    return [damage for damage in parallel_map(check_one, tiles, threads) if damage is not None]
+
+
+def _cells_seen(region: Region, header: Header, model: Model) -> Window:
+    """The latent cells that the synthesis must see to make these pixels."""
+    cells = Window(
+        region.top // PATCH,
+        -(-region.bottom // PATCH),
+        region.left // PATCH,
+        -(-region.right // PATCH),
+    )
+    reach = math.ceil(halo(model.spec.synthesis))
+    return cells.grown(reach, -(-header.height // PATCH), -(-header.width // PATCH))
+
+
+def _overlap(window: Window, tile: TileRect) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What a window and a tile have in common: as a part of the window, and of the tile."""
+    top, bottom = max(window.top, tile.top), min(window.bottom, tile.top + tile.rows)
+    left, right = max(window.left, tile.left), min(window.right, tile.left + tile.columns)
+    return (
+        (
+            slice(top - window.top, bottom - window.top),
+            slice(left - window.left, right - window.left),
+        ),
+        (slice(top - tile.top, bottom - tile.top), slice(left - tile.left, right - tile.left)),
+    )
