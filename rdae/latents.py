@@ -7,7 +7,7 @@ and codes a quarter of each channel group.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.bitstream.tiles import TileRect, symbols_crc
 from rdae.errors import CorruptError
 from rdae.model import Model
+from rdae.quarters import put, take
 from rdae.spec import HYPER_PATCH, NUM_PASSES, PATCH
 
 HYPER_CELLS = HYPER_PATCH // PATCH  # latent cells per hyper-latent cell, along each axis
@@ -47,26 +48,16 @@ def padded(cells: int) -> int:
     return -(-cells // HYPER_CELLS) * HYPER_CELLS
 
 
-def passes(
-    model: Model, tile: TileRect
-) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """For each pass k: `(k, turn, coded)`, masks of shape `(rows, columns, M)`.
-
-    `turn` holds the latents that the pass fixes, `coded` those of them that lie in a cell of the
-    picture; the others, in the padding to multiples of 4, have symbol 0 and are not coded.
-    """
-    which = model.pass_map(padded(tile.rows), padded(tile.columns))
-    for k in range(NUM_PASSES):
-        turn = which == k
-        coded = turn.copy()
-        coded[tile.rows :] = False
-        coded[:, tile.columns :] = False
-        yield k, turn, coded
-
-
 def quantise_tile(
-    model: Model, tile: TileRect, y: NDArray[np.float32], point: int, threads: int = 1
-) -> TileSymbols:
+    model: Model,
+    tile: TileRect,
+    y: NDArray[np.float32],
+    point: int,
+    threads: int = 1,
+    *,
+    rate_aware: bool = True,
+    z: NDArray[np.int32] | None = None,
+) -> tuple[TileSymbols, Array]:
     """Choose a tile's symbols, pass by pass, from what the decoder will predict.
 
     Args:
@@ -75,28 +66,68 @@ def quantise_tile(
         y: `(rows, columns, M)` of this tile, padded to multiples of 4.
         point: quality point, 0 to 255.
         threads: how many threads work on this tile.
+        rate_aware: see `Model.quantise_y`.
+        z: symbols of the hyper-latent; those that belong to `y` if None.
+
+    Returns:
+        As of `follow_passes`.
     """
-    z = model.quantise_z(y, point)
-    features = model.features(z, point)
-    y_hat = np.zeros(y.shape)
-    symbols, indexes = np.zeros(y.shape, np.int32), np.zeros(y.shape, np.uint8)
-    for k, turn, coded in passes(model, tile):
+
+    def choose(k: int, mean: Array, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        return model.quantise_y(k, take(k, y), mean, rows, point, rate_aware=rate_aware)
+
+    z = model.quantise_z(y, point) if z is None else z
+    return follow_passes(model, tile, z, choose, point, threads)
+
+
+def follow_passes(
+    model: Model,
+    tile: TileRect,
+    z: NDArray[np.int32],
+    symbols_of: Callable[[int, Array, NDArray[np.uint8]], NDArray[np.int32]],
+    point: int,
+    threads: int = 1,
+) -> tuple[TileSymbols, Array]:
+    """Go through the passes of a tile, the same way for encoder and decoder.
+
+    Args:
+        model: the model.
+        tile: where the tile lies.
+        z: `(hyper rows, hyper columns, N)` symbols of the hyper-latent.
+        symbols_of: the symbols of a pass from its number, means and table indexes; all of them are
+            quarters `(rows, columns, M/4)`. In cells that are not coded, the symbols are not used.
+        point: quality point, 0 to 255.
+        threads: how many threads work on this tile.
+
+    Returns:
+        The symbols, and y_hat `(rows, columns, M)` of the coded cells, integers in float64.
+    """
+    features = model.features(z, point, threads)
+    shape = (*features.shape[:2], model.spec.latent_channels)
+    y_hat = np.zeros(shape)
+    symbols, indexes = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
+    coded = slice(tile.rows), slice(tile.columns)
+    for k in range(NUM_PASSES):
         mean, rows = model.predict(k, features, y_hat, point, threads)
-        np.copyto(symbols, model.quantise_y(y, mean, rows, point), where=coded)
-        np.copyto(indexes, rows, where=coded)
-        np.copyto(y_hat, model.dequantise_y(symbols, mean, point), where=turn)
-    return TileSymbols(z, symbols, indexes)
+        quarter = np.zeros(mean.shape, np.int32)
+        quarter[coded] = symbols_of(k, mean, rows)[coded]
+        put(k, quarter[coded], symbols[coded])
+        put(k, rows[coded], indexes[coded])
+        put(k, model.dequantise_y(k, quarter, mean, point), y_hat)
+    return TileSymbols(z, symbols, indexes), y_hat[coded]
 
 
 def encode_tile(model: Model, header: Header, tile: TileRect, symbols: TileSymbols) -> TilePayload:
     """Code a tile's symbols."""
     point = header.quality_point
     z_encoder = SymbolEncoder()
-    z_encoder.put(symbols.z.ravel(), _channels(symbols.z), model.z_tables(point))
+    z_encoder.put(symbols.z.ravel(), channel_tables(symbols.z), model.z_tables(point))
     y_encoder = SymbolEncoder()
-    for _, _, coded in passes(model, tile):
-        y_encoder.put(symbols.y[coded], symbols.indexes[coded], model.y_tables)
-    crc = symbols_crc(header, tile.index, symbols.z, symbols.y[: tile.rows, : tile.columns])
+    coded = slice(tile.rows), slice(tile.columns)
+    y, indexes = symbols.y[coded], symbols.indexes[coded]
+    for k in range(NUM_PASSES):
+        y_encoder.put(take(k, y).ravel(), take(k, indexes).ravel(), model.y_tables)
+    crc = symbols_crc(header, tile.index, symbols.z, y)
     return TilePayload(z_encoder.finish(), y_encoder.finish(), crc)
 
 
@@ -115,24 +146,21 @@ def decode_tile(
     try:
         z = np.empty((tile.hyper_rows, tile.hyper_columns, model.spec.hyper_channels), np.int32)
         decoder = SymbolDecoder(payload.z)
-        z[:] = decoder.get(_channels(z), model.z_tables(point)).reshape(z.shape)
+        z[:] = decoder.get(channel_tables(z), model.z_tables(point)).reshape(z.shape)
         decoder.finish()
-        features = model.features(z, point)
         decoder = SymbolDecoder(payload.y)
-        shape = (*features.shape[:2], model.spec.latent_channels)
-        y_hat = np.zeros(shape)
-        symbols, indexes = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
-        for k, turn, coded in passes(model, tile):
-            mean, rows = model.predict(k, features, y_hat, point, threads)
-            np.copyto(indexes, rows, where=coded)
-            symbols[coded] = decoder.get(rows[coded], model.y_tables)
-            np.copyto(y_hat, model.dequantise_y(symbols, mean, point), where=turn)
+
+        def decode_quarter(k: int, mean: Array, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+            coded = rows[: tile.rows, : tile.columns]
+            return decoder.get(coded.ravel(), model.y_tables).reshape(coded.shape)
+
+        symbols, y_hat = follow_passes(model, tile, z, decode_quarter, point, threads)
         decoder.finish()
     except CorruptError as error:
         raise CorruptError(f"tile {tile.index}: {error}") from error
-    if symbols_crc(header, tile.index, z, symbols[: tile.rows, : tile.columns]) != payload.crc:
+    if symbols_crc(header, tile.index, z, symbols.y[: tile.rows, : tile.columns]) != payload.crc:
         raise CorruptError(f"tile {tile.index}: the checksum of its symbols does not match")
-    return TileSymbols(z, symbols, indexes), y_hat[: tile.rows, : tile.columns]
+    return symbols, y_hat
 
 
 def ideal_bits(
@@ -140,11 +168,11 @@ def ideal_bits(
 ) -> tuple[float, float]:
     """Bits of z and of y that a perfect coder would need under the model's integer tables."""
     coded = (slice(tile.rows), slice(tile.columns))
-    z = model.z_tables(point).bits(symbols.z.ravel(), _channels(symbols.z))
+    z = model.z_tables(point).bits(symbols.z.ravel(), channel_tables(symbols.z))
     y = model.y_tables.bits(symbols.y[coded].ravel(), symbols.indexes[coded].ravel())
     return z, y
 
 
-def _channels(z: NDArray[np.int32]) -> NDArray[np.intp]:
+def channel_tables(z: Array) -> NDArray[np.intp]:
     """The table of each hyper-latent symbol in raster order: its channel."""
     return np.tile(np.arange(z.shape[2]), z.shape[0] * z.shape[1])

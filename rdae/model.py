@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import TableFamily
 from rdae.errors import WeightsMismatchError
-from rdae.exact.layers import clip, round_and_clip
+from rdae.exact.layers import Levels, Shuffle, clip, round_and_clip
 from rdae.exact.network import LIMIT, UNIT_BITS, build_exact, build_float, take, take_shift
+from rdae.exact.stages import Concatenate, Network, Step
 from rdae.exact.windows import Window, run_in_windows
-from rdae.rate import NUM_POINTS
+from rdae.quarters import for_quarter, phases
+from rdae.rate import LAMBDA_RANGE, NUM_POINTS, rd_lambda_at
 from rdae.rounding import REACH, dead_zones, round_to_symbols
-from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PASS_OF, PATCH, halo
+from rdae.spec import HYPER_PATCH, NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PATCH, halo
 from rdae.weights_file import Description, fingerprint, read_weights
 
 ROW_BITS = 4  # the heads and the offsets give sixteenths of a row
@@ -51,19 +53,18 @@ class Model:
         spec = description.spec
         self.description, self.spec = description, spec
         self.fingerprint = fingerprint(spec, tensors)
-        self._tensors = tensors
-        exact = {
-            name: build_exact(layers, name, tensors)
+        self.tensors = tensors
+        steps = {
+            name: build_exact(layers, name, tensors).steps
             for name, layers in spec.decoder_sections().items()
         }
-        self._hyper_synthesis, self._synthesis = exact["hyper_synthesis"], exact["synthesis"]
-        self._first, self._shared = exact["first"], exact["shared"]
-        self._inputs = [exact[f"inputs.{k}"] for k in range(NUM_PASSES - 1)]
-        self._outputs = [exact[f"outputs.{k}"] for k in range(NUM_PASSES - 1)]
-        self._pass_halos = [math.ceil(halo(spec.first))] + [
-            math.ceil(halo(spec.inputs[k]) + halo(spec.shared) + halo(spec.outputs[k]))
-            for k in range(NUM_PASSES - 1)
-        ]
+        self._hyper_synthesis = Network(steps["hyper_synthesis"])
+        self._synthesis = Network(_to_levels(steps["synthesis"]))
+        self._passes = [Network(for_quarter(0, steps["first"], spec.latent_channels))]
+        for k in range(1, NUM_PASSES):
+            inputs, outputs = steps[f"inputs.{k - 1}"], steps[f"outputs.{k - 1}"]
+            layers = [Concatenate(), *inputs, *steps["shared"], *outputs]
+            self._passes.append(Network(for_quarter(k, layers, spec.latent_channels)))
         m, n = spec.latent_channels, spec.hyper_channels
         y_scale, z_scale = (take_shift(tensors, f"{v}.step_shift", 1) for v in "yz")
         self._y_step = take(tensors, "y.step", "int32", (NUM_POINTS, m)) * y_scale
@@ -114,7 +115,7 @@ class Model:
 
     def _tables(self, latent: str, first: int, last: int) -> TableFamily:
         """Tables `first` to `last` (exclusive) of "y" or "z"."""
-        tensors = self._tensors
+        tensors = self.tensors
         count = NUM_ROWS if latent == "y" else NUM_ANCHORS * self.spec.hyper_channels
         sizes = take(tensors, f"{latent}.sizes", "int32", (count,)).astype(np.int64)
         lows = take(tensors, f"{latent}.lows", "int32", (count,))
@@ -128,12 +129,20 @@ class Model:
         except ValueError as error:
             raise WeightsMismatchError(f"tensor {latent}.freqs: {error}") from error
 
+    def rd_lambda(self, point: int) -> float:
+        """The Lagrange multiplier of a quality point: bits per pixel per MSE on 0..255.
+
+        MSE is over all samples of R, G and B.
+        """
+        low, high = self.description.provenance.get("lambda_range", LAMBDA_RANGE)
+        return rd_lambda_at(point, low, high)
+
     # Encoder: float32, chooses what to send.
 
     @cached_property
     def _encoder(self) -> tuple[Any, Any, Array, Array]:
         """Analysis, hyper-analysis, gains of y and of z; a decoder never needs them."""
-        t, spec = self._tensors, self.spec
+        t, spec = self.tensors, self.spec
         return (
             build_float(spec.analysis, "analysis", t),
             build_float(spec.hyper_analysis, "hyper_analysis", t),
@@ -141,52 +150,85 @@ class Model:
             take(t, "z.gain", "float32", (NUM_POINTS, spec.hyper_channels)),
         )
 
-    def analyse(self, rgb: NDArray[np.uint8], point: int, threads: int) -> NDArray[np.float32]:
-        """The latent of a picture whose sides are multiples of 64.
+    def analyse(
+        self, rgb: NDArray[np.uint8], area: Window, point: int, threads: int
+    ) -> NDArray[np.float32]:
+        """The latent of a part of a picture, as if of the whole.
 
         Args:
-            rgb: `(H, W, 3)`.
+            rgb: `(H, W, 3)`, the whole picture. Beyond its last row and column they repeat, up to
+                multiples of 64.
+            area: the cells that are wanted, in units of 16 pixels.
             point: quality point, 0 to 255.
-            threads: how many windows to run at a time.
+            threads: how many threads to use.
 
         Returns:
-            `(H/16, W/16, M)` y in real units.
+            `(rows, columns, M)` y of the area, in real units.
         """
         analysis = self._encoder[0]
-        rows, columns = rgb.shape[0] // PATCH, rgb.shape[1] // PATCH
-        y = np.empty((rows, columns, self.spec.latent_channels), np.float32)
+        height, width = rgb.shape[:2]
+        rows, columns = (-(-side // HYPER_PATCH) * HYPER_PATCH // PATCH for side in (height, width))
+        shape = (area.bottom - area.top, area.right - area.left, self.spec.latent_channels)
+        y = np.empty(shape, np.float32)
 
         def read(window: Window) -> Array:
-            pixels = rgb[window.slices(PATCH)].astype(np.float32)
+            down, across = window.slices(PATCH)
+            part = rgb[min(down.start, height - 1) : down.stop]
+            part = part[:, min(across.start, width - 1) : across.stop]
+            below = down.stop - down.start - part.shape[0]
+            beside = across.stop - across.start - part.shape[1]
+            pixels = np.pad(part, ((0, below), (0, beside), (0, 0)), "edge").astype(np.float32)
             pixels *= np.float32(1 / 255)
             pixels -= np.float32(0.5)
             return pixels
 
         def write(window: Window, out: Array) -> None:
-            y[window.slices()] = out
+            y[window.moved(-area.top, -area.left).slices()] = out
 
         run_in_windows(
-            lambda x: analysis(x, point),
+            lambda x: analysis(x, point, threads),
             read,
             write,
             rows=rows,
             columns=columns,
             halo=math.ceil(halo(self.spec.analysis) / PATCH),
             scale=1,
-            threads=threads,
+            area=area,
         )
         return y
 
+    def z_in_symbols(self, y: NDArray[np.float32], point: int) -> Array:
+        """The hyper-latent of the latent `(rows, columns, M)` of one tile, before rounding."""
+        z: Array = self._encoder[1](y, point) * self._encoder[3][point]
+        return z
+
     def quantise_z(self, y: NDArray[np.float32], point: int) -> NDArray[np.int32]:
         """The hyper-latent's symbols for the latent `(rows, columns, M)` of one tile."""
-        return _to_symbols(self._encoder[1](y, point) * self._encoder[3][point])
+        return _to_symbols(self.z_in_symbols(y, point))
+
+    def y_in_symbols(self, k: int, y: NDArray[np.float32], mean: Array, point: int) -> Array:
+        """The quarter of y that pass `k` codes, given the decoder's means, before rounding."""
+        v = y - mean * 2.0**-UNIT_BITS
+        for cells, group in phases(k, self.spec.latent_channels):
+            v[cells] *= self._encoder[2][point, group]
+        return v
 
     def quantise_y(
-        self, y: NDArray[np.float32], mean: Array, indexes: NDArray[np.uint8], point: int
+        self,
+        k: int,
+        y: NDArray[np.float32],
+        mean: Array,
+        indexes: NDArray[np.uint8],
+        point: int,
+        *,
+        rate_aware: bool = True,
     ) -> NDArray[np.int32]:
-        """Symbols of all latents of a tile, given the decoder's means and tables."""
-        v = (y - mean * 2.0**-UNIT_BITS) * self._encoder[2][point]
-        return _to_symbols(round_to_symbols(v, indexes, self._dead_zones))
+        """Symbols of a quarter of y, given the decoder's means and tables.
+
+        They are the nearest ones or, `rate_aware`, those that `rdae.rounding` finds worth sending.
+        """
+        v = self.y_in_symbols(k, y, mean, point)
+        return _to_symbols(round_to_symbols(v, indexes, self._dead_zones) if rate_aware else v)
 
     @cached_property
     def _dead_zones(self) -> Array:
@@ -199,70 +241,41 @@ class Model:
 
     # Decoder: exact integers.
 
-    def features(self, z_symbols: NDArray[np.int32], point: int) -> Array:
+    def features(self, z_symbols: NDArray[np.int32], point: int, threads: int = 1) -> Array:
         """Hyper-synthesis of one tile: `(4 * rows, 4 * columns, features)`."""
         z_hat = round_and_clip(z_symbols * self._z_step[point], LIMIT)
-        return self._hyper_synthesis(z_hat, point)
+        return self._hyper_synthesis(z_hat, point, threads)
 
     def predict(
         self, k: int, features: Array, y_hat: Array, point: int, threads: int = 1
     ) -> tuple[Array, NDArray[np.uint8]]:
-        """What pass `k` expects of all latents of a tile.
+        """What pass `k` expects of the latents that it codes.
 
         Args:
             k: the pass, 0 to 3.
-            features: `(rows, columns, features)`.
+            features: `(rows, columns, features)` of a tile.
             y_hat: `(rows, columns, M)`, 0 where not yet decoded; not read by pass 0.
             point: quality point, 0 to 255.
-            threads: how many windows to run at a time.
+            threads: how many threads to use.
 
         Returns:
-            Means and table indexes, each `(rows, columns, M)`.
+            Means and table indexes, quarters `(rows, columns, M/4)` as of `rdae.quarters`.
         """
-        if k == 0:
-            seen, networks = features, [self._first]
-        else:
-            seen = np.concatenate([features, y_hat], axis=-1)
-            networks = [self._inputs[k - 1], self._shared, self._outputs[k - 1]]
-        rows, columns, m = y_hat.shape
-        means, indexes = np.empty((rows, columns, m)), np.empty((rows, columns, m), np.uint8)
+        out = self._passes[k]([features, y_hat] if k else features, point, threads)
+        mean, head = np.split(out, 2, axis=2)
+        indexes = np.empty(head.shape, np.uint8)
+        for cells, group in phases(k, self.spec.latent_channels):
+            table = np.rint((head[cells] + self._offset[point, group]) * 2.0**-ROW_BITS)
+            indexes[cells] = np.clip(table, 0, NUM_ROWS - 1, out=table)
+        return mean, indexes
 
-        def run(x: Array) -> Array:
-            for network in networks:
-                x = network(x, point)
-            return x
-
-        def write(window: Window, part: Array) -> None:
-            means[window.slices()] = part[..., :m]
-            table = part[..., m:] + self._offset[point]
-            table *= 2.0**-ROW_BITS
-            np.rint(table, out=table)
-            np.minimum(table, NUM_ROWS - 1, out=table)
-            indexes[window.slices()] = np.maximum(table, 0, out=table)
-
-        run_in_windows(
-            run,
-            lambda window: seen[window.slices()],
-            write,
-            rows=rows,
-            columns=columns,
-            halo=self._pass_halos[k],
-            scale=1,
-            threads=threads,
-        )
-        return means, indexes
-
-    def dequantise_y(self, symbols: NDArray[np.int32], mean: Array, point: int) -> Array:
-        """y_hat of all latents of a tile from their symbols and means."""
-        y_hat: Array = np.rint(symbols * self._y_step[point])
+    def dequantise_y(self, k: int, symbols: NDArray[np.int32], mean: Array, point: int) -> Array:
+        """y_hat of the quarter that pass `k` codes, from its symbols and means."""
+        y_hat = np.empty(mean.shape)
+        for cells, group in phases(k, self.spec.latent_channels):
+            y_hat[cells] = np.rint(symbols[cells] * self._y_step[point, group])
         y_hat += mean
         return clip(y_hat, LIMIT)
-
-    def pass_map(self, rows: int, columns: int) -> NDArray[np.intp]:
-        """The pass that codes each latent of a tile: `(rows, columns, M)`, 0 to 3."""
-        phase = 2 * (np.arange(rows)[:, None] % 2) + np.arange(columns)[None] % 2
-        group = np.array(PASS_OF)[:, phase].transpose(1, 2, 0)
-        return np.repeat(group, self.spec.latent_channels // NUM_PASSES, axis=2)
 
     def synthesise(self, y_hat: Array, point: int, threads: int) -> NDArray[np.uint8]:
         """Pixels of a whole latent grid.
@@ -270,7 +283,7 @@ class Model:
         Args:
             y_hat: `(rows, columns, M)`, integers.
             point: quality point, 0 to 255.
-            threads: how many windows to run at a time.
+            threads: how many threads to use.
 
         Returns:
             `(16 * rows, 16 * columns, 3)`.
@@ -279,20 +292,24 @@ class Model:
         rgb = np.empty((rows * PATCH, columns * PATCH, 3), np.uint8)
 
         def write(window: Window, out: Array) -> None:
-            pixels = np.rint(out * 2.0**-PIXEL_BITS)
-            rgb[window.slices(PATCH)] = np.clip(pixels, 0, 255, out=pixels)
+            rgb[window.slices(PATCH)] = out
 
         run_in_windows(
-            lambda x: self._synthesis(x, point),
+            lambda x: self._synthesis(x, point, threads),
             lambda window: y_hat[window.slices()].astype(np.float64),
             write,
             rows=rows,
             columns=columns,
             halo=math.ceil(halo(self.spec.synthesis)),
             scale=PATCH,
-            threads=threads,
         )
         return rgb
+
+
+def _to_levels(steps: list[Step]) -> list[Step]:
+    """The synthesis with bytes as its result; before it moves them, if that comes last."""
+    last = len(steps) - 1 if steps and isinstance(steps[-1], Shuffle) else len(steps)
+    return [*steps[:last], Levels(PIXEL_BITS), *steps[last:]]
 
 
 def _to_symbols(v: Array) -> NDArray[np.int32]:

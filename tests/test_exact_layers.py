@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdae.errors import WeightsMismatchError
-from rdae.exact.layers import Shuffle, Unshuffle
+from rdae.exact.layers import Levels, Shuffle, Unshuffle
+from rdae.exact.layers import clip as clip_in_place
 from rdae.exact.network import LIMIT, build_exact
-from rdae.exact.windows import cut, run_in_windows
+from rdae.exact.parallel import parallel_map
+from rdae.exact.stages import Network, parts
+from rdae.exact.windows import WINDOW_CELLS, Window, cut, run_in_windows
 from rdae.presets import block, light_block
+from rdae.quarters import for_quarter, put, take
 from rdae.spec import halo, resolution, walk
 
 
@@ -142,19 +146,14 @@ def test_shuffle_puts_channels_where_the_format_says():
                         assert out[2 * y + i, 2 * column + j, k] == wanted
 
 
-@given(rows=st.integers(1, 3000), columns=st.integers(1, 300000), threads=st.integers(1, 64))
+@given(rows=st.integers(1, 3000), columns=st.integers(1, 300000))
 @settings(max_examples=60, deadline=None)
-def test_windows_cover_every_cell_once_and_stay_small(rows, columns, threads):
-    windows = cut(rows, columns, threads)
+def test_windows_cover_every_cell_once_and_stay_small(rows, columns):
+    windows = cut(Window(0, rows, 0, columns))
     areas = [(w.bottom - w.top) * (w.right - w.left) for w in windows]
     assert sum(areas) == rows * columns
-    assert min(areas) >= 1 and max(areas) <= max(1024, 8192 // threads)
+    assert min(areas) >= 1 and max(areas) <= WINDOW_CELLS
     assert len({(w.top, w.left) for w in windows}) == len(windows)
-
-
-def test_a_small_picture_gives_every_thread_a_window():
-    assert len(cut(32, 48, 2)) == 2
-    assert min(w.bottom - w.top for w in cut(32, 48, 64)) == 8  # lower would be mostly halo
 
 
 WINDOW_SPECS = {
@@ -171,15 +170,13 @@ WINDOW_SPECS = {
 }
 
 
-def windows_and_whole(name, rows, columns, threads, reach, cells):
+def windows_and_whole(name, rows, columns, reach, cells):
     """Results of one run in windows, and of one over everything."""
     spec = WINDOW_SPECS[name]
     network = build_exact(spec, "net", random_tensors(spec, 3))
     rng = np.random.default_rng(rows)
     x = rng.integers(-LIMIT, LIMIT + 1, (rows, columns, 8)).astype(np.float64)
-    before = x.copy()
     whole = network(x, 9)
-    assert np.array_equal(x, before)  # a layer never writes to its input
     scale = round(1 / resolution(spec))
     out = np.full_like(whole, np.nan)
 
@@ -187,9 +184,7 @@ def windows_and_whole(name, rows, columns, threads, reach, cells):
         out[window.slices(scale)] = part
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rdae.exact.windows.MIN_WINDOW_CELLS", cells)
-        patch.setattr("rdae.exact.windows.CELLS_IN_WORK", cells)
-        patch.setattr("rdae.exact.windows.MIN_ROWS", 1)
+        patch.setattr("rdae.exact.windows.WINDOW_CELLS", cells)
         run_in_windows(
             lambda part: network(part, 9),
             lambda window: x[window.slices()],
@@ -198,22 +193,149 @@ def windows_and_whole(name, rows, columns, threads, reach, cells):
             columns=columns,
             halo=math.ceil(halo(spec)) + reach,
             scale=scale,
-            threads=threads,
         )
     return out, whole
 
 
 @pytest.mark.parametrize("cells", [9, 30, 200])
 @pytest.mark.parametrize("name", WINDOW_SPECS)
-@given(rows=st.integers(1, 30), columns=st.integers(1, 30), threads=st.integers(1, 3))
+@given(rows=st.integers(1, 30), columns=st.integers(1, 30))
 @settings(max_examples=12, deadline=None)
-def test_windows_equal_the_whole(cells, name, rows, columns, threads):
-    out, whole = windows_and_whole(name, rows, columns, threads, reach=0, cells=cells)
+def test_windows_equal_the_whole(cells, name, rows, columns):
+    out, whole = windows_and_whole(name, rows, columns, reach=0, cells=cells)
     assert np.array_equal(out, whole)
 
 
 @pytest.mark.parametrize("cells", [9, 30, 200])
 def test_windows_with_too_small_a_halo_differ(cells):
     # guards the test above: the halo is needed, and no cell of it is for nothing
-    out, whole = windows_and_whole("flat", 30, 30, 1, reach=-1, cells=cells)
+    out, whole = windows_and_whole("flat", 30, 30, reach=-1, cells=cells)
     assert not np.array_equal(out, whole)
+
+
+def layer_by_layer(spec, path, tensors, x, point):
+    """A network the plain way: the tree of its layers, each over the whole grid."""
+    for i, layer in enumerate(spec):
+        here = f"{path}.{i}"
+        if layer[0] == "residual":
+            x = np.clip(x + layer_by_layer(layer[1], here, tensors, x, point), -LIMIT, LIMIT)
+        elif layer[0] == "sum":
+            first = layer_by_layer(layer[1], f"{here}.0", tensors, x, point)
+            second = layer_by_layer(layer[2], f"{here}.1", tensors, x, point)
+            x = np.clip(first + second, -LIMIT, LIMIT)
+        else:
+            own = {
+                name.replace(here, "net.0"): tensor
+                for name, tensor in tensors.items()
+                if name.rpartition(".")[0] == here
+            }
+            (step,) = build_exact([layer], "net", own).steps
+            x = step(x, point)
+    return x
+
+
+STAGE_SPECS = {
+    **WINDOW_SPECS,
+    "nested": [
+        ["residual", [["residual", [["depthwise", 8, 3]]], ["gain", 8]]],
+        ["sum", [["depthwise", 8, 3]], [["residual", []], ["depthwise", 8, 5]]],
+    ],
+    "down and up": [
+        ["shuffle", 2],
+        ["depthwise", 2, 3],
+        ["sum", [["unshuffle", 2], ["linear", 8, 8]], [["unshuffle", 2], ["depthwise", 8, 3]]],
+    ],
+    "nothing": [],
+    "only moves": [["unshuffle", 1], ["shuffle", 2]],
+}
+
+
+@pytest.mark.parametrize("name", STAGE_SPECS)
+@given(
+    rows=st.integers(1, 20),
+    columns=st.integers(1, 20),
+    threads=st.integers(0, 3),
+    values=st.sampled_from([1, 500, 1 << 17]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=20, deadline=None)
+def test_a_network_in_parts_equals_its_layers_one_by_one(
+    name, rows, columns, threads, values, seed
+):
+    spec = STAGE_SPECS[name]
+    tensors = random_tensors(spec, seed)
+    x = np.random.default_rng(seed).integers(-LIMIT, LIMIT + 1, (rows, columns, 8))
+    x = x.astype(np.float64)
+    before = x.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rdae.exact.stages.BLOCK_VALUES", values)
+        got = build_exact(spec, "net", tensors)(x, 9, threads)
+    assert np.array_equal(got, layer_by_layer(spec, "net", tensors, x, 9))
+    assert np.array_equal(x, before)  # the input is never written to
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_parts_cover_the_grid_once_and_are_shared_evenly(threads):
+    for rows, columns, cells in [(32, 48, 100), (1, 5000, 64), (3, 7, 1), (64, 64, 0), (9, 5, 999)]:
+        hit = np.zeros((rows, columns), int)
+        areas = []
+        for part in parts(rows, columns, cells, threads):
+            hit[part.slices()] += 1
+            areas.append((part.bottom - part.top) * (part.right - part.left))
+        assert (hit == 1).all()
+        assert max(areas) <= max(1, cells)
+        assert len(areas) >= min(threads, rows)
+
+
+def test_clipping_is_exact_at_the_limit():
+    x = np.array([0, LIMIT, -LIMIT, LIMIT + 1, -LIMIT - 1, 2.0**52, -(2.0**52)])
+    for first, last in [(0, 3), (0, 4), (2, 5), (0, 7)]:
+        wanted = np.clip(x[first:last], -LIMIT, LIMIT)
+        assert np.array_equal(clip_in_place(x[first:last].copy(), LIMIT), wanted)
+
+
+def test_levels_round_half_to_even_and_stay_bytes():
+    sixteenths = np.array([-LIMIT, -9, 7, 8, 9, 24, 40, 255 * 16 + 7, 255 * 16 + 8, LIMIT])
+    levels = Levels(4)(sixteenths[:, None, None].astype(np.float64), 0)
+    assert levels.dtype == np.uint8
+    assert levels.ravel().tolist() == [0, 0, 0, 0, 1, 2, 2, 255, 255, 255]
+
+
+@pytest.mark.parametrize("end", [[["linear", 8, 24, 3]], [["linear", 8, 24], ["gain", 24]]])
+@pytest.mark.parametrize("k", range(4))
+def test_a_pass_computes_the_quarter_that_it_codes(k, end):
+    # whatever the last layer is: means and heads (12 channels each) of the pass's own latents
+    spec = [["depthwise", 8, 3], *end]
+    steps = build_exact(spec, "net", random_tensors(spec, k)).steps
+    x = np.random.default_rng(k).integers(-LIMIT, LIMIT + 1, (6, 10, 8)).astype(np.float64)
+    mean, head = np.split(Network(steps)(x, 9), 2, axis=2)
+    got = Network(for_quarter(k, steps, 12))(x, 9, 2)
+    assert np.array_equal(got[..., :3], take(k, mean))
+    assert np.array_equal(got[..., 3:], take(k, head))
+
+
+def test_quarters_put_together_are_the_latents():
+    latents = np.arange(6 * 4 * 8).reshape(6, 4, 8)
+    again = np.full_like(latents, -1)
+    for k in range(4):
+        put(k, take(k, latents), again)
+    assert np.array_equal(again, latents)
+
+
+def test_parallel_map_raises_what_the_first_item_raised_and_ends_all_calls():
+    running = []
+
+    def work(i):
+        running.append(i)
+        try:
+            if i in (3, 5):
+                raise KeyError(i)
+            return parallel_map(lambda j: i * j, range(4), 3)
+        finally:
+            running.remove(i)
+
+    assert parallel_map(work, range(3), 2) == [[0, 0, 0, 0], [0, 1, 2, 3], [0, 2, 4, 6]]
+    for _ in range(20):
+        with pytest.raises(KeyError, match="3"):
+            parallel_map(work, range(50), 4)
+        assert not running

@@ -25,7 +25,6 @@ def test_a_golden_file_decodes_to_the_same_integers(name, threads):
 
 
 def test_a_golden_file_decodes_window_by_window_to_the_same_integers(monkeypatch):
-    monkeypatch.setattr("rdae.exact.windows.MIN_WINDOW_CELLS", 3)
-    monkeypatch.setattr("rdae.exact.windows.CELLS_IN_WORK", 3)
+    monkeypatch.setattr("rdae.exact.windows.WINDOW_CELLS", 3)
     data = (GOLDEN / "detail-q95.rd").read_bytes()
     assert digests(data)["pixels"] == EXPECTED["detail-q95"]["pixels"]

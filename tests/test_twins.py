@@ -8,14 +8,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 
-from rdae.autoencoder.autoencoder import Autoencoder, pass_map  # noqa: E402
+from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.exact_twin import make_exact  # noqa: E402
 from rdae.autoencoder.export import integer_tensors  # noqa: E402
 from rdae.autoencoder.layers import Points  # noqa: E402
-from rdae.codec import quantise  # noqa: E402
+from rdae.autoencoder.networks import pass_map  # noqa: E402
+from rdae.encoding import quantise  # noqa: E402
+from rdae.exact.windows import Window  # noqa: E402
 from rdae.model import Model  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
 from rdae.presets import preset  # noqa: E402
+from rdae.quarters import put, take  # noqa: E402
 from rdae.spec import NUM_ANCHORS  # noqa: E402
 from rdae.store import load_model  # noqa: E402
 from rdae.weights_file import Description, read_weights  # noqa: E402
@@ -63,11 +66,10 @@ def compare_decoders(model: Model, twin: Autoencoder, symbols, point: int) -> No
         mean, indexes = model.predict(k, features, y_hat, point)
         as_torch = (torch.from_numpy(v)[None] for v in (features, y_hat))
         twin_mean, twin_row = (v[0].numpy() for v in twin.predict(k, *as_torch, points))
-        assert np.array_equal(twin_mean, mean)
+        assert np.array_equal(take(k, twin_mean), mean)
         rows = np.clip(np.rint((twin_row + model._offset[point]) / 16), 0, 127)
-        assert np.array_equal(rows, indexes)
-        turn = model.pass_map(*y_hat.shape[:2]) == k
-        np.copyto(y_hat, model.dequantise_y(symbols.y, mean, point), where=turn)
+        assert np.array_equal(take(k, rows), indexes)
+        put(k, model.dequantise_y(k, take(k, symbols.y), mean, point), y_hat)
     sixteenths = torch_layer(twin.synthesis, y_hat)
     pixels = np.clip(np.rint(sixteenths / 16), 0, 255)
     assert np.array_equal(pixels, model.synthesise(y_hat, point, 1))
@@ -92,7 +94,8 @@ def test_an_exported_network_predicts_what_the_trained_one_does():
         z_hat = z.round() * points.interpolate(-trained.z_log_gain).exp()
         features = trained.hyper_synthesis(z_hat, points)
         pixels = 255 * (trained.synthesis(y, points) + 0.5)
-    assert np.allclose(model.analyse(picture.rgb, point, 1), y[0], atol=2e-3)
+    whole = Window(0, y.shape[1], 0, y.shape[2])
+    assert np.allclose(model.analyse(picture.rgb, whole, point, 1), y[0], atol=2e-3)
     z_symbols = model.quantise_z(y[0].numpy(), point)
     assert np.array_equal(z_symbols, z[0].round().int())
     assert np.allclose(model.features(z_symbols, point) / 4096, features[0], atol=5e-3)
@@ -103,8 +106,10 @@ def test_an_exported_network_predicts_what_the_trained_one_does():
 
 
 def test_both_halves_share_the_order_of_passes():
-    model = load_model()
-    assert np.array_equal(model.pass_map(4, 6), pass_map(model.spec.latent_channels, 4, 6))
+    which = np.full((4, 6, 16), -1)
+    for k in range(4):
+        put(k, np.full((4, 6, 4), k), which)
+    assert np.array_equal(which, pass_map(16, 4, 6))
 
 
 def test_every_pass_codes_a_quarter_of_each_channel_group():

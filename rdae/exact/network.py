@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rdae.errors import WeightsMismatchError
 from rdae.exact import layers as nn
+from rdae.exact.stages import Add, Fork, Network, Step, Swap
 from rdae.spec import Layer, Layers
 
 UNIT_BITS = 12  # a feature's integer a stands for a * 2^-12
@@ -25,23 +26,23 @@ MAX_SHIFT = 30
 Tensors = Mapping[str, NDArray[Any]]
 
 
-def build_exact(spec: Layers, path: str, tensors: Tensors) -> nn.Sequence:
+def build_exact(spec: Layers, path: str, tensors: Tensors) -> Network:
     """Build a decoder network and prove that float64 carries it without rounding.
 
     Raises:
         WeightsMismatchError: a tensor is missing, of a wrong shape or type, or a layer's sums
             could reach 2^53.
     """
-    return _sequence(spec, path, tensors, exact=True)
+    return Network(_steps(spec, path, tensors, exact=True))
 
 
-def build_float(spec: Layers, path: str, tensors: Tensors) -> nn.Sequence:
+def build_float(spec: Layers, path: str, tensors: Tensors) -> Network:
     """Build an encoder network in float32, in real units instead of multiples of 2^-12.
 
     Raises:
         WeightsMismatchError: a tensor is missing or of a wrong shape or type.
     """
-    return _sequence(spec, path, tensors, exact=False)
+    return Network(_steps(spec, path, tensors, exact=False))
 
 
 def take(tensors: Tensors, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -67,36 +68,40 @@ def take_shift(tensors: Tensors, name: str, count: int) -> NDArray[Any]:
     return np.ldexp(1.0, -shift)
 
 
-def _sequence(spec: Layers, path: str, tensors: Tensors, *, exact: bool) -> nn.Sequence:
-    return nn.Sequence(
-        [_layer(layer, f"{path}.{i}", tensors, exact=exact) for i, layer in enumerate(spec)]
-    )
+def _steps(spec: Layers, path: str, tensors: Tensors, *, exact: bool) -> list[Step]:
+    return [
+        step
+        for i, layer in enumerate(spec)
+        for step in _layer(layer, f"{path}.{i}", tensors, exact=exact)
+    ]
 
 
-def _layer(layer: Layer, path: str, tensors: Tensors, *, exact: bool) -> nn.Layer:
+def _layer(layer: Layer, path: str, tensors: Tensors, *, exact: bool) -> list[Step]:
     limit = LIMIT if exact else None
     match layer:
         case ["linear", inputs, outputs, *leak]:
             weight, bias = _affine(path, (inputs, outputs), tensors, exact=exact)
             slope = 2.0 ** -leak[0] if leak else None
-            return nn.Linear(weight, bias, slope, limit)
+            return [nn.Linear(weight, bias, slope, limit)]
         case ["depthwise", channels, size]:
             weight, bias = _affine(path, (size, size, channels), tensors, exact=exact)
-            return nn.Depthwise(weight, bias, limit)
+            return [nn.Depthwise(weight, bias, limit)]
         case ["gain", channels]:
-            return nn.Gain(_gain_table(path, channels, tensors, exact=exact), limit)
+            return [nn.Gain(_gain_table(path, channels, tensors, exact=exact), limit)]
         case ["shuffle", r]:
-            return nn.Shuffle(r)
+            return [nn.Shuffle(r)]
         case ["unshuffle", r]:
-            return nn.Unshuffle(r)
+            return [nn.Unshuffle(r)]
         case ["residual", inner]:
-            return nn.Residual(_sequence(inner, path, tensors, exact=exact).layers, limit)
+            return [Fork(), *_steps(inner, path, tensors, exact=exact), Add(limit)]
         case ["sum", first, second]:
-            return nn.Sum(
-                _sequence(first, f"{path}.0", tensors, exact=exact),
-                _sequence(second, f"{path}.1", tensors, exact=exact),
-                limit,
-            )
+            return [
+                Fork(),
+                *_steps(first, f"{path}.0", tensors, exact=exact),
+                Swap(),
+                *_steps(second, f"{path}.1", tensors, exact=exact),
+                Add(limit),
+            ]
     raise WeightsMismatchError(f"layer {path} is of an unknown kind")
 
 
@@ -108,11 +113,13 @@ def _affine(
     bias = take(tensors, f"{path}.bias", "int64", shape[-1:])
     scale = take_shift(tensors, f"{path}.shift", shape[-1])
     if exact:
-        # FORMAT.md "Exact arithmetic": sum|m| * amax + |b| < 2^53, in exact integers
+        # FORMAT.md "Exact arithmetic": sum|m| * amax + |b| < 2^53, in exact integers: a layer has
+        # at most 2^20 inputs, so the products stay below 2^58
         fan_in = tuple(range(mantissa.ndim - 1))
-        total = np.abs(mantissa, dtype=np.int64).sum(fan_in)
-        worst = max(int(t) * LIMIT + abs(int(b)) for t, b in zip(total, bias, strict=True))
-        if worst >= EXACT_BOUND:
+        products = np.abs(mantissa, dtype=np.int64).sum(fan_in) * LIMIT
+        room = EXACT_BOUND - products
+        for bad in np.flatnonzero((bias >= room) | (bias <= -room)):
+            worst = int(products[bad]) + abs(int(bias[bad]))
             raise WeightsMismatchError(f"layer {path} may sum up to {worst}, which is not exact")
         return mantissa * scale, bias * scale
     weight = (mantissa * scale).astype(np.float32)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+MAX_THREADS = 256
 
 
 def default_threads() -> int:
@@ -33,8 +37,45 @@ def parallel_map(
     with _one_blas_thread():
         if threads <= 1 or len(work) <= 1:
             return [function(item) for item in work]
-        with ThreadPoolExecutor(min(threads, len(work))) as pool:
-            return list(pool.map(function, work))
+        return _share(function, work, threads)
+
+
+def _share(function: Callable[[Item], Result], work: list[Item], threads: int) -> list[Result]:
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+    todo = deque(range(len(work)))
+
+    def take_turns() -> None:
+        with suppress(IndexError):
+            while True:
+                i = todo.popleft()
+                try:
+                    results[i] = function(work[i])
+                except BaseException as error:
+                    errors[i] = error
+                    todo.clear()
+
+    # The caller works too, so nested calls can share the helpers: one that finds none of them free
+    # does all the work itself.
+    helpers = [_pool().submit(take_turns) for _ in range(min(threads, len(work)) - 1)]
+    try:
+        take_turns()
+    finally:
+        todo.clear()
+        wait([helper for helper in helpers if not helper.cancel()])
+    if errors:
+        raise errors[min(errors)]  # always the same one: what comes before it was begun before it
+    return [results[i] for i in range(len(work))]
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that wait for work; started when they are needed first."""
+    return ThreadPoolExecutor(MAX_THREADS, "rdae")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 # The BLAS limit belongs to the process: the first of several overlapping calls sets it, the last
@@ -49,7 +90,7 @@ def _one_blas_thread() -> Iterator[None]:
     global _users, _limit
     with _lock:
         if _users == 0:
-            _limit = threadpool_limits(1, "blas")
+            _limit = _blas().limit(limits=1)
         _users += 1
     try:
         yield
@@ -58,3 +99,9 @@ def _one_blas_thread() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _limit.restore_original_limits()
+
+
+@cache
+def _blas() -> Any:
+    """The BLAS libraries of the process; to find them takes half a millisecond."""
+    return ThreadpoolController().select(user_api="blas")

@@ -1,4 +1,4 @@
-"""Run a network over a large array window by window, on several threads, in bounded memory.
+"""Run a network over a large array window by window, in bounded memory.
 
 A window is read with a halo on all sides, as wide as the depthwise layers can see, clamped at the
 true edges of the array; the result's halo is cut off. Inside the halo the zero padding at the
@@ -16,12 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rdae.exact.parallel import parallel_map
-
-# Cells of all windows that are in work at a time; the synthesis takes about 24 kB for each.
-CELLS_IN_WORK = 8192
-MIN_WINDOW_CELLS = 1024  # a smaller window would be mostly halo
-MIN_ROWS = 8  # the same for a window that is cut low to give each thread one
+WINDOW_CELLS = 4096  # a smaller one has more halo; the synthesis takes about 16 kB for each cell
 
 Array = NDArray[Any]
 
@@ -44,6 +39,10 @@ class Window:
             min(columns, self.right + halo),
         )
 
+    def moved(self, down: int, right: int) -> Window:
+        """The window moved by some cells."""
+        return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
     def slices(self, scale: int = 1) -> tuple[slice, slice]:
         """The rows and columns of the window in an array with `scale` rows for each cell."""
         return (
@@ -52,16 +51,15 @@ class Window:
         )
 
 
-def cut(rows: int, columns: int, threads: int) -> list[Window]:
-    """Cut a grid into windows: about square where it is large, one per thread where it is small."""
-    threads = max(1, threads)
-    limit = max(MIN_WINDOW_CELLS, CELLS_IN_WORK // threads)
-    width = _even(columns, max(math.isqrt(limit), limit // rows))
-    height = _even(rows, min(limit // width, max(MIN_ROWS, math.ceil(rows / threads))))
+def cut(area: Window) -> list[Window]:
+    """Cut an area into windows of up to `WINDOW_CELLS`, about square if there are several."""
+    rows, columns = area.bottom - area.top, area.right - area.left
+    width = _even(columns, max(math.isqrt(WINDOW_CELLS), WINDOW_CELLS // rows))
+    height = _even(rows, WINDOW_CELLS // width)
     return [
-        Window(top, min(top + height, rows), left, min(left + width, columns))
-        for top in range(0, rows, height)
-        for left in range(0, columns, width)
+        Window(top, min(top + height, area.bottom), left, min(left + width, area.right))
+        for top in range(area.top, area.bottom, height)
+        for left in range(area.left, area.right, width)
     ]
 
 
@@ -74,9 +72,9 @@ def run_in_windows(
     columns: int,
     halo: int,
     scale: int,
-    threads: int,
+    area: Window | None = None,
 ) -> None:
-    """Run `network` over a grid of cells.
+    """Run `network` over a grid of cells, or over a part of it as if over all.
 
     Args:
         network: maps the cells of a window to `scale` x `scale` results for each.
@@ -86,20 +84,12 @@ def run_in_windows(
         columns: columns of the grid.
         halo: cells that the network sees beyond its output.
         scale: rows of output for each cell.
-        threads: how many windows are in work at a time.
+        area: the cells that are wanted; all if None. Windows are positions in the grid.
     """
-
-    def run(window: Window) -> None:
+    for window in cut(area or Window(0, rows, 0, columns)):
         seen = window.grown(halo, rows, columns)
-        inside = Window(
-            window.top - seen.top,
-            window.bottom - seen.top,
-            window.left - seen.left,
-            window.right - seen.left,
-        )
+        inside = window.moved(-seen.top, -seen.left)
         write(window, network(read(seen))[inside.slices(scale)])
-
-    parallel_map(run, cut(rows, columns, threads), threads)
 
 
 def _even(total: int, largest: int) -> int:

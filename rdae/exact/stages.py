@@ -1,0 +1,222 @@
+"""Run the layers of a network over a grid in stages, part by part on several threads.
+
+Only depthwise layers look beyond a cell, so they alone need all of what is before them: there the
+layers are cut into stages. A stage runs on parts of the grid that are small enough to stay in the
+cache from its first layer to its last, in any order and on any number of threads, and no part
+computes what another one does.
+
+The branches of residuals and sums are flattened to steps on a stack of values, the last of which is
+the current one: a layer replaces it, `Fork`, `Swap`, `Add` and `Concatenate` do what they say.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.exact.layers import ByPhase, Depthwise, Layer, clip
+from rdae.exact.parallel import parallel_map
+from rdae.exact.windows import Window
+
+Array = NDArray[Any]
+Values = list[Array]
+
+BLOCK_VALUES = 1 << 17  # of the widest array of a part: a megabyte of float64
+
+
+class StackStep(ABC):
+    """A step that is no function of the current value alone."""
+
+    @abstractmethod
+    def apply(self, values: Values) -> None:
+        """Change the stack; never an array in it, which may be the stage's input."""
+
+
+class Fork(StackStep):
+    """Put the current value on the stack once more: a residual or a sum begins."""
+
+    def apply(self, values: Values) -> None:
+        """See `StackStep`."""
+        values.append(values[-1])
+
+
+class Swap(StackStep):
+    """Make the value below the current one: a sum's second branch begins."""
+
+    def apply(self, values: Values) -> None:
+        """See `StackStep`."""
+        values.append(values.pop(-2))
+
+
+class Concatenate(StackStep):
+    """The channels of the value below, then those of the current one."""
+
+    def apply(self, values: Values) -> None:
+        """See `StackStep`."""
+        values[-2:] = [np.concatenate(values[-2:], axis=2)]
+
+
+class Add(StackStep):
+    """Add the current value to the one below: a residual or a sum ends.
+
+    Args:
+        limit: where the result saturates, or None for float networks.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+
+    def apply(self, values: Values) -> None:
+        """See `StackStep`."""
+        out = values[-2] + values[-1]
+        values[-2:] = [out if self.limit is None else clip(out, self.limit)]
+
+
+Step = Layer | StackStep
+
+
+class Network:
+    """Layers in order.
+
+    Args:
+        steps: what to do, one after the other.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = list(steps)
+        starts = [i for i, step in enumerate(self.steps) if isinstance(step, Depthwise)]
+        self._stages = [
+            _Stage(self.steps[first:last])
+            for first, last in zip([0, *starts], [*starts, len(self.steps)], strict=True)
+        ]
+
+    def __call__(self, x: Array | Sequence[Array], point: int, threads: int = 1) -> Array:
+        """Run the network over a whole grid.
+
+        Args:
+            x: the input `(rows, columns, channels)`, or several for a network that takes several.
+            point: quality point, 0 to 255.
+            threads: how many parts of the grid to run at a time.
+        """
+        grids = [Grid(value) for value in ([x] if isinstance(x, np.ndarray) else x)]
+        for i, stage in enumerate(self._stages):
+            following = self._stages[i + 1].filter if i + 1 < len(self._stages) else None
+            grids = stage.run(grids, following.radius if following else 0, point, max(1, threads))
+        return grids[-1].inside
+
+
+class _Stage:
+    """The steps from one depthwise layer, if they begin with one, to the next."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        first = steps[0] if steps else None
+        self.filter = first if isinstance(first, Depthwise) else None
+        self._steps = steps[1:] if self.filter else steps
+        self._grain = 2 if any(isinstance(step, ByPhase) for step in steps) else 1
+
+    def run(self, given: list[Grid], border: int, point: int, threads: int) -> list[Grid]:
+        """Run the stage over the whole grid.
+
+        Args:
+            given: the stack.
+            border: how many zeros the next stage needs around the current value.
+            point: quality point, 0 to 255.
+            threads: how many parts of the grid to run at a time.
+        """
+        # on no columns at all, the steps only tell the forms of their results, and which of their
+        # inputs they hand through
+        empty = [grid.inside[:, :0] for grid in given]
+        forms, shapes = self._apply(empty, point)
+        rows = math.gcd(*(shape[0] for shape in shapes)) // self._grain
+        columns = given[-1].inside.shape[1] * rows // given[-1].inside.shape[0]
+        widest = max(shape[2] * (shape[0] // rows) ** 2 for shape in shapes)
+
+        handed = given[:-1] if self.filter else given
+        grids = {id(form): grid for form, grid in zip(empty, handed, strict=False)}
+        if border:
+            grids.pop(id(forms[-1]), None)  # it has none yet
+        new: list[tuple[int, Array]] = []
+        for i, form in enumerate(forms):
+            if id(form) not in grids:
+                shape = (form.shape[0], form.shape[0] // rows * columns, form.shape[2])
+                grid = Grid.new(shape, form.dtype, border if form is forms[-1] else 0)
+                grids[id(form)] = grid
+                new.append((i, grid.inside))
+
+        def run(part: Window) -> None:
+            values = [grid.part(part, rows) for grid in handed]
+            if self.filter:
+                values.append(self.filter.filter(given[-1].part(part, rows, self.filter.radius)))
+            values, _ = self._apply(values, point)
+            for i, array in new:
+                array[part.slices(array.shape[0] // rows)] = values[i]
+
+        parallel_map(run, parts(rows, columns, BLOCK_VALUES // widest, threads), threads)
+        return [grids[id(form)] for form in forms]
+
+    def _apply(self, values: Values, point: int) -> tuple[Values, list[tuple[int, ...]]]:
+        """The stack after all steps, and the shape of the current value before and after each."""
+        values = list(values)
+        shapes = [values[-1].shape]
+        for step in self._steps:
+            if isinstance(step, StackStep):
+                step.apply(values)
+            else:
+                values.append(step(values.pop(), point))
+            shapes.append(values[-1].shape)
+        return values, shapes
+
+
+class Grid:
+    """An array over the whole grid, perhaps with a border of zeros around it.
+
+    Attributes:
+        inside: the array without the border, `(rows, columns, channels)`.
+    """
+
+    def __init__(self, array: Array, border: int = 0) -> None:
+        self._array, self._border = array, border
+        rows, columns = array.shape[:2]
+        self.inside = array[border : rows - border, border : columns - border]
+
+    @classmethod
+    def new(cls, shape: tuple[int, int, int], dtype: np.dtype[Any], border: int) -> Grid:
+        """A grid whose inside of that shape is not set yet."""
+        rows, columns, channels = shape
+        array = np.empty((rows + 2 * border, columns + 2 * border, channels), dtype)
+        for edge in (slice(border), slice(-border, None)) if border else ():
+            array[edge] = 0
+            array[:, edge] = 0
+        return cls(array, border)
+
+    def part(self, part: Window, rows: int, border: int = 0) -> Array:
+        """A part of the grid, counted in cells of which it has `rows` rows, and a border."""
+        down, across = part.slices(self.inside.shape[0] // rows)
+        skip = self._border - border
+        return self._array[
+            down.start + skip : down.stop + skip + 2 * border,
+            across.start + skip : across.stop + skip + 2 * border,
+        ]
+
+
+def parts(rows: int, columns: int, cells: int, threads: int) -> list[Window]:
+    """Cut a grid into parts of at most so many cells, if possible as many for each thread."""
+    across = math.ceil(columns / max(1, cells))
+    down = math.ceil(rows / max(1, cells // math.ceil(columns / across)))
+    if down % threads:
+        down = min(rows, down + threads - down % threads)
+    return [
+        Window(top, bottom, left, right)
+        for top, bottom in _even(rows, down)
+        for left, right in _even(columns, across)
+    ]
+
+
+def _even(total: int, parts: int) -> list[tuple[int, int]]:
+    """Begin and end of even parts of `total`."""
+    return [(total * i // parts, total * (i + 1) // parts) for i in range(parts)]
