@@ -15,13 +15,14 @@ import typer
 from rdae.bitstream.limits import MAX_PIXELS
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
-from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
+from rdae.cli.console import Color, Console, human_bytes, human_seconds, shown
+from rdae.cli.goal import Goal, read_goal
 from rdae.cli.help import Command
 from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
 from rdae.cli.models import require_model, typical_rates
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
 from rdae.errors import ModelError
-from rdae.rate import DEFAULT_QUALITY
+from rdae.rate import DEFAULT_EFFORT, REFINED_EFFORT
 
 if TYPE_CHECKING:
     from rdae.codec import Encoded
@@ -31,7 +32,7 @@ SCHEMA = "rdae.compress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
-    *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "psnr"),
+    *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "effort", "tries", "psnr"),
     *("model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
@@ -58,7 +59,14 @@ def compress(
     recursive: options.RecursiveImages = False,
     files_from: options.FilesFrom = None,
     max_pixels: options.MaxPixels = MAX_PIXELS,
-    quality: options.Quality = DEFAULT_QUALITY,
+    to_8bit: options.To8Bit = False,
+    first_frame: options.FirstFrame = False,
+    to_srgb: options.ToSrgb = False,
+    quality: options.Quality = None,
+    target_size: options.TargetSize = None,
+    target_bpp: options.TargetBpp = None,
+    target_psnr: options.TargetPsnr = None,
+    effort: options.Effort = DEFAULT_EFFORT,
     model: options.ModelName = None,
     threads: options.Threads = None,
     strip: options.StripKinds = None,
@@ -76,11 +84,14 @@ def compress(
     Examples:
       rdae compress photo.png
       rdae compress *.jpg -q 80 --output-dir small/
+      rdae compress photo.png --target-size 40k
+      rdae compress photo.png -e 7
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
-    if not 0 <= quality <= 100:
-        raise UsageError(f"-q takes 0 to 100 (higher is better), not {quality:g}")
+    goal = read_goal(quality, target_size, target_bpp, target_psnr)
+    if effort >= REFINED_EFFORT:
+        import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     sources = expand(
         images or [], extensions=IMAGE_EXTENSIONS, recursive=recursive, files_from=files_from
     )
@@ -99,11 +110,14 @@ def compress(
     if model is not None:
         require_model(model)
     work = _Work(
-        quality=quality,
+        goal=goal,
+        effort=effort,
+        console=console,
         model=model,
         threads=threads,
         strip=frozenset(kind.value for kind in strip or ()),
         max_pixels=max_pixels,
+        conversions={"to_8bit": to_8bit, "first_frame": first_frame, "to_srgb": to_srgb},
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
@@ -126,11 +140,14 @@ def compress(
 class _Work:
     """Compress one file."""
 
-    quality: float
+    goal: Goal
+    effort: int
+    console: Console
     model: str | None
     threads: int | None
     strip: frozenset[str]
     max_pixels: int
+    conversions: dict[str, bool]
     force: bool
     skip_existing: bool
     preserve: bool
@@ -142,6 +159,7 @@ class _Work:
         if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         from rdae import codec, store
+        from rdae.distortion import psnr
 
         began = time.perf_counter()
         model = store.load_model(self.model)
@@ -149,7 +167,16 @@ class _Work:
         _log.debug("loaded model %s", model.description.name)
         picture, input_bytes, like = self._read(task.source)
         _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
-        encoded = codec.encode(picture, quality=self.quality, model=model, threads=self.threads)
+        encoded = codec.encode(
+            picture,
+            quality=self.goal.quality,
+            max_bytes=self.goal.max_bytes(picture.width * picture.height),
+            min_psnr=self.goal.psnr,
+            effort=self.effort,
+            model=model,
+            threads=self.threads,
+            progress=self.console.searching(task.source.name),
+        )
         if not self.dry_run:
             write_output(
                 task,
@@ -166,7 +193,7 @@ class _Work:
                 weights=model.path,  # which need not be an installed model's
                 threads=self.threads,
             )
-            figure = figures.psnr(picture, decoded)
+            figure = psnr(picture.rgb, decoded.rgb)
         return self._outcome(task, encoded, input_bytes, model.description.name, load_s, figure)
 
     def _outcome(
@@ -192,8 +219,10 @@ class _Work:
             "bpp": info.bpp,
             "ratio": input_bytes / size,
             "raw_ratio": figures.raw_bytes(info) / size,
-            "quality": self.quality,
+            "quality": self.goal.quality if self.goal.is_quality else round(info.quality, 2),
             "quality_point": info.quality_point,
+            "effort": self.effort,
+            "tries": encoded.tries,
             "psnr": psnr,
             "model": model_name,
             "model_id": info.model_id,
@@ -205,8 +234,9 @@ class _Work:
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
-            f"q{self.quality:g}",
+            f"q{self.goal.quality if self.goal.is_quality else round(info.quality, 1):g}",
             *([] if psnr is None else [figures.psnr_text(psnr)]),
+            *([f"{encoded.tries} tries"] if encoded.tries else []),
             human_seconds(encoded.encode_s),
             *(["not written (dry run)"] if self.dry_run else []),
         ]
@@ -233,10 +263,11 @@ class _Work:
 
         like = None if source.path is None else source.path.stat()
         if source.path is not None and source.path.is_file():
-            picture = read_picture(source.path, max_pixels=self.max_pixels)
+            picture = read_picture(source.path, max_pixels=self.max_pixels, **self.conversions)
             input_bytes = source.path.stat().st_size
         else:  # a pipe, which a picture reader cannot go back in
             data = source.read()
-            picture = read_picture(io.BytesIO(data), max_pixels=self.max_pixels)
+            file = io.BytesIO(data)
+            picture = read_picture(file, max_pixels=self.max_pixels, **self.conversions)
             input_bytes = len(data)
         return picture.without(self.strip), input_bytes, like

@@ -13,13 +13,16 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rdae.errors import OutputExistsError, RdaeError
+
+if TYPE_CHECKING:
+    from rdae.encoding import Progress
 
 STDIN_NAME, STDOUT_NAME = "stdin", "stdout"
 
@@ -191,16 +194,27 @@ class Console:
         """Show how far a batch has come; only on a terminal and for more than one file."""
         if total < 2 or not self._terminal or self.quiet or self.verbose >= 2:
             return
-        filled = _BAR_CELLS * done // total
         left = ""
         if done:
             seconds = (time.monotonic() - self._began) / done * (total - done)
             left = f"  {human_seconds(round(seconds))} left"
-        text = f"{'█' * filled}{'░' * (_BAR_CELLS - filled)} {done}/{total}{left}  {shown(name)}"
-        width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(_CLEAR_LINE + _encodable(text, sys.stderr)[:width])
-        sys.stderr.flush()
-        self._bar_shown = True
+        self._bar(done / total, f"{done}/{total}{left}  {shown(name)}")
+
+    def searching(self, name: str) -> Callable[[Progress], None] | None:
+        """What to call while a long encoding searches; None where no bar is shown."""
+        if not self._terminal or self.quiet or self.verbose >= 2:
+            return None
+        began = time.monotonic()
+
+        def show(progress: Progress) -> None:
+            left = (time.monotonic() - began) * (1 / progress.done - 1)
+            self._bar(
+                progress.done,
+                f"{progress.bpp:.3f} bpp  {progress.psnr:.2f} dB  "
+                f"{human_seconds(round(left))} left  {shown(name)}",
+            )
+
+        return show
 
     def clear_progress(self) -> None:
         """Remove the bar, if one is shown."""
@@ -208,6 +222,14 @@ class Console:
             sys.stderr.write(_CLEAR_LINE)
             sys.stderr.flush()
             self._bar_shown = False
+
+    def _bar(self, share: float, text: str) -> None:
+        filled = int(_BAR_CELLS * share)
+        line = f"{'█' * filled}{'░' * (_BAR_CELLS - filled)} {text}"
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(_CLEAR_LINE + _encodable(line, sys.stderr)[:width])
+        sys.stderr.flush()
+        self._bar_shown = True
 
     def _say(self, line: str) -> None:
         self.clear_progress()

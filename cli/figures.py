@@ -10,11 +10,8 @@ from rdae.cli.console import grouped
 
 if TYPE_CHECKING:
     from rdae.bitstream.container import Info
-    from rdae.picture import Picture
 
 SPLIT_FIELDS = ("total_bits", "y_bits", "z_bits", "header_bits", "alpha_bits", "metadata_bits")
-
-_PSNR_ROWS = 256  # rows at a time, so that the squares of a large picture need little memory
 
 
 def mode_name(*, is_grey: bool, has_alpha: bool) -> str:
@@ -60,19 +57,6 @@ def ratio_text(before: int, after: int) -> str:
     """Return a ratio of sizes: `60.6:1`, or `154:1` where a tenth says nothing."""
     ratio = before / max(1, after)
     return f"{ratio:.1f}:1" if ratio < 100 else f"{ratio:.0f}:1"
-
-
-def psnr(original: Picture, decoded: Picture) -> float:
-    """Return the PSNR in dB of 8-bit RGB against the peak 255; infinite for equal pixels."""
-    import numpy as np
-
-    total = 0
-    for top in range(0, original.height, _PSNR_ROWS):
-        rows = slice(top, top + _PSNR_ROWS)
-        error = original.rgb[rows].astype(np.int64) - decoded.rgb[rows]
-        total += int(np.square(error).sum())
-    mse = total / original.rgb.size
-    return 10 * math.log10(255**2 / mse) if mse else math.inf
 
 
 def psnr_text(value: float) -> str:

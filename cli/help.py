@@ -6,11 +6,14 @@ list. These classes read only the public attributes of parameters.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import textwrap
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 _MAX_COLUMNS = 100
@@ -35,6 +38,16 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands whose help lists them, then its own options."""
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """Read the options before the command."""
+        with _interrupt_as_abort():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _interrupt_as_abort():
+            return super().invoke(ctx)
+
     def get_help(self, ctx: Any) -> str:
         """Return the help text."""
         rows = []
@@ -47,6 +60,15 @@ class Group(TyperGroup):
             f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n\n"
             f"{_indented(self.help)}\n\nCommands:\n{commands}\n\n{_options(self, ctx)}"
         )
+
+
+@contextlib.contextmanager
+def _interrupt_as_abort() -> Iterator[None]:
+    """Let an interrupt reach our caller, which says so; Typer would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise typer.Abort from error
 
 
 def _indented(text: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ from rdae.cli.console import Color, Console, emit, grouped, human_bytes, shown, 
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
 from rdae.errors import RdaeError
+from rdae.rate import LAMBDA_RANGE, decoder_variance, rd_lambda_at
 
 if TYPE_CHECKING:
     from rdae.bitstream.container import Info
+    from rdae.store import Card
 
 SCHEMA = "rdae.info/1"
 FIELDS = (
@@ -36,6 +39,7 @@ _ALPHA_COLUMN = _HEADINGS.index("ALPHA")
 def info(
     files: options.RdFiles = None,
     recursive: options.RecursiveRd = False,
+    explain: options.Explain = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -48,11 +52,13 @@ def info(
     channel) to the file. BITS are all bits of the file; the columns after it say where
     they went: latent (Y), hyper-latent (Z), header with all framing and checksums (HEAD),
     alpha if there is any, metadata. -v lists every field with its offset and length in bytes.
-    The model of the file need not be installed.
+    The model of the file need not be installed. --explain reads the file as what it is in
+    theory: one point of a variational autoencoder's posterior, and what it costs.
 
     Examples:
       rdae info photo.rd
       rdae info -v photo.rd
+      rdae info --explain photo.rd
       rdae info -r archive/ --json
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
@@ -68,6 +74,8 @@ def info(
         rows.append(_row(name, parsed))
         if verbose:
             listings.append(f"{name}\n{_listing(parsed)}")
+        if explain:
+            listings.append(f"{name}\n{_explanation(parsed)}")
         return Outcome("", record=_record(parsed, with_fields=bool(verbose)))
 
     batch = Batch(console, schema=SCHEMA, done_word="", fields=FIELDS, fail_fast=fail_fast)
@@ -83,18 +91,18 @@ def info(
 
 
 @functools.cache
-def _model_names() -> dict[tuple[int, str], str]:
-    """Names of the installed models by id and fingerprint; a broken installation has none."""
+def _installed() -> list[Card]:
+    """The installed models; a broken installation has none."""
     from rdae.store import list_models
 
     try:
-        return {(card.id, card.fingerprint): card.name for card in list_models()}
+        return list_models()
     except (RdaeError, OSError):
-        return {}
+        return []
 
 
 def _model_name(info: Info) -> str | None:
-    names = _model_names()
+    names = {(card.id, card.fingerprint): card.name for card in _installed()}
     # The fingerprint of a user's own weights is known only once they are loaded.
     return names.get((info.model_id, info.fingerprint)) or names.get((info.model_id, ""))
 
@@ -123,6 +131,31 @@ def _listing(info: Info) -> str:
     rows = [("OFFSET", "BYTES", "FIELD", "VALUE")]
     rows += [(str(f.offset), str(f.length), f.name, shown(f.value)) for f in info.fields]
     return table(rows, left=frozenset({2, 3}))
+
+
+def _explanation(info: Info) -> str:
+    """Say what the bits of a file are as terms of -ELBO (docs/theory.md)."""
+    bits = figures.split_record(info)
+    y, z = bits["y_bits"], bits["z_bits"]
+    pixels = info.width * info.height
+    rows = [
+        ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
+        ("z", grouped(z), f"{z / pixels:.4f}", "-log2 P(z): the hyper-latent under its prior"),
+        ("y", grouped(y), f"{y / pixels:.4f}", "-log2 P(y | z): the latent, in four passes"),
+        ("rate", grouped(y + z), f"{(y + z) / pixels:.4f}", "the KL term of -ELBO: a coded point"),
+    ]
+    text = table(rows, left=frozenset({0, 3})) + "\n"
+    for card in _installed():
+        if (card.id, card.fingerprint) == (info.model_id, info.fingerprint):
+            low, high = card.provenance.get("lambda_range", LAMBDA_RANGE)
+            rd_lambda = rd_lambda_at(info.quality_point, low, high)
+            deviation = math.sqrt(decoder_variance(rd_lambda))
+            text += (
+                f"Distortion, the other term, needs the original: -log2 of a Gaussian around the\n"
+                f"decoded pixels, of standard deviation {deviation:.2f} levels at this quality "
+                f"(lambda {rd_lambda:.5f}).\n"
+            )
+    return text + "rdae elbo ORIGINAL shows all terms."
 
 
 def _record(info: Info, *, with_fields: bool) -> dict[str, object]:

@@ -12,7 +12,10 @@ from rdae.cli.console import STDIN_NAME, InputError, UsageError
 from rdae.files import read_bounded, read_stream
 
 IMAGE_EXTENSIONS = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+    {
+        *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".jxl"),
+        *(".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    }
 )
 RD_EXTENSIONS = frozenset({".rd"})
 

@@ -15,6 +15,7 @@ from rdae.cli import (
     compare,
     compress,
     decompress,
+    elbo,
     eval,
     export,
     info,
@@ -72,6 +73,7 @@ app.command("decompress", cls=Command)(decompress.decompress)
 app.command("info", cls=Command)(info.info)
 app.command("verify", cls=Command)(verify.verify)
 app.command("eval", cls=Command)(eval.evaluate)
+app.command("elbo", cls=Command)(elbo.elbo)
 app.command("compare", cls=Command)(compare.compare)
 app.add_typer(models.app, name="models")
 app.command("train", cls=Command)(train.train)
@@ -146,6 +148,11 @@ def _prepare_streams() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        # PYTHONUNBUFFERED: a write that takes only a part of its bytes would lose the rest unsaid.
+        sys.stdout = open(  # noqa: SIM115
+            sys.stdout.fileno(), "w", encoding=sys.stdout.encoding, closefd=False
+        )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rdae.cli.console import Color
+from rdae.rate import DEFAULT_QUALITY
 
 
 class Strip(str, Enum):
@@ -63,6 +64,7 @@ def _option(group: str, names: str, help: str, **settings: Any) -> Any:
 
 
 _OUTPUT, _INPUT, _ENCODER, _DECODER = "Output", "Input", "Encoder", "Decoder"
+_QUALITY = "Quality (one of these)"
 _METADATA, _SPEED, _REPORT = "Metadata", "Speed", "Report"
 
 Images = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", show_default=False)]
@@ -126,8 +128,8 @@ RecursiveImages = Annotated[
     _option(
         _INPUT,
         "-r --recursive",
-        "Take the images in folders: png, jpg, jpeg, webp, bmp, tif, tiff, ppm, pgm. "
-        "Hidden files are left out, symbolic links not followed.",
+        "Take the images in folders: png, jpg, jpeg, webp, avif, jxl, bmp, tif, tiff, "
+        "ppm, pgm. Hidden files are left out, symbolic links not followed.",
     ),
 ]
 RecursiveRd = Annotated[
@@ -147,6 +149,32 @@ FilesFrom = Annotated[
         metavar="FILE",
     ),
 ]
+To8Bit = Annotated[
+    bool,
+    _option(
+        _INPUT,
+        "--to-8bit",
+        "Round more than 8 bits per channel to 8; floats are taken as 0 to 1 and clipped. "
+        "Without it they are refused.",
+    ),
+]
+FirstFrame = Annotated[
+    bool,
+    _option(
+        _INPUT,
+        "--first-frame",
+        "Take the first picture of an animation or of several pages. Without it they are refused.",
+    ),
+]
+ToSrgb = Annotated[
+    bool,
+    _option(
+        _INPUT,
+        "--to-srgb",
+        "Convert CMYK, Lab and all that has an ICC profile to sRGB, which leaves no profile. "
+        "Without it profiles are kept, CMYK and Lab refused.",
+    ),
+]
 MaxPixels = Annotated[
     int,
     _option(
@@ -159,12 +187,49 @@ MaxPixels = Annotated[
 ]
 
 Quality = Annotated[
-    float,
+    float | None,
+    _option(
+        _QUALITY,
+        "-q --quality",
+        "Higher is better and larger. 100 is the model's best, not lossless. [default: "
+        f"{DEFAULT_QUALITY:g}]",
+        metavar="0..100",
+        show_default=False,
+    ),
+]
+TargetSize = Annotated[
+    str | None,
+    _option(
+        _QUALITY,
+        "--target-size",
+        "Best quality whose file, metadata included, is not larger: 40000, 40k, 40Ki, 1.5M.",
+        metavar="N[k|M|Ki|Mi]",
+    ),
+]
+TargetBpp = Annotated[
+    float | None,
+    _option(_QUALITY, "--target-bpp", "The same in bits per pixel of the picture.", metavar="X"),
+]
+TargetPsnr = Annotated[
+    float | None,
+    _option(
+        _QUALITY,
+        "--target-psnr",
+        "Smallest file whose decoded picture has this PSNR at least.",
+        metavar="DB",
+    ),
+]
+Effort = Annotated[
+    int,
     _option(
         _ENCODER,
-        "-q --quality",
-        "Higher is better and larger. 100 is the model's best, not lossless.",
-        metavar="0..100",
+        "-e --effort",
+        "How hard to work for a small file; decoding does not change. 1 is plain; from 3 on the "
+        "latents of each picture are refined, which takes seconds (3) to minutes (9) a megapixel "
+        "and needs the extra [train].",
+        metavar="1..9",
+        min=1,
+        max=9,
     ),
 ]
 ModelName = Annotated[
@@ -174,6 +239,25 @@ ModelName = Annotated[
         "-m --model",
         "Model to compress with; rdae models lists them. Without it: the default one.",
         metavar="NAME",
+    ),
+]
+RegionText = Annotated[
+    str | None,
+    _option(
+        _DECODER,
+        "--region",
+        "Decode only this part: left and upper edge, width and height, in pixels. --max-pixels "
+        "then counts its pixels.",
+        metavar="X,Y,W,H",
+    ),
+]
+BestEffort = Annotated[
+    bool,
+    _option(
+        _DECODER,
+        "--best-effort",
+        "Write what is left of damaged files, with their broken tiles filled from the others; "
+        "the exit code is 1 all the same.",
     ),
 ]
 Weights = Annotated[
@@ -208,6 +292,10 @@ StripKinds = Annotated[
     ),
 ]
 
+Explain = Annotated[
+    bool,
+    _option(_REPORT, "--explain", "Say what the bits are in the codec's theory."),
+]
 ShowPsnr = Annotated[
     bool,
     _option(_REPORT, "--psnr", "Decode the result and print its PSNR in dB (higher is better)."),

@@ -10,26 +10,38 @@ grid, so there are no seams. Decoding is exact: the same bytes give the same pix
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rdae.bitstream.container import Container, Info, parse_info, read_container, write_container
+from rdae.bitstream.container import Info, parse_info, read_container
+from rdae.bitstream.damage import Damage, rescue_text
 from rdae.bitstream.header import Header
-from rdae.bitstream.limits import MAX_DIMENSION, MAX_PIXELS
-from rdae.bitstream.tiles import TileRect, tile_grid
-from rdae.errors import TooLargeError
-from rdae.exact.parallel import default_threads, parallel_map
-from rdae.latents import TileSymbols, decode_tile, encode_tile, padded, quantise_tile
+from rdae.bitstream.limits import MAX_PIXELS
+from rdae.bitstream.salvage import Parts, read_parts
+from rdae.bitstream.tiles import Region
+from rdae.decoding import decode_region, find_damaged_tiles, make_grey
+from rdae.encoding import Encoder, Progress
+from rdae.exact.parallel import default_threads
 from rdae.model import Model
 from rdae.picture import Picture
-from rdae.rate import DEFAULT_QUALITY, quality_to_point
-from rdae.spec import HYPER_PATCH, PATCH
+from rdae.rate import DEFAULT_EFFORT, DEFAULT_QUALITY, quality_to_point
 from rdae.store import find_model, load_model
 
-__all__ = ["DEFAULT_QUALITY", "MAX_PIXELS", "Encoded", "decode", "encode", "read_info"]
+__all__ = [
+    "DEFAULT_EFFORT",
+    "DEFAULT_QUALITY",
+    "MAX_PIXELS",
+    "Encoded",
+    "Progress",
+    "Region",
+    "Rescued",
+    "decode",
+    "encode",
+    "find_damage",
+    "read_info",
+    "rescue",
+]
 
 
 @dataclass(frozen=True)
@@ -40,73 +52,80 @@ class Encoded:
         data: the bytes of the .rd file.
         info: its size in parts, as `read_info` gives it.
         encode_s: wall time of the encoding in seconds, without loading the model.
+        tries: how many quality points were tried to meet a target.
     """
 
     data: bytes
     info: Info
     encode_s: float
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """What could be decoded of a damaged file.
+
+    Attributes:
+        picture: complete in size, with something else in the place of what is broken.
+        header: of the file.
+        damage: what is broken; empty if nothing is, and the picture is as it should be.
+    """
+
+    picture: Picture
+    header: Header
+    damage: tuple[Damage, ...]
+
+    @property
+    def text(self) -> str:
+        """One line that says what is broken and what stands in its place; "" if nothing is."""
+        return rescue_text(self.damage, self.header)
 
 
 def encode(
     picture: Picture,
     *,
     quality: float = DEFAULT_QUALITY,
+    max_bytes: int | None = None,
+    min_psnr: float | None = None,
+    effort: int = DEFAULT_EFFORT,
     model: Model | None = None,
     threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Encoded:
     """Encode a picture.
 
     Args:
         picture: what to encode.
         quality: 0 (smallest) to 100 (best).
+        max_bytes: find the best quality whose file, metadata included, is not larger, instead of
+            taking `quality`.
+        min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead.
+        effort: 1 (fastest) to 9 (smallest); from 3 on it needs torch. Decoding does not change.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
+        progress: is called now and then while an effort of 3 or more searches.
 
     Raises:
-        ValueError: quality is out of range.
+        ValueError: quality or effort is out of range, or both targets are given.
         TooLargeError: a side is longer than a header can say.
+        RateTargetError: the target cannot be met.
+        MissingDependencyError: the effort needs torch.
         WeightsNotFoundError: there is no default model.
     """
+    if max_bytes is not None and min_psnr is not None:
+        raise ValueError("max_bytes and min_psnr are two targets, only one can be met")
     point = quality_to_point(quality)
-    if max(picture.width, picture.height) > MAX_DIMENSION:
-        raise TooLargeError(
-            f"the picture is {picture.width}x{picture.height}, a side may have {MAX_DIMENSION}",
-            hint="cut it into pieces",
-        )
     model = model or load_model()
     start = time.perf_counter()
     threads = threads or default_threads()
-    header = Header(
-        width=picture.width,
-        height=picture.height,
-        quality_point=point,
-        model_id=model.description.model_id,
-        fingerprint=model.fingerprint,
-        is_grey=picture.is_grey,
-        has_alpha=picture.alpha is not None,
-    )
-    tiles = tile_grid(header.width, header.height)
-    symbols = quantise(picture, model, point, threads)
-    payloads = parallel_map(
-        lambda i: encode_tile(model, header, tiles[i], symbols[i]), range(len(tiles)), threads
-    )
-    data = write_container(
-        Container(header, tuple(payloads), picture.alpha, picture.icc, picture.exif, picture.xmp)
-    )
-    return Encoded(data, parse_info(data), time.perf_counter() - start)
-
-
-def quantise(picture: Picture, model: Model, point: int, threads: int) -> list[TileSymbols]:
-    """The symbols of every tile of a picture at a quality point."""
-    tiles = tile_grid(picture.width, picture.height)
-    y = model.analyse(_pad_to_hyper_patches(picture.rgb), point, threads)
-
-    def quantise_one(tile: TileRect) -> TileSymbols:
-        bottom, right = tile.top + padded(tile.rows), tile.left + padded(tile.columns)
-        cells = y[tile.top : bottom, tile.left : right]
-        return quantise_tile(model, tile, cells, point, threads // len(tiles))
-
-    return parallel_map(quantise_one, tiles, threads)
+    encoder = Encoder(picture, model, effort=effort, threads=threads, progress=progress)
+    if max_bytes is not None:
+        data = encoder.encode_within(max_bytes)
+    elif min_psnr is not None:
+        data = encoder.encode_from(min_psnr)
+    else:
+        data = encoder.encode(point)
+    return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)
 
 
 def decode(
@@ -115,59 +134,89 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     weights: Path | None = None,
     threads: int | None = None,
+    region: Region | None = None,
 ) -> Picture:
     """Decode the bytes of a .rd file.
 
     Args:
         data: the whole file.
-        max_pixels: refuse larger pictures before anything is allocated for them.
+        max_pixels: refuse larger pictures before anything is allocated for them; with a region,
+            larger regions.
         weights: a weights file to use instead of the installed ones; it must be the file's model.
         threads: how many threads to use; one per core if None.
+        region: the part to decode, the same pixels as in the whole; the whole if None. Time and
+            memory are those of the part, and damage to tiles that it does not need is not seen.
 
     Raises:
         BitstreamError: the bytes are not a valid .rd file.
+        TooLargeError: the picture or region has more than `max_pixels` pixels.
+        RegionError: the region is not inside of the picture.
+        ModelError: the file's model is not there.
+    """
+    if region is None:
+        parts = Parts.of(read_container(data, max_pixels=max_pixels))
+    else:
+        parts = read_parts(data, region=region, max_pixels=max_pixels)
+        parts.check_front()
+    return _picture(parts, weights, threads, best_effort=False)
+
+
+def rescue(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    weights: Path | None = None,
+    threads: int | None = None,
+    region: Region | None = None,
+) -> Rescued:
+    """Decode what is left of a damaged .rd file.
+
+    Broken or missing tiles are filled from what surrounds them, a broken alpha plane is opaque,
+    broken metadata is left out; the rest is as `decode` would return it without the damage, but
+    for the pixels next to a broken tile that the synthesis lets it touch.
+
+    Args and errors are those of `decode`, but of `BitstreamError` there are only those of the
+    header, without which there is nothing to rescue.
+    """
+    parts = read_parts(data, region=region, max_pixels=max_pixels)
+    picture = _picture(parts, weights, threads, best_effort=True)
+    return Rescued(picture, parts.header, tuple(parts.damage))
+
+
+def find_damage(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    weights: Path | None = None,
+    threads: int | None = None,
+) -> tuple[Header, list[Damage]]:
+    """Decode and check all that a .rd file codes, without making pixels of it.
+
+    Returns:
+        The header, and everything that is broken; nothing is, exactly when `decode` succeeds.
+
+    Raises:
+        BitstreamError: the header is damaged or not one.
         TooLargeError: the picture has more than `max_pixels` pixels.
         ModelError: the file's model is not there.
     """
-    container = read_container(data, max_pixels=max_pixels)
-    header = container.header
+    parts = read_parts(data, max_pixels=max_pixels)
+    header = parts.header
     model = find_model(header.model_id, header.fingerprint, weights)
-    threads = threads or default_threads()
-    rgb = decode_pixels(container, model, threads)
+    tiles = find_damaged_tiles(parts, model, threads or default_threads())
+    return header, tiles + [damage for damage in parts.damage if damage.tile is None]
+
+
+def _picture(
+    parts: Parts, weights: Path | None, threads: int | None, *, best_effort: bool
+) -> Picture:
+    """Decode the colours, and put them together with what else a file holds."""
+    header = parts.header
+    model = find_model(header.model_id, header.fingerprint, weights)
+    rgb = decode_region(parts, model, threads or default_threads(), best_effort=best_effort)
     if header.is_grey:
-        grey = ((rgb.sum(axis=2, dtype=np.uint16) + 1) // 3).astype(np.uint8)
-        rgb = np.repeat(grey[:, :, None], 3, axis=2)
-    return Picture(
-        rgb=rgb,
-        alpha=container.alpha,
-        is_grey=header.is_grey,
-        icc=container.icc,
-        exif=container.exif,
-        xmp=container.xmp,
-    )
-
-
-def decode_pixels(container: Container, model: Model, threads: int) -> NDArray[np.uint8]:
-    """The colour pixels `(H, W, 3)` of a parsed file.
-
-    Raises:
-        CorruptError: a tile is damaged.
-    """
-    header = container.header
-    tiles = tile_grid(header.width, header.height)
-    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
-    # float32 holds every integer below 2^24
-    y_hat = np.empty((rows, columns, model.spec.latent_channels), np.float32)
-
-    def decode_one(tile: TileRect) -> None:
-        bottom, right = tile.top + tile.rows, tile.left + tile.columns
-        payload = container.tiles[tile.index]
-        _, cells = decode_tile(model, header, tile, payload, threads // len(tiles))
-        y_hat[tile.top : bottom, tile.left : right] = cells
-
-    parallel_map(decode_one, tiles, threads)
-    rgb = model.synthesise(y_hat, header.quality_point, threads)
-    return np.ascontiguousarray(rgb[: header.height, : header.width])
+        make_grey(rgb)
+    return Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
 
 
 def read_info(data: bytes) -> Info:
@@ -177,9 +226,3 @@ def read_info(data: bytes) -> Info:
         BitstreamError: the bytes are not a valid .rd file.
     """
     return parse_info(data)
-
-
-def _pad_to_hyper_patches(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row and column until both sides are multiples of 64."""
-    height, width = rgb.shape[:2]
-    return np.pad(rgb, ((0, -height % HYPER_PATCH), (0, -width % HYPER_PATCH), (0, 0)), mode="edge")

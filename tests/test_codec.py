@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from rdae.bitstream.container import read_container
 from rdae.bitstream.range_coder import SymbolDecoder
 from rdae.bitstream.tiles import tile_grid
-from rdae.codec import decode, decode_pixels, encode, quantise
+from rdae.codec import decode, encode
+from rdae.decoding import decode_pixels
+from rdae.encoding import quantise
 from rdae.errors import CorruptError, TooLargeError, UnknownModelError
-from rdae.latents import encode_tile, ideal_bits, passes
+from rdae.latents import encode_tile, ideal_bits
 from rdae.picture import Picture
+from rdae.quarters import take
 from rdae.rate import quality_to_point
 
 
@@ -74,8 +77,7 @@ def test_threads_and_windows_change_no_pixel(photo, monkeypatch):
     whole = decode(data, threads=1).rgb
     assert np.array_equal(decode(data, threads=2).rgb, whole)
     assert np.array_equal(decode(data, threads=5).rgb, whole)
-    monkeypatch.setattr("rdae.exact.windows.MIN_WINDOW_CELLS", 40)
-    monkeypatch.setattr("rdae.exact.windows.CELLS_IN_WORK", 40)
+    monkeypatch.setattr("rdae.exact.windows.WINDOW_CELLS", 40)
     assert np.array_equal(decode(data, threads=1).rgb, whole)
 
 
@@ -139,9 +141,10 @@ def test_extreme_symbols_are_escaped_and_come_back(crop, model):
         assert np.array_equal(z, symbols.z.ravel())
         # with such a z a decoder would see other tables; the planes of the encoder are used
         decoder = SymbolDecoder(payload.y)
-        for _, _, coded in passes(model, tile):
-            y = decoder.get(symbols.indexes[coded], model.y_tables)
-            assert np.array_equal(y, symbols.y[coded])
+        y, indexes = (a[: tile.rows, : tile.columns] for a in (symbols.y, symbols.indexes))
+        for k in range(4):
+            decoded = decoder.get(take(k, indexes).ravel(), model.y_tables)
+            assert np.array_equal(decoded, take(k, y).ravel())
 
 
 def test_a_damaged_symbol_is_found_by_the_tile_checksum(crop):
@@ -182,7 +185,7 @@ def test_a_low_and_very_wide_picture_is_decoded_in_bounded_windows(photo, monkey
     wide = np.tile(photo.rgb[200:220], (1, 30, 1))
     data = encode(of(wide), quality=30).data
     whole = decode(data, threads=2).rgb
-    monkeypatch.setattr("rdae.exact.windows.CELLS_IN_WORK", 1 << 20)
+    monkeypatch.setattr("rdae.exact.windows.WINDOW_CELLS", 500)
     assert np.array_equal(decode(data, threads=1).rgb, whole)
 
 

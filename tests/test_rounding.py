@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from rdae.bitstream.container import read_container
 from rdae.bitstream.tiles import tile_grid
-from rdae.codec import decode_pixels, encode, quantise
+from rdae.codec import encode
+from rdae.decoding import decode_pixels
+from rdae.encoding import quantise
 from rdae.latents import ideal_bits
 from rdae.picture import Picture
 from rdae.rounding import EXCHANGE, REACH, WIDEST, dead_zones, round_to_symbols

@@ -19,7 +19,7 @@ pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
 from rdae.autoencoder import trainer as training  # noqa: E402
-from rdae.autoencoder.autoencoder import LAMBDA_MAX, LAMBDA_MIN, Autoencoder  # noqa: E402
+from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.checkpoint import (  # noqa: E402
     checkpoints,
     equal_everywhere,
@@ -36,6 +36,7 @@ from rdae.autoencoder.data import (  # noqa: E402
 )
 from rdae.autoencoder.export import export, export_run  # noqa: E402
 from rdae.autoencoder.metrics import append_metrics, cut_metrics, read_metrics  # noqa: E402
+from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
 from rdae.autoencoder.optimizer import share_out, soap_matrices  # noqa: E402
 from rdae.autoencoder.precision import use_bfloat16  # noqa: E402
@@ -330,7 +331,7 @@ def test_training_without_its_packages_says_what_to_install(tmp_path):
         return run.stderr
 
     lines = python("-m", "rdae.autoencoder.train", "--help").splitlines()
-    assert lines == ["rdae: training and export need torch", "hint: pip install 'rdae[train]'"]
+    assert lines == ["rdae: training, export and efforts from 3 on need torch", "hint: pip install 'rdae[train]'"]
     assert "MissingDependencyError: training" in python("-c", "import rdae.autoencoder")
 
 

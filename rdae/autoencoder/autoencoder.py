@@ -25,17 +25,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from torch import Tensor, nn
+from torch import Tensor
 
-from rdae.autoencoder.layers import Linear, Points, Residual, build
+from rdae.autoencoder.layers import Linear, Points, Residual
+from rdae.autoencoder.networks import (
+    LAMBDA_MAX,
+    LAMBDA_MIN,
+    LN_SCALE_RATIO,
+    SCALE_MAX,
+    SCALE_MIN,
+    ClampInward,
+    Networks,
+    pass_map,
+)
 from rdae.rounding import REACH, dead_zones
-from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PASS_OF, PATCH, ModelSpec
-
-LAMBDA_MIN, LAMBDA_MAX = 0.0004, 0.16  # for MSE on 0..255, bits per pixel
-LAMBDA_UNIT = 0.013  # where gains start at one
-
-SCALE_MIN, SCALE_MAX = 0.11, 256.0  # standard deviations in symbol units
-LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_ROWS - 1)
+from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PATCH, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -63,47 +67,11 @@ def add_noise(v: Tensor) -> Tensor:
     return v + torch.empty_like(v).uniform_(-0.5, 0.5)
 
 
-def pass_map(channels: int, rows: int, columns: int) -> Tensor:
-    """The pass, 0 to 3, that codes each latent: `(rows, columns, channels)` int64."""
-    phase = 2 * (torch.arange(rows)[:, None] % 2) + torch.arange(columns)[None] % 2
-    return torch.tensor(PASS_OF)[:, phase].permute(1, 2, 0).repeat_interleave(channels // 4, 2)
-
-
-class _ClampInward(torch.autograd.Function):
-    """clamp whose gradient also passes outside the range where it points back into it."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x)
-        ctx.bounds = low, high
-        return x.clamp(low, high)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        (x,), (low, high) = ctx.saved_tensors, ctx.bounds
-        return grad * (((x >= low) | (grad < 0)) & ((x <= high) | (grad > 0))), None, None
-
-
-class Autoencoder(nn.Module):
+class Autoencoder(Networks):
     """The trainable model of a `ModelSpec`, all quality points in one."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        sections = spec.sections()
-        self.analysis = build(sections["analysis"], NUM_ANCHORS)
-        self.hyper_analysis = build(sections["hyper_analysis"], NUM_ANCHORS)
-        self.hyper_synthesis = build(sections["hyper_synthesis"], NUM_ANCHORS)
-        self.first = build(sections["first"], NUM_ANCHORS)
-        self.inputs = nn.ModuleList(build(layers, NUM_ANCHORS) for layers in spec.inputs)
-        self.shared = build(sections["shared"], NUM_ANCHORS)
-        self.outputs = nn.ModuleList(build(layers, NUM_ANCHORS) for layers in spec.outputs)
-        self.synthesis = build(sections["synthesis"], NUM_ANCHORS)
-        start = torch.linspace(math.log(LAMBDA_MIN), math.log(LAMBDA_MAX), NUM_ANCHORS)
-        start = 0.5 * (start - math.log(LAMBDA_UNIT))[:, None]
-        self.y_log_gain = nn.Parameter(start.repeat(1, spec.latent_channels))
-        self.y_log_step = nn.Parameter(-start.repeat(1, spec.latent_channels))
-        self.z_log_gain = nn.Parameter(0.5 * start.repeat(1, spec.hyper_channels))
+        super().__init__(spec)
         # One factorised prior per anchor: its channels are (anchor, channel), anchor-major.
         self.z_prior = EntropyBottleneck(NUM_ANCHORS * spec.hyper_channels)
         self.z_prior.quantiles.requires_grad_(False)  # medians stay 0: z is rounded to integers
@@ -130,17 +98,6 @@ class Autoencoder(nn.Module):
             last.weight.copy_(torch.eye(len(last.weight)))
             for layer in (skip[0], unskip[0], last):
                 layer.bias.zero_()
-
-    def use_bfloat16(self, enabled: bool) -> None:
-        """Let matrix products run in bfloat16, or in float32 again.
-
-        The linear skips and the last layer stay in float32: they carry latents and pixels whole,
-        and 8 significant bits would change them by whole symbols and levels.
-        """
-        straight = [*self.analysis[1][1], *self.synthesis[0][1], self.synthesis[-2]]
-        for module in self.modules():
-            if isinstance(module, Linear):
-                module.low_precision = enabled and not any(module is s for s in straight)
 
     def rd_lambda(self, anchors: Tensor) -> Tensor:
         """The Lagrange multiplier at (fractional) anchors: bits per pixel per MSE on 0..255."""
@@ -180,21 +137,9 @@ class Autoencoder(nn.Module):
         x_hat = self.synthesis(y_hat, points) + 0.5
         return Estimate(x_hat.permute(0, 3, 1, 2), y_bits, z_bits)
 
-    def predict(
-        self, k: int, features: Tensor, y_hat: Tensor, points: Points
-    ) -> tuple[Tensor, Tensor]:
-        """Mean and ln(scale), both in base units, of all latents as pass `k` sees them."""
-        if k == 0:
-            out = self.first(features, points)
-        else:
-            seen = torch.cat([features, y_hat], -1)
-            out = self.outputs[k - 1](self.shared(self.inputs[k - 1](seen, points), points), points)
-        mean, log_scale = out.chunk(2, -1)
-        return mean, log_scale
-
     def y_bits(self, v: Tensor, log_scale: Tensor) -> Tensor:
         """Bits of zero-mean values `v` in symbol units under N(0, exp(log_scale)^2)."""
-        scale = _ClampInward.apply(log_scale, math.log(SCALE_MIN), math.log(SCALE_MAX)).exp()
+        scale = ClampInward.apply(log_scale, math.log(SCALE_MIN), math.log(SCALE_MAX)).exp()
         # GaussianConditional.forward would round (without gradient) or add noise once more
         likelihood = self.y_conditional._likelihood(v, scale)
         return -torch.log2(self.y_conditional.likelihood_lower_bound(likelihood))

@@ -19,17 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rdae.autoencoder.autoencoder import (
-    LAMBDA_MAX,
-    LAMBDA_MIN,
-    LN_SCALE_RATIO,
-    SCALE_MIN,
-    Autoencoder,
-)
+from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.checkpoint import checkpoints
 from rdae.autoencoder.data import PhotoCache
 from rdae.autoencoder.layers import Depthwise, Gain, Linear
 from rdae.autoencoder.metrics import read_metrics
+from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN
 from rdae.autoencoder.tables import (
     Table,
     fitted_tables,
@@ -40,7 +35,7 @@ from rdae.autoencoder.tables import (
 from rdae.errors import RdaeError
 from rdae.exact.network import MAX_SHIFT, UNIT_BITS
 from rdae.model import PIXEL_BITS, ROW_BITS, Model
-from rdae.rate import NUM_POINTS
+from rdae.rate import LAMBDA_RANGE, NUM_POINTS
 from rdae.spec import NUM_ANCHORS, ModelSpec
 from rdae.weights_file import Description, write_weights
 
@@ -198,7 +193,7 @@ def export_run(
     found = {
         "steps": content["step"],
         "hours": round(content["seconds"] / 3600, 2),
-        "lambda_range": [LAMBDA_MIN, LAMBDA_MAX],
+        "lambda_range": list(LAMBDA_RANGE),
         "date": datetime.date.today().isoformat(),
     }
     for record in read_metrics(folder.parent):

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rdae.autoencoder.autoencoder import LAMBDA_UNIT, Autoencoder
+from rdae.autoencoder.autoencoder import Autoencoder
+from rdae.autoencoder.networks import LAMBDA_UNIT
 
 # L at the optimum grows about as lambda^0.62 over the trained range (measured on photographs).
 COST_EXPONENT = 0.62

@@ -8,6 +8,7 @@ float32. On processors with bfloat16 instructions the products run about twice a
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 import torch
 import torch.distributed as dist
@@ -15,6 +16,7 @@ import torch.distributed as dist
 from rdae.spec import ModelSpec
 
 WORTH_IT = 1.3  # how much faster bfloat16 must be: conversions eat some of it
+CPU = torch.device("cpu")
 PRODUCT = (1152, 512, 512)  # rows, inputs, outputs: a block of the default preset, 8 crops of 192
 
 
@@ -34,6 +36,13 @@ def matmul_gflops(dtype: torch.dtype, device: torch.device, seconds: float = 0.2
     return 2e-9 * count * rows * inputs * outputs / (time.perf_counter() - began)
 
 
+@lru_cache
+def bfloat16_pays(device: torch.device = CPU) -> bool:
+    """Whether products in bfloat16 are enough faster than in float32; measured once a process."""
+    low = matmul_gflops(torch.bfloat16, device)
+    return low > WORTH_IT * matmul_gflops(torch.float32, device)
+
+
 def use_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether a run computes in bfloat16; all processes call this and get the same answer.
 
@@ -45,8 +54,7 @@ def use_bfloat16(precision: str, device: torch.device) -> bool:
         return precision == "bfloat16"
     answer = torch.zeros(1)
     if dist.get_rank() == 0:
-        low = matmul_gflops(torch.bfloat16, device)
-        answer[0] = low > WORTH_IT * matmul_gflops(torch.float32, device)
+        answer[0] = bfloat16_pays(device)
     dist.broadcast(answer := answer.to(device), 0)
     return bool(answer.item())
 

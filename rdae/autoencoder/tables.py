@@ -16,14 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rdae.autoencoder.autoencoder import (
-    SCALE_MAX,
-    SCALE_MIN,
-    Autoencoder,
-)
+from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.data import PhotoCache
+from rdae.autoencoder.networks import SCALE_MAX, SCALE_MIN
 from rdae.bitstream.tiles import tile_grid
-from rdae.codec import quantise
+from rdae.encoding import quantise
 from rdae.model import Model
 from rdae.picture import Picture
 from rdae.rate import NUM_POINTS

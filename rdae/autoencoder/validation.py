@@ -17,7 +17,8 @@ from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.data import Pixels
 from rdae.autoencoder.export import integer_tensors
 from rdae.bitstream.container import read_container
-from rdae.codec import decode_pixels, encode
+from rdae.codec import encode
+from rdae.decoding import decode_pixels
 from rdae.model import Model
 from rdae.picture import Picture
 from rdae.weights_file import Description

@@ -6,7 +6,7 @@ opened file (JPEG XL, for one, would transcode a JPEG without loss and ignore th
 
 Specs name a codec and its settings, `name:key=value:key=value`:
 
-    rdae              model=NAME or FILE.safetensors
+    rdae              model=NAME or FILE.safetensors, effort=1..9 (from 3 on it needs torch)
     jpeg              optimize; subsampling=444 or 420
     jpeg2000          irreversible 9/7; its quality is the PSNR in dB that the encoder aims at
     webp              method=0..6
@@ -30,6 +30,7 @@ from typing import Any
 
 from rdae.evaluation.pillow_codecs import FORMATS, PillowCodec
 from rdae.evaluation.protocol import Codec, Rgb, SpecError, check_range
+from rdae.rate import DEFAULT_EFFORT, MAX_EFFORT
 
 # To be had by name; the zoo's models are named one by one.
 CODEC_NAMES = ("rdae", *FORMATS)
@@ -43,6 +44,7 @@ class Rdae:
     name: str
     model_name: str | None
     qualities: tuple[float, ...]
+    effort: int = DEFAULT_EFFORT
     kind: str = "ours"
     lossless: bool = False
     has_model: bool = True
@@ -55,17 +57,19 @@ class Rdae:
 
     @cached_property
     def settings(self) -> str:
-        """Model, its fingerprint and the bitstream's version."""
+        """Model, its fingerprint, and the encoder's effort."""
         from rdae import __version__
 
         description = self._model.description
         fingerprint = self._model.fingerprint.hex()
-        return f"rdae {__version__}, model {description.name} ({fingerprint}), 4:4:4"
+        model = f"model {description.name} ({fingerprint})"
+        return f"rdae {__version__}, {model}, effort {self.effort}, 4:4:4"
 
     @property
     def label(self) -> str:
-        """`rdae`, and the model if it is not the default one."""
-        return "rdae" if self.model_name is None else f"rdae {self._model.description.name}"
+        """`rdae`, and model and effort if they are not the default ones."""
+        name = "" if self.model_name is None else f" {self._model.description.name}"
+        return f"rdae{name}" + (f" effort {self.effort}" if self.effort != DEFAULT_EFFORT else "")
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -87,7 +91,9 @@ class Rdae:
         from rdae.picture import Picture
 
         picture = Picture(rgb, alpha=None, is_grey=False)
-        return encode(picture, quality=quality, model=self._model, threads=1).data
+        return encode(
+            picture, quality=quality, effort=self.effort, model=self._model, threads=1
+        ).data
 
     def decode(self, data: bytes) -> Rgb:
         """Return the pixels of a .rd file, through everything that `rdae decompress` checks."""
@@ -147,8 +153,11 @@ def _make(
         _check_keys(spec, settings, ("metric",))
         return ZooCodec(zoo_model, settings.get("metric", "mse"), qualities)
     if base == "rdae":
-        _check_keys(spec, settings, ("model",))
-        return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES)
+        _check_keys(spec, settings, ("model", "effort"))
+        effort = settings.get("effort", str(DEFAULT_EFFORT))
+        if effort not in map(str, range(1, MAX_EFFORT + 1)):
+            raise SpecError(f"{spec}: effort takes 1 to {MAX_EFFORT}")
+        return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort))
     if base not in FORMATS:
         raise SpecError(f"there is no codec {base or spec!r}", hint=_SPEC_HINT)
     _check_keys(spec, settings, tuple(FORMATS[base].keys))

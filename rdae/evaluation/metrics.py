@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rdae import distortion
+from rdae.distortion import PEAK
 from rdae.errors import MissingDependencyError, RdaeError
 
 Rgb = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
-PEAK = 255
 BUILT_IN = ("psnr", "ms_ssim", "ssimulacra2")
 DEFINITIONS = {
     "psnr": "PSNR in dB: 10 log10(255² / MSE), MSE over all pixels of R, G and B jointly, 8-bit "
@@ -86,18 +87,9 @@ class Metric:
 
 
 def psnr(source: Rgb, decoded: Rgb) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels; infinite if identical.
-
-    10 log10(255² / MSE). Reference: levels that differ by 1 everywhere have 48.1308 dB, by 16
-    everywhere 24.0484 dB.
-    """
+    """`rdae.distortion.psnr` of two pictures that must be of one size."""
     _check_shapes(source, decoded)
-    total = 0
-    for top in range(0, len(source), _ROWS):
-        rows = slice(top, top + _ROWS)
-        error = source[rows].astype(np.int64) - decoded[rows]
-        total += int(np.vdot(error, error))
-    return 10 * math.log10(PEAK**2 * source.size / total) if total else math.inf
+    return distortion.psnr(source, decoded)
 
 
 def ms_ssim(source: Rgb, decoded: Rgb) -> float:

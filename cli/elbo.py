@@ -1,0 +1,163 @@
+"""`rdae elbo`: the variational reading of one picture, term by term."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdae.bitstream.limits import MAX_PIXELS
+from rdae.cli import options
+from rdae.cli.batch import EXIT_FAILED
+from rdae.cli.console import Console, UsageError, emit, grouped, shown, table
+from rdae.cli.models import require_model
+from rdae.errors import RdaeError
+from rdae.rate import (
+    DEFAULT_EFFORT,
+    DEFAULT_QUALITY,
+    PLAIN_EFFORT,
+    REFINED_EFFORT,
+    decoder_variance,
+    quality_to_point,
+)
+
+if TYPE_CHECKING:
+    from rdae.elbo import Terms
+
+SCHEMA = "rdae.elbo/1"
+DRAWS = 4
+
+
+def elbo(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False)],
+    quality: options.Quality = None,
+    model: options.ModelName = None,
+    effort: options.Effort = DEFAULT_EFFORT,
+    draws: Annotated[
+        int,
+        typer.Option("--draws", help="Draws of the noise to average.", metavar="N", min=1),
+    ] = DRAWS,
+    max_pixels: options.MaxPixels = MAX_PIXELS,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show rate and distortion of a picture as the terms of -ELBO.
+
+    The relaxed posterior is the one that training optimises: uniform noise of width 1
+    around the latents. The coded ones are points: real files, at effort 1 (the encoder's
+    own guess), at effort 2, and at that of -e. What they save is a part of the amortisation
+    gap. Distortion is in bits of the Gaussian that the quality's lambda stands for. The
+    terms are explained in docs/theory.md.
+
+    Examples:
+      rdae elbo photo.png
+      rdae elbo photo.png -q 40 -e 5
+    """
+    console = Console(as_json=as_json)
+    wanted = DEFAULT_QUALITY if quality is None else quality
+    if not 0 <= wanted <= 100:
+        raise UsageError(f"-q takes 0 to 100 (higher is better), not {wanted:g}")
+    if effort >= REFINED_EFFORT:
+        import rdae.autoencoder  # noqa: F401 - says at once what is not installed
+    if model is not None:
+        require_model(model)
+    import numpy as np
+
+    from rdae.elbo import RelaxedPosterior, coded_terms
+    from rdae.exact.parallel import default_threads
+    from rdae.picture import read_picture
+    from rdae.store import load_model
+
+    loaded = load_model(model)
+    try:
+        picture = read_picture(image, max_pixels=max_pixels)
+    except (RdaeError, OSError) as error:
+        console.failure(str(image), error)
+        raise typer.Exit(EXIT_FAILED) from error
+    point, threads = quality_to_point(wanted), threads or default_threads()
+    posterior = RelaxedPosterior(picture, loaded, point, threads=threads)
+    rng = np.random.default_rng(0)  # the same figures every time
+    samples = [posterior.sample(rng) for _ in range(draws)]
+    columns = {"relaxed": _mean(samples)}
+    for level in sorted({PLAIN_EFFORT, DEFAULT_EFFORT, effort}):
+        columns[f"coded, effort {level}"] = coded_terms(
+            picture, loaded, point, effort=level, threads=threads
+        )
+    plain = columns[f"coded, effort {PLAIN_EFFORT}"]
+    best = columns[f"coded, effort {effort}"]
+    closed = plain.negative_elbo - best.negative_elbo
+    deviation = math.sqrt(decoder_variance(plain.rd_lambda))
+    if as_json:
+        record: dict[str, Any] = {
+            "schema": SCHEMA,
+            "input": str(image),
+            "width": picture.width,
+            "height": picture.height,
+            "model": loaded.description.name,
+            "quality_point": point,
+            "rd_lambda": plain.rd_lambda,
+            "decoder_deviation": deviation,
+            "posteriors": {name: _record(terms) for name, terms in columns.items()},
+            "gap_closed_bits": closed,
+        }
+        console.record(record)
+        return
+    emit(
+        f"{shown(str(image))}  {picture.width}x{picture.height}  model "
+        f"{loaded.description.name}  q{wanted:g} (point {point})\n"
+        f"lambda {plain.rd_lambda:.5f} bits per pixel per MSE: a Gaussian decoder of standard "
+        f"deviation {deviation:.2f} levels\n"
+    )
+    emit(table(_rows(columns), left=frozenset({0})))
+    emit(
+        f"\neffort {effort} closed {grouped(round(closed))} bits of the amortisation gap, "
+        f"{100 * closed / plain.rate:.1f} % of the rate of effort 1"
+    )
+
+
+def _mean(samples: list[Terms]) -> Terms:
+    from rdae.elbo import Terms
+
+    count = len(samples)
+    return Terms(
+        z_bits=sum(s.z_bits for s in samples) / count,
+        y_bits=sum(s.y_bits for s in samples) / count,
+        error=sum(s.error for s in samples) / count,
+        pixels=samples[0].pixels,
+        rd_lambda=samples[0].rd_lambda,
+    )
+
+
+def _rows(columns: dict[str, Terms]) -> list[list[str]]:
+    def bits(value: float) -> str:
+        return grouped(round(value))
+
+    lines = (
+        ("bits of z", lambda t: bits(t.z_bits)),
+        ("bits of y", lambda t: bits(t.y_bits)),
+        ("rate", lambda t: bits(t.rate)),
+        ("bits of distortion", lambda t: bits(t.distortion)),
+        ("-ELBO, bits", lambda t: bits(t.negative_elbo)),
+        ("-ELBO, bits per pixel", lambda t: f"{t.negative_elbo / t.pixels:.4f}"),
+        ("-ELBO, nats", lambda t: bits(t.negative_elbo * math.log(2))),
+        ("rate, bits per pixel", lambda t: f"{t.rate / t.pixels:.4f}"),
+        ("MSE", lambda t: f"{t.mse:.3f}"),
+    )
+    return [
+        ["", *columns],
+        *([name, *(show(terms) for terms in columns.values())] for name, show in lines),
+    ]
+
+
+def _record(terms: Terms) -> dict[str, float]:
+    return {
+        "z_bits": terms.z_bits,
+        "y_bits": terms.y_bits,
+        "distortion_bits": terms.distortion,
+        "negative_elbo_bits": terms.negative_elbo,
+        "negative_elbo_bpp": terms.negative_elbo / terms.pixels,
+        "negative_elbo_nats": terms.negative_elbo * math.log(2),
+        "mse": terms.mse,
+    }

@@ -1,0 +1,145 @@
+"""Targets: the quality point for a size or a PSNR."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rdae
+from rdae.codec import decode, encode
+from rdae.distortion import psnr
+from rdae.encoding import Encoder
+from rdae.errors import RateTargetError
+from rdae.picture import Picture
+from rdae.rate import (
+    LAMBDA_RANGE,
+    NUM_POINTS,
+    decoder_variance,
+    highest_point,
+    point_to_quality,
+    quality_to_point,
+    rd_lambda_at,
+)
+
+
+@pytest.fixture(scope="module")
+def small(crop) -> Picture:
+    return Picture(crop, None, False, exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0")
+
+
+@given(st.integers(-1, NUM_POINTS - 1))
+def test_the_highest_point_that_fits_is_found_in_nine_tries(wanted):
+    tried = []
+
+    def fits(point):
+        tried.append(point)
+        return point <= wanted
+
+    assert highest_point(fits) == wanted
+    assert len(tried) == len(set(tried)) <= 9
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=NUM_POINTS, max_size=NUM_POINTS),
+    st.integers(0, 2000),
+    st.integers(0, 500),
+)
+def test_a_larger_target_never_gives_a_lower_point_even_if_sizes_do_not_grow(jitter, target, more):
+    sizes = [5 * point + 7 * j for point, j in enumerate(jitter)]
+    small, large = (highest_point(lambda p, t=t: sizes[p] <= t) for t in (target, target + more))
+    assert small <= large
+    assert small < 0 or sizes[small] <= target
+
+
+@pytest.mark.parametrize("max_bytes", [700, 1500, 2600, 6000])
+def test_a_size_is_a_ceiling_and_the_next_point_is_above_it(small, model, max_bytes):
+    encoded = encode(small, max_bytes=max_bytes)
+    point = encoded.info.quality_point
+    assert len(encoded.data) <= max_bytes and encoded.tries <= 9
+    assert encoded.data == encode(small, quality=point_to_quality(point)).data
+    # streams are whole words, so sizes of so small a picture grow in steps of a percent
+    above = encode(small, quality=point_to_quality(point + 2)).data
+    assert len(above) > max_bytes - 16
+
+
+def test_a_size_beyond_the_best_quality_gives_the_best_quality(small):
+    assert encode(small, max_bytes=10**7).info.quality_point == NUM_POINTS - 1
+
+
+@pytest.mark.parametrize("decibels", [27, 30.3, 33])
+def test_a_psnr_is_a_floor_for_the_decoded_picture(small, decibels):
+    encoded = encode(small, min_psnr=decibels)
+    assert psnr(small.rgb, decode(encoded.data).rgb) >= decibels
+    below = encode(small, quality=point_to_quality(encoded.info.quality_point - 1))
+    assert psnr(small.rgb, decode(below.data).rgb) < decibels
+    assert encoded.tries <= 9
+
+
+def test_the_psnr_of_a_grey_picture_is_that_of_its_grey_pixels(crop):
+    grey = Picture(np.repeat(crop[..., 1:2], 3, axis=2), None, True)
+    encoded = encode(grey, min_psnr=35)
+    assert psnr(grey.rgb, decode(encoded.data).rgb) >= 35
+
+
+def test_unreachable_targets_say_what_can_be_had(small):
+    with pytest.raises(RateTargetError, match="300 bytes are too few") as few:
+        encode(small, max_bytes=300)
+    least = len(encode(small, quality=0).data)
+    assert few.value.reachable == pytest.approx(least, abs=16)
+    assert encode(small, max_bytes=int(few.value.reachable) + 16).info.quality_point >= 0
+    with pytest.raises(RateTargetError, match="70 dB are too many") as many:
+        encode(small, min_psnr=70)
+    best = psnr(small.rgb, decode(encode(small, quality=100).data).rgb)
+    assert many.value.reachable == pytest.approx(best)
+
+
+def test_estimates_are_what_files_have(small, photo, model):
+    for picture in (small, photo):
+        encoder = Encoder(picture, model, threads=2)
+        for point in (0, 90, 255):
+            data = encoder.encode(point)
+            assert encoder.estimate_bytes(point) == pytest.approx(len(data), abs=12)
+            assert encoder.estimate_psnr(point) == psnr(picture.rgb, decode(data).rgb)
+
+
+def test_both_targets_at_once_and_unknown_efforts_are_refused(small):
+    with pytest.raises(ValueError, match="two targets"):
+        encode(small, max_bytes=1000, min_psnr=30)
+    for effort in (0, 10):
+        with pytest.raises(ValueError, match="effort must be from 1 to 9"):
+            encode(small, effort=effort)
+
+
+def test_the_default_effort_sends_fewer_bits_for_a_better_lagrangian(photo, model):
+    costs = []
+    for effort in (1, 2):
+        encoded = encode(photo, quality=60, effort=effort)
+        error = np.square(photo.rgb.astype(float) - decode(encoded.data).rgb).mean()
+        rd_lambda = model.rd_lambda(quality_to_point(60))
+        costs.append(encoded.info.bpp + rd_lambda * error)
+    assert costs[1] < costs[0]
+
+
+def test_the_multiplier_and_the_gaussian_that_it_stands_for():
+    low, high = LAMBDA_RANGE
+    assert rd_lambda_at(0, low, high) == low
+    assert rd_lambda_at(255, low, high) == pytest.approx(high)
+    # lambda squared levels cost what the Gaussian's exponent costs, in bits, for three samples
+    for rd_lambda in (low, high):
+        exponent = 3 / (2 * decoder_variance(rd_lambda)) / math.log(2)
+        assert exponent == pytest.approx(rd_lambda)
+
+
+def test_the_python_function_takes_one_goal(crop):
+    data = rdae.compress(crop, target_size=2000)
+    assert 1900 < len(data) <= 2000
+    assert data == rdae.compress(crop, target_bpp=8 * 2000 / (crop.shape[0] * crop.shape[1]))
+    assert len(rdae.compress(crop, effort=2)) < len(rdae.compress(crop, effort=1))
+    pixels = np.asarray(rdae.decompress(rdae.compress(crop, target_psnr=31)))
+    assert psnr(crop, pixels) >= 31
+    with pytest.raises(ValueError, match="exclude each other"):
+        rdae.compress(crop, quality=50, target_psnr=31)

@@ -1,0 +1,99 @@
+"""Efforts from 3 on: files that cost less, and that any decoder reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("compressai")
+pytest.importorskip("pytorch_optimizer")
+
+from rdae.autoencoder import refine  # noqa: E402
+from rdae.autoencoder.float_twin import TableRate, at_point, float_twin  # noqa: E402
+from rdae.codec import decode, encode  # noqa: E402
+from rdae.distortion import psnr, squared_error  # noqa: E402
+from rdae.encoding import Encoder, quantise  # noqa: E402
+from rdae.picture import Picture  # noqa: E402
+from rdae.rate import quality_to_point  # noqa: E402
+
+QUALITY = 50
+
+
+def cost(picture, encoded, model):
+    error = squared_error(picture.rgb, decode(encoded.data).rgb)
+    bits = 8 * (encoded.info.y_bytes + encoded.info.z_bytes)
+    return bits + model.rd_lambda(quality_to_point(QUALITY)) / 3 * error
+
+
+def test_more_effort_costs_less_and_decodes_like_any_file(crop, model):
+    picture = Picture(crop, None, False)
+    seen = []
+    efforts = {
+        effort: encode(picture, quality=QUALITY, effort=effort, progress=seen.append)
+        for effort in (1, 2, 4, 6)
+    }
+    costs = [cost(picture, encoded, model) for encoded in efforts.values()]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[3] < 0.97 * costs[0]
+    assert len(seen) == refine.STEPS[4] + refine.STEPS[6] and seen[-1].done == 1
+    # what is reported is what comes out, as nearly as relaxed rounding knows
+    assert seen[-1].bpp == pytest.approx(efforts[6].info.bpp, rel=0.05)
+    assert seen[-1].psnr == pytest.approx(psnr(crop, decode(efforts[6].data).rgb), abs=0.2)
+
+
+def test_refinement_gives_the_same_file_twice_and_leaves_torch_alone(crop):
+    picture = Picture(crop[:64, :64], None, False)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    files = {encode(picture, quality=QUALITY, effort=3, threads=n).data for n in (1, 1)}
+    assert len(files) == 1
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("effort", [3, 4])
+def test_tiles_are_refined_with_their_neighbours_in_view(crop, model, effort):
+    wide = np.tile(crop[:48], (1, 5, 1))[:, :1100]
+    picture = Picture(np.ascontiguousarray(wide), None, False)
+    plain, refined = (encode(picture, quality=QUALITY, effort=e) for e in (2, effort))
+    assert refined.info.tile_columns == 2
+    assert cost(picture, refined, model) < cost(picture, plain, model)
+
+
+def test_what_is_not_better_is_not_taken(crop, model, monkeypatch):
+    picture = Picture(crop, None, False)
+    monkeypatch.setattr(refine, "refine", lambda model, tile, *_, **__: tile.y + 1)
+    worse, plain = (encode(picture, quality=QUALITY, effort=e) for e in (3, 2))
+    assert worse.data == plain.data
+
+
+def test_targets_hold_with_refinement(crop):
+    picture = Picture(crop, None, False)
+    sized = encode(picture, max_bytes=2000, effort=3)
+    assert len(sized.data) <= 2000
+    assert sized.info.quality_point == encode(picture, max_bytes=2000).info.quality_point
+    assert psnr(crop, decode(encode(picture, min_psnr=33, effort=3).data).rgb) >= 33
+
+
+def test_the_float_twin_predicts_what_the_exact_networks_do(crop, model):
+    point = quality_to_point(QUALITY)
+    picture = Picture(crop, None, False)
+    (symbols,) = quantise(picture, model, point)
+    encoder = Encoder(picture, model)
+    y = encoder.analyse(encoder.tiles[0], point)
+    twin = float_twin(model)
+    rgb = np.pad(crop, ((0, -crop.shape[0] % 64), (0, -crop.shape[1] % 64), (0, 0)), "edge")
+    x = torch.from_numpy(rgb / np.float32(255))[None] - 0.5
+    with torch.no_grad():
+        guess = twin.analysis(x.float(), at_point(point))[0].numpy()
+    assert np.abs(guess - y).max() < 1e-2 * np.abs(y).max()
+    rate = TableRate(model.y_tables, refine.Y_REACH)
+    tables, values = (torch.from_numpy(a.astype(np.float32)) for a in (symbols.indexes, symbols.y))
+    exact = model.y_tables.bits(symbols.y.ravel(), symbols.indexes.ravel())
+    assert float(rate(tables, values).sum()) == pytest.approx(exact, rel=1e-5)
+    half = torch.full_like(values, 0.5)
+    mixed = rate.between(tables + 0.5, values, half)
+    corners = [
+        rate(t, v) for t in (tables, (tables + 1).clamp(max=127)) for v in (values, values + 1)
+    ]
+    inside = tables < 127
+    assert torch.allclose(mixed[inside], (sum(corners) / 4)[inside], rtol=1e-4)
