@@ -5,12 +5,15 @@
     data = rdae.compress("photo.png", quality=60)  # bytes of a .rd file
     image = rdae.decompress(data)                  # PIL.Image.Image
     info = rdae.read_info(data)                    # sizes in parts, no decoding
+    rdae.register_pillow()                         # Image.open("x.rd"), im.save("x.rd")
 
 Importing this module loads neither NumPy nor Pillow; the functions do when they are called.
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,41 +23,91 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rdae.bitstream.container import Info
+    from rdae.sources import Source
 
 _here = Path(__file__).parent
 if not (_here / "cli").is_dir():
     # In a checkout cli/ and weights/ stand beside this folder; installed, they are inside it.
     __path__.append(str(_here.parent))
 
-__all__ = ["__version__", "compress", "decompress", "errors", "read_info"]
+__all__ = ["__version__", "compress", "decompress", "errors", "read_info", "register_pillow"]
 
 __version__ = "0.1.0"
 
 
 def compress(
-    image: str | Path | Image, *, quality: float = 60.0, model: str | Path | None = None
+    image: Source,
+    *,
+    quality: float | None = None,
+    target_size: int | None = None,
+    target_bpp: float | None = None,
+    target_psnr: float | None = None,
+    effort: int = 2,
+    model: str | Path | None = None,
+    to_8bit: bool = False,
+    first_frame: bool = False,
+    to_srgb: bool = False,
+    max_pixels: int | None = None,
+    threads: int | None = None,
 ) -> bytes:
     """Compress an image.
 
     Args:
-        image: path of an image file, or a Pillow image.
-        quality: 0 (smallest) to 100 (best); 100 is not lossless.
+        image: path of an image file, the bytes of one, a Pillow image, or a uint8 array of shape
+            `(H, W)` or `(H, W, C)`: C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA.
+        quality: 0 (smallest) to 100 (best); 100 is not lossless. 60 if nothing is asked for.
+        target_size: instead of a quality, the largest file in bytes, metadata included; the best
+            quality that fits is found.
+        target_bpp: the same in bits per pixel.
+        target_psnr: instead, the least PSNR in dB of the decoded picture; the smallest file that
+            has it is found.
+        effort: 1 (fastest) to 9 (smallest file). From 3 on, seconds to minutes are spent on each
+            megapixel, and torch is needed. Decoding does not change.
         model: name of an installed model or path of a weights file; the default model if None.
+        to_8bit: reduce more than 8 bits per channel instead of refusing them; of arrays, uint16
+            from 0 to 65535 and floats from 0 to 1.
+        first_frame: take the first of several pictures instead of refusing them.
+        to_srgb: convert other colours, as CMYK, to sRGB instead of refusing them.
+        max_pixels: refuse larger pictures; 256 million if None.
+        threads: how many threads to use; one per core if None.
 
     Returns:
         The bytes of a .rd file.
 
     Raises:
         rdae.errors.ImageError: the image cannot be used; the message says why.
-        ValueError: quality is out of range.
+        rdae.errors.RateTargetError: the target cannot be met; the message says what can.
+        rdae.errors.ModelError: there is no such model.
+        rdae.errors.MissingDependencyError: the effort needs torch.
+        ValueError: quality or effort is out of range, or more than one of quality and targets is
+            given.
+        OSError: the file is not there or cannot be read.
     """
-    from rdae.codec import encode
-    from rdae.picture import from_pillow, read_picture
+    from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, encode
+    from rdae.sources import picture_of
     from rdae.store import load_model
 
-    is_path = isinstance(image, (str, Path))
-    picture = read_picture(Path(image)) if is_path else from_pillow(image)  # type: ignore[arg-type]
-    return encode(picture, quality=quality, model=load_model(model)).data
+    goals = (quality, target_size, target_bpp, target_psnr)
+    if sum(goal is not None for goal in goals) > 1:
+        raise ValueError("quality, target_size, target_bpp and target_psnr exclude each other")
+    picture = picture_of(
+        image,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        to_8bit=to_8bit,
+        first_frame=first_frame,
+        to_srgb=to_srgb,
+    )
+    if target_bpp is not None:
+        target_size = int(target_bpp * picture.width * picture.height / 8)
+    return encode(
+        picture,
+        quality=DEFAULT_QUALITY if quality is None else quality,
+        max_bytes=target_size,
+        min_psnr=target_psnr,
+        effort=effort,
+        model=load_model(model),
+        threads=threads,
+    ).data
 
 
 def decompress(
@@ -63,40 +116,68 @@ def decompress(
     max_pixels: int | None = None,
     weights: str | Path | None = None,
     threads: int | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    best_effort: bool = False,
 ) -> Image:
     """Decompress the bytes of a .rd file.
 
     Args:
         data: the whole file.
-        max_pixels: refuse larger pictures; 256 million if None.
+        max_pixels: refuse larger pictures (with a region, larger regions); 256 million if None.
         weights: a weights file to use instead of the installed ones.
         threads: how many threads to use; one per core if None.
+        region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has
+            the same pixels as in the whole, and takes time and memory for itself alone.
+        best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
+            what of the picture is not the original. Only a damaged header is an error then.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`.
 
     Raises:
         rdae.errors.BitstreamError: the bytes are not a valid .rd file.
+        rdae.errors.RegionError: the region is not inside of the picture.
         rdae.errors.ModelError: the model that wrote it is not installed.
     """
-    from rdae.codec import MAX_PIXELS, decode
+    from rdae.codec import MAX_PIXELS, Region, decode, rescue
     from rdae.picture import to_pillow
 
-    picture = decode(
-        data,
-        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
-        weights=None if weights is None else Path(weights),
-        threads=threads,
-    )
-    return to_pillow(picture)
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    path = None if weights is None else Path(weights)
+    part = None if region is None else Region(*region)
+    if not best_effort:
+        picture = decode(data, max_pixels=limit, weights=path, threads=threads, region=part)
+        return to_pillow(picture)
+    rescued = rescue(data, max_pixels=limit, weights=path, threads=threads, region=part)
+    if rescued.damage:
+        warnings.warn(rescued.text, errors.DamageWarning, stacklevel=2)
+    return to_pillow(rescued.picture)
 
 
-def read_info(data: bytes) -> Info:
+def read_info(source: bytes | str | os.PathLike[str]) -> Info:
     """Read what a .rd file contains without decoding it; no weights are needed.
 
+    Args:
+        source: the bytes of the whole file, or its path.
+
     Raises:
-        rdae.errors.BitstreamError: the bytes are not a valid .rd file.
+        rdae.errors.BitstreamError: it is not a valid .rd file.
+        OSError: the file is not there or cannot be read.
     """
     from rdae.bitstream.container import parse_info
 
-    return parse_info(data)
+    if isinstance(source, (str, os.PathLike)):
+        source = Path(source).read_bytes()
+    return parse_info(source)
+
+
+def register_pillow() -> None:
+    """Teach Pillow the format: afterwards `Image.open` reads .rd files and `save` writes them.
+
+    Opening reads no more than the header and the metadata; the pixels are decoded when they are
+    first needed. `im.save("x.rd", quality=70)` takes the keywords of `compress`, and exif,
+    icc_profile and xmp as Pillow's other formats do. Calling it again changes nothing.
+    """
+    from rdae.pillow_plugin import register
+
+    register()

@@ -1,0 +1,311 @@
+"""The Python interface: what it takes and refuses, threads, types, and the examples of the page."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import rdae
+from rdae.errors import (
+    NotRdaeError,
+    TooLargeError,
+    TruncatedError,
+    UnsupportedImageError,
+    WeightsNotFoundError,
+)
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "python.md"
+RNG = np.random.default_rng(5)
+
+
+def psnr(a, b) -> float:
+    return float(
+        10 * np.log10(255**2 / np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2))
+    )
+
+
+@pytest.fixture
+def png(crop, tmp_path) -> Path:
+    path = tmp_path / "crop.png"
+    Image.fromarray(crop).save(path)
+    return path
+
+
+# ------------------------------------------------------------------------------ what compress takes
+
+
+def test_a_path_bytes_an_image_and_an_array_give_the_same_file(png, crop):
+    wanted = rdae.compress(crop, quality=50)
+    image = Image.open(png)
+    content = png.read_bytes()
+    for source in (png, str(png), content, bytearray(content), memoryview(content), image):
+        assert rdae.compress(source, quality=50) == wanted
+
+
+def test_the_number_of_channels_decides_the_mode(crop):
+    grey, alpha = crop[..., 1], np.full(crop.shape[:2], 90, np.uint8)
+    alpha[:40] = 7
+    sources = {
+        "L": [grey, grey[..., None]],
+        "LA": [np.dstack([grey, alpha])],
+        "RGB": [crop],
+        "RGBA": [np.dstack([crop, alpha])],
+    }
+    for mode, arrays in sources.items():
+        for array in arrays:
+            image = rdae.decompress(rdae.compress(array, quality=80))
+            assert (image.mode, image.size) == (mode, (240, 160))
+            assert (
+                psnr(image.convert("RGB"), array[..., :3] if "RGB" in mode else crop[..., [1] * 3])
+                > 30
+            )
+            if mode.endswith("A"):
+                assert np.array_equal(np.asarray(image)[..., -1], alpha)
+
+
+def test_an_array_may_be_a_view_and_is_not_changed(crop):
+    source = np.zeros((320, 480, 4), np.uint8)
+    source[::2, ::2, 3:0:-1] = crop
+    view = source[::2, ::2, 3:0:-1]
+    view.flags.writeable = False
+    before = source.copy()
+    assert rdae.compress(view) == rdae.compress(np.ascontiguousarray(view)) == rdae.compress(crop)
+    assert np.array_equal(source, before)
+
+
+@pytest.mark.parametrize(
+    ("array", "message", "hint"),
+    [
+        (np.zeros((4, 4, 3)), "an array of float64, wanted uint8", "to_8bit"),
+        (np.zeros((4, 4, 3), np.float32), "float32", "to_8bit"),
+        (np.zeros((4, 4), np.uint16), "uint16", "to_8bit"),
+        (np.zeros((4, 4), bool), "bool", ""),
+        (np.array(["a"]), "wanted uint8", ""),
+        (np.zeros((3, 40, 50), np.uint8), "shape 3 x 40 x 50", "transpose"),
+        (np.zeros((4, 4, 5), np.uint8), "shape 4 x 4 x 5", ""),
+        (np.zeros((1, 4, 4, 3), np.uint8), "shape 1 x 4 x 4 x 3", ""),
+        (np.zeros(16, np.uint8), "shape 16", ""),
+        (np.zeros((), np.uint8), "shape", ""),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels", ""),
+        (np.zeros((4, 0), np.uint8), "no pixels", ""),
+    ],
+)
+def test_another_array_is_refused_with_the_reason(array, message, hint):
+    with pytest.raises(UnsupportedImageError, match=re.escape(message)) as caught:
+        rdae.compress(array)
+    assert hint in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [None, 5, [[1, 2], [3, 4]], object()])
+def test_an_object_of_another_kind_is_refused_by_its_type(source):
+    with pytest.raises(UnsupportedImageError, match=type(source).__name__) as caught:
+        rdae.compress(source)
+    assert "NumPy array" in caught.value.hint
+
+
+def test_bytes_that_are_no_image_and_missing_files_are_named(crop, tmp_path):
+    with pytest.raises(UnsupportedImageError, match="empty"):
+        rdae.compress(b"")
+    with pytest.raises(UnsupportedImageError, match=r"\.rd file already"):
+        rdae.compress(rdae.compress(crop))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        rdae.compress(tmp_path / "nowhere.png")
+    with pytest.raises(WeightsNotFoundError, match="no-such-model"):
+        rdae.compress(crop, model="no-such-model")
+    for quality in (-1, 101, float("nan")):
+        with pytest.raises(ValueError, match="from 0 to 100"):
+            rdae.compress(crop, quality=quality)
+
+
+def test_the_pixel_limit_counts_for_every_kind_of_source(png, crop):
+    for source in (png, png.read_bytes(), Image.fromarray(crop), crop, crop[..., 0]):
+        with pytest.raises(TooLargeError, match="38 400"):
+            rdae.compress(source, max_pixels=38_399)
+        assert rdae.compress(source, max_pixels=38_400)
+
+
+def test_what_is_refused_is_converted_when_asked_for(crop, tmp_path):
+    deep = tmp_path / "deep.png"
+    Image.fromarray(RNG.integers(0, 1 << 16, (20, 30), np.uint16)).save(deep)
+    cmyk = Image.fromarray(crop).convert("CMYK")
+    moving = tmp_path / "moving.gif"
+    frames = [Image.new("L", (20, 30), level) for level in (200, 50)]
+    frames[0].save(moving, save_all=True, append_images=frames[1:])
+    for source, option in ((deep, "to_8bit"), (cmyk, "to_srgb"), (moving, "first_frame")):
+        with pytest.raises(UnsupportedImageError):
+            rdae.compress(source)
+        image = rdae.decompress(rdae.compress(source, **{option: True}))
+        assert image.size == (
+            (240, 160) if source is cmyk else (30, 20) if source is deep else (20, 30)
+        )
+    assert abs(np.asarray(image.convert("L"), int) - 200).max() < 10
+
+
+# ------------------------------------------------------------------------------------ the way back
+
+
+def test_deep_arrays_are_scaled_when_asked_for(crop):
+    wanted = rdae.compress(crop)
+    sixteen = crop.astype(np.uint16) * 257
+    for source in (sixteen, crop / 255, (crop / 255).astype(np.float32), 257 * crop.astype(">u2")):
+        assert rdae.compress(source, to_8bit=True) == wanted
+    beyond = np.where(crop > 127, np.inf, -3.0)
+    assert rdae.compress(beyond, to_8bit=True) == rdae.compress(255 * (crop > 127).astype(np.uint8))
+    for kind in (np.int16, np.uint32, np.int64, bool, complex):
+        with pytest.raises(UnsupportedImageError, match="wanted uint8"):
+            rdae.compress(crop.astype(kind), to_8bit=True)
+
+
+def test_the_picture_comes_back_with_its_metadata(crop):
+    image = Image.fromarray(crop)
+    exif = Image.Exif()
+    exif[0x10F] = "Maker"
+    image.info.update(icc_profile=b"profile" * 9, exif=exif.tobytes(), xmp=b"<x:xmpmeta/>")
+    back = rdae.decompress(rdae.compress(image, quality=90))
+    assert psnr(back, crop) > 30
+    assert back.getexif()[0x10F] == "Maker"
+    assert {name: back.info[name] for name in image.info} == image.info
+
+
+def test_info_is_read_from_bytes_and_from_a_path(crop, tmp_path):
+    data = rdae.compress(crop, quality=60)
+    path = tmp_path / "crop.rd"
+    path.write_bytes(data)
+    assert rdae.read_info(path) == rdae.read_info(str(path)) == rdae.read_info(data)
+    info = rdae.read_info(data)
+    assert (info.width, info.height, info.file_bytes) == (240, 160, len(data))
+    with pytest.raises(NotRdaeError):
+        rdae.read_info(b"GIF89a")
+    with pytest.raises(TruncatedError):
+        rdae.read_info(data[:-5])
+
+
+def test_the_public_names_are_those_that_are_listed():
+    assert rdae.__all__ == sorted(rdae.__all__)
+    assert all(getattr(rdae, name) is not None for name in rdae.__all__)
+    assert (Path(rdae.__file__).parent / "py.typed").is_file()
+
+
+# ----------------------------------------------------------------------------------------- threads
+
+
+def test_four_threads_get_the_same_bytes_and_pixels_as_one(photo):
+    crops = [
+        photo.rgb[top : top + 70, left : left + 90] for top, left in RNG.integers(0, 380, (4, 2))
+    ]
+
+    def round_trip(i: int) -> tuple[bytes, bytes]:
+        data = rdae.compress(crops[i], quality=20 + 20 * i)
+        return data, rdae.decompress(data).tobytes()
+
+    alone = [round_trip(i) for i in range(4)]
+    start = Barrier(4)
+
+    def many(first: int) -> list[tuple[bytes, bytes]]:
+        start.wait()
+        return [round_trip((first + i) % 4) for i in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for first, results in enumerate(pool.map(many, range(4))):
+            assert results == [alone[(first + i) % 4] for i in range(4)]
+
+
+FIRST_USE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import rdae
+
+sys.setswitchinterval(1e-5)
+start = Barrier(4)
+
+def use(i):
+    start.wait()
+    if i == 3:
+        rdae.register_pillow()
+    data = rdae.compress(sys.argv[1], quality=50)
+    return data, rdae.decompress(data).tobytes(), rdae.read_info(data)
+
+assert "numpy" not in sys.modules and "PIL" not in sys.modules
+with ThreadPoolExecutor(4) as pool:
+    results = list(pool.map(use, range(4)))
+assert all(result == results[0] for result in results), "threads disagree"
+sys.stdout.buffer.write(results[0][0])
+"""
+
+
+def test_the_first_use_may_be_from_several_threads_at_once(png, crop):
+    done = subprocess.run([sys.executable, "-c", FIRST_USE, str(png)], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == rdae.compress(crop, quality=50)
+
+
+# ------------------------------------------------------------------------------- types and examples
+
+USER = """
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import rdae
+
+data: bytes = rdae.compress(Path("a.png"), quality=70, to_8bit=True)
+data = rdae.compress(np.zeros((4, 4, 3), np.uint8), model="photo", threads=1, effort=1)
+data = rdae.compress(np.zeros((4, 4)), to_8bit=True, target_size=1000)
+data = rdae.compress(Image.new("L", (4, 4)), to_srgb=True, first_frame=False)
+data = rdae.compress(data)
+image: Image.Image = rdae.decompress(data, max_pixels=10)
+width: int = rdae.read_info("a.rd").width
+rdae.register_pillow()
+rdae.compress(5)  # type: ignore[arg-type]
+"""
+
+
+@pytest.mark.slow
+def test_a_strict_type_checker_knows_the_interface(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "user.py").write_text(USER)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "user.py"]
+    # an editable install is a hook of Python's imports, which mypy does not know
+    there = {**os.environ, "MYPYPATH": str(Path(rdae.__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def examples() -> list[str]:
+    """The examples of the page, but those that need torch."""
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return [block for block in blocks if "torch" not in block]
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the tests stand apart from the sources")
+def test_the_examples_of_the_page_run(tmp_path, monkeypatch, crop, capsys):
+    pytest.importorskip("imageio")
+    shutil.copy(ROOT / "examples" / "photo.png", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    assert len(examples()) >= 5
+    for block in examples():
+        exec(compile(block, str(PAGE), "exec"), names)
+    assert Path("photo.rd").is_file()
+
+
+def test_reading_an_image_from_memory_leaves_the_buffer_alone(png):
+    buffer = io.BytesIO(png.read_bytes())
+    with Image.open(buffer) as image:
+        rdae.compress(image)
+    assert not buffer.closed
