@@ -48,7 +48,7 @@ from rdae.model import Model
 from rdae.spec import NUM_PASSES, NUM_ROWS, PATCH
 
 # Steps of the annealing. On two cores a step of 768x512 pixels takes a fifth of a second.
-STEPS = {3: 12, 4: 25, 5: 45, 6: 90, 7: 200, 8: 450, 9: 1000}
+STEPS = {3: 20, 4: 30, 5: 45, 6: 90, 7: 200, 8: 450, 9: 1000}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
 HOT, COLD = 0.5, 0.15  # temperatures of the relaxed Bernoulli distribution
