@@ -186,7 +186,7 @@ class Model:
             y[window.moved(-area.top, -area.left).slices()] = out
 
         run_in_windows(
-            lambda x: analysis(x, point, threads),
+            lambda x, wanted: analysis(x, point, threads, wanted.scaled(PATCH, 1)),
             read,
             write,
             rows=rows,
@@ -295,7 +295,7 @@ class Model:
             rgb[window.slices(PATCH)] = out
 
         run_in_windows(
-            lambda x: self._synthesis(x, point, threads),
+            lambda x, wanted: self._synthesis(x, point, threads, wanted),
             lambda window: y_hat[window.slices()].astype(np.float64),
             write,
             rows=rows,

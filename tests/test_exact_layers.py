@@ -14,7 +14,7 @@ from rdae.exact.layers import Levels, Shuffle, Unshuffle
 from rdae.exact.layers import clip as clip_in_place
 from rdae.exact.network import LIMIT, build_exact
 from rdae.exact.parallel import parallel_map
-from rdae.exact.stages import Network, parts
+from rdae.exact.stages import Grid, Network, parts
 from rdae.exact.windows import WINDOW_CELLS, Window, cut, run_in_windows
 from rdae.presets import block, light_block
 from rdae.quarters import for_quarter, put, take
@@ -170,6 +170,13 @@ WINDOW_SPECS = {
 }
 
 
+def poisoned(shape, dtype, border, new=Grid.new):
+    """A grid where to read what nobody has set gives no number."""
+    grid = new(shape, dtype, border)
+    grid.inside[:] = np.nan
+    return grid
+
+
 def windows_and_whole(name, rows, columns, reach, cells):
     """Results of one run in windows, and of one over everything."""
     spec = WINDOW_SPECS[name]
@@ -185,8 +192,9 @@ def windows_and_whole(name, rows, columns, reach, cells):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rdae.exact.windows.WINDOW_CELLS", cells)
+        patch.setattr("rdae.exact.stages.Grid.new", poisoned)
         run_in_windows(
-            lambda part: network(part, 9),
+            lambda part, wanted: network(part, 9, 1, wanted),
             lambda window: x[window.slices()],
             write,
             rows=rows,
@@ -279,7 +287,7 @@ def test_parts_cover_the_grid_once_and_are_shared_evenly(threads):
     for rows, columns, cells in [(32, 48, 100), (1, 5000, 64), (3, 7, 1), (64, 64, 0), (9, 5, 999)]:
         hit = np.zeros((rows, columns), int)
         areas = []
-        for part in parts(rows, columns, cells, threads):
+        for part in parts(Window(0, rows, 0, columns), cells, threads):
             hit[part.slices()] += 1
             areas.append((part.bottom - part.top) * (part.right - part.left))
         assert (hit == 1).all()

@@ -24,6 +24,7 @@ from rdae.bitstream.varint import pack_varint
 from rdae.codec import decode
 from rdae.errors import RdaeError, UnknownModelError
 from rdae.model import Model
+from rdae.quarters import put, take
 from rdae.store import find_model
 from tests import independent_reader as reader
 from tests.independent_networks import Networks
@@ -323,18 +324,19 @@ def library_indexes(
     z_symbols = np.array(z, np.int32).reshape(tile.hyper_rows, tile.hyper_columns, -1)
     features = model.features(z_symbols, point)
     y_hat = np.zeros((*features.shape[:2], model.spec.latent_channels))
-    turns = [turn for _, turn, _ in latents.passes(model, tile)]
-    mean = np.zeros(y_hat.shape)
+    mean = np.zeros(())
 
     def indexes(number: int, y: Grid) -> Grid:
         nonlocal mean
         symbols = np.zeros(y_hat.shape, np.int32)
         symbols[: tile.rows, : tile.columns] = y
         if number > 0:
-            decoded = model.dequantise_y(symbols, mean, point)
-            np.copyto(y_hat, decoded, where=turns[number - 1])
+            before = take(number - 1, symbols)
+            put(number - 1, model.dequantise_y(number - 1, before, mean, point), y_hat)
         mean, rows = model.predict(number, features, y_hat, point)
-        grid: Grid = rows.tolist()
+        all_rows = np.zeros(y_hat.shape, np.uint8)
+        put(number, rows, all_rows)
+        grid: Grid = all_rows.tolist()
         return grid
 
     return indexes

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.exact.layers import ByPhase, Depthwise, Layer, clip
+from rdae.exact.layers import ByPhase, Depthwise, Layer, Shuffle, Unshuffle, clip
 from rdae.exact.parallel import parallel_map
 from rdae.exact.windows import Window
 
@@ -33,14 +33,14 @@ class StackStep(ABC):
     """A step that is no function of the current value alone."""
 
     @abstractmethod
-    def apply(self, values: Values) -> None:
+    def apply(self, values: list[Any]) -> None:
         """Change the stack; never an array in it, which may be the stage's input."""
 
 
 class Fork(StackStep):
     """Put the current value on the stack once more: a residual or a sum begins."""
 
-    def apply(self, values: Values) -> None:
+    def apply(self, values: list[Any]) -> None:
         """See `StackStep`."""
         values.append(values[-1])
 
@@ -48,7 +48,7 @@ class Fork(StackStep):
 class Swap(StackStep):
     """Make the value below the current one: a sum's second branch begins."""
 
-    def apply(self, values: Values) -> None:
+    def apply(self, values: list[Any]) -> None:
         """See `StackStep`."""
         values.append(values.pop(-2))
 
@@ -56,7 +56,7 @@ class Swap(StackStep):
 class Concatenate(StackStep):
     """The channels of the value below, then those of the current one."""
 
-    def apply(self, values: Values) -> None:
+    def apply(self, values: list[Any]) -> None:
         """See `StackStep`."""
         values[-2:] = [np.concatenate(values[-2:], axis=2)]
 
@@ -71,7 +71,7 @@ class Add(StackStep):
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
 
-    def apply(self, values: Values) -> None:
+    def apply(self, values: list[Any]) -> None:
         """See `StackStep`."""
         out = values[-2] + values[-1]
         values[-2:] = [out if self.limit is None else clip(out, self.limit)]
@@ -89,42 +89,64 @@ class Network:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = list(steps)
-        starts = [i for i, step in enumerate(self.steps) if isinstance(step, Depthwise)]
+        filters = {i: step for i, step in enumerate(self.steps) if isinstance(step, Depthwise)}
+        borders = [*(step.radius for step in filters.values()), 0]
+        reaches = [sum(_radii(self.steps)[i:]) for i in range(len(borders))]
+        bounds = zip([0, *filters], [*filters, len(self.steps)], strict=True)
         self._stages = [
-            _Stage(self.steps[first:last])
-            for first, last in zip([0, *starts], [*starts, len(self.steps)], strict=True)
+            _Stage(self.steps[first:last], border, reach)
+            for (first, last), border, reach in zip(bounds, borders, reaches, strict=True)
         ]
 
-    def __call__(self, x: Array | Sequence[Array], point: int, threads: int = 1) -> Array:
-        """Run the network over a whole grid.
+    def __call__(
+        self,
+        x: Array | Sequence[Array],
+        point: int,
+        threads: int = 1,
+        wanted: Window | None = None,
+    ) -> Array:
+        """Run the network over a grid.
 
         Args:
             x: the input `(rows, columns, channels)`, or several for a network that takes several.
             point: quality point, 0 to 255.
             threads: how many parts of the grid to run at a time.
+            wanted: the cells of the input whose results are wanted; all if None. The others are
+                not set.
         """
         grids = [Grid(value) for value in ([x] if isinstance(x, np.ndarray) else x)]
-        for i, stage in enumerate(self._stages):
-            following = self._stages[i + 1].filter if i + 1 < len(self._stages) else None
-            grids = stage.run(grids, following.radius if following else 0, point, max(1, threads))
+        rows, columns = grids[-1].inside.shape[:2]
+        wanted = wanted or Window(0, rows, 0, columns)
+        for stage in self._stages:
+            grids = stage.run(grids, wanted, rows, point, max(1, threads))
         return grids[-1].inside
 
 
 class _Stage:
-    """The steps from one depthwise layer, if they begin with one, to the next."""
+    """The steps from one depthwise layer, if they begin with one, to the next.
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    Args:
+        steps: what to do.
+        border: how many zeros the next stage needs around the current value.
+        reach: how many cells of the network's input the stages to come see around a result.
+    """
+
+    def __init__(self, steps: Sequence[Step], border: int, reach: float) -> None:
+        self.border, self.reach = border, reach
         first = steps[0] if steps else None
         self.filter = first if isinstance(first, Depthwise) else None
         self._steps = steps[1:] if self.filter else steps
         self._grain = 2 if any(isinstance(step, ByPhase) for step in steps) else 1
 
-    def run(self, given: list[Grid], border: int, point: int, threads: int) -> list[Grid]:
-        """Run the stage over the whole grid.
+    def run(
+        self, given: list[Grid], wanted: Window, height: int, point: int, threads: int
+    ) -> list[Grid]:
+        """Run the stage.
 
         Args:
             given: the stack.
-            border: how many zeros the next stage needs around the current value.
+            wanted: the cells of the network's input whose results are wanted.
+            height: rows of the network's input.
             point: quality point, 0 to 255.
             threads: how many parts of the grid to run at a time.
         """
@@ -138,13 +160,13 @@ class _Stage:
 
         handed = given[:-1] if self.filter else given
         grids = {id(form): grid for form, grid in zip(empty, handed, strict=False)}
-        if border:
+        if self.border:
             grids.pop(id(forms[-1]), None)  # it has none yet
         new: list[tuple[int, Array]] = []
         for i, form in enumerate(forms):
             if id(form) not in grids:
                 shape = (form.shape[0], form.shape[0] // rows * columns, form.shape[2])
-                grid = Grid.new(shape, form.dtype, border if form is forms[-1] else 0)
+                grid = Grid.new(shape, form.dtype, self.border if form is forms[-1] else 0)
                 grids[id(form)] = grid
                 new.append((i, grid.inside))
 
@@ -156,7 +178,9 @@ class _Stage:
             for i, array in new:
                 array[part.slices(array.shape[0] // rows)] = values[i]
 
-        parallel_map(run, parts(rows, columns, BLOCK_VALUES // widest, threads), threads)
+        halo = math.ceil(self.reach * rows / height)
+        area = wanted.scaled(rows, height).grown(halo, rows, columns)
+        parallel_map(run, parts(area, BLOCK_VALUES // widest, threads), threads)
         return [grids[id(form)] for form in forms]
 
     def _apply(self, values: Values, point: int) -> tuple[Values, list[tuple[int, ...]]]:
@@ -204,14 +228,33 @@ class Grid:
         ]
 
 
-def parts(rows: int, columns: int, cells: int, threads: int) -> list[Window]:
-    """Cut a grid into parts of at most so many cells, if possible as many for each thread."""
+def _radii(steps: Sequence[Step]) -> list[float]:
+    """The radius of each depthwise layer, in cells of the network's input."""
+    radii: list[float] = []
+    scales = [1.0, 1.0]  # of the values on the stack; a network has one input or two
+    for step in steps:
+        if isinstance(step, Shuffle):
+            scales[-1] *= step.r
+        elif isinstance(step, Unshuffle):
+            scales[-1] /= step.r
+        elif isinstance(step, Depthwise):
+            radii.append(step.radius / scales[-1])
+        elif isinstance(step, Add | Concatenate):
+            scales.pop()
+        elif isinstance(step, StackStep):
+            step.apply(scales)
+    return radii
+
+
+def parts(area: Window, cells: int, threads: int) -> list[Window]:
+    """Cut an area into parts of at most so many cells, if possible as many for each thread."""
+    rows, columns = area.bottom - area.top, area.right - area.left
     across = math.ceil(columns / max(1, cells))
     down = math.ceil(rows / max(1, cells // math.ceil(columns / across)))
     if down % threads:
         down = min(rows, down + threads - down % threads)
     return [
-        Window(top, bottom, left, right)
+        Window(top, bottom, left, right).moved(area.top, area.left)
         for top, bottom in _even(rows, down)
         for left, right in _even(columns, across)
     ]

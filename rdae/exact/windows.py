@@ -43,6 +43,15 @@ class Window:
         """The window moved by some cells."""
         return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
+    def scaled(self, to: int, of: int) -> Window:
+        """The window in a grid that has `to` cells for `of` of this one, rounded outwards."""
+        return Window(
+            self.top * to // of,
+            -(-self.bottom * to // of),
+            self.left * to // of,
+            -(-self.right * to // of),
+        )
+
     def slices(self, scale: int = 1) -> tuple[slice, slice]:
         """The rows and columns of the window in an array with `scale` rows for each cell."""
         return (
@@ -64,7 +73,7 @@ def cut(area: Window) -> list[Window]:
 
 
 def run_in_windows(
-    network: Callable[[Array], Array],
+    network: Callable[[Array, Window], Array],
     read: Callable[[Window], Array],
     write: Callable[[Window, Array], None],
     *,
@@ -77,7 +86,8 @@ def run_in_windows(
     """Run `network` over a grid of cells, or over a part of it as if over all.
 
     Args:
-        network: maps the cells of a window to `scale` x `scale` results for each.
+        network: maps the cells of a window to `scale` x `scale` results for each; it is also
+            told which of the cells are not halo, and need not set the results of others.
         read: gives the input of a window, halo included.
         write: takes a window without its halo and the results that belong to it.
         rows: rows of the grid.
@@ -89,7 +99,7 @@ def run_in_windows(
     for window in cut(area or Window(0, rows, 0, columns)):
         seen = window.grown(halo, rows, columns)
         inside = window.moved(-seen.top, -seen.left)
-        write(window, network(read(seen))[inside.slices(scale)])
+        write(window, network(read(seen), inside)[inside.slices(scale)])
 
 
 def _even(total: int, largest: int) -> int:
