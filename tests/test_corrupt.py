@@ -49,13 +49,13 @@ def with_header_check(data: bytearray, end: int) -> bytes:
 def test_flipped_bits_are_found(files):
     rng = np.random.default_rng(1)
     refused = 0
-    for i in range(1800):
+    for i in range(900):
         data, original = files[i % 3]
         damaged = bytearray(data)
         for at in rng.integers(0, len(data), rng.integers(1, 4)):
             damaged[at] ^= 1 << rng.integers(8)
         refused += check(bytes(damaged), original)
-    assert refused > 1770  # a flip in the last word may decode to the same symbols
+    assert refused > 880  # a flip in the last word may decode to the same symbols
 
 
 def test_replaced_and_removed_and_inserted_bytes_are_found(files):

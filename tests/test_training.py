@@ -331,7 +331,8 @@ def test_training_without_its_packages_says_what_to_install(tmp_path):
         return run.stderr
 
     lines = python("-m", "rdae.autoencoder.train", "--help").splitlines()
-    assert lines == ["rdae: training, export and efforts from 3 on need torch", "hint: pip install 'rdae[train]'"]
+    missing = "rdae: training, export and efforts from 3 on need torch"
+    assert lines == [missing, "hint: pip install 'rdae[train]'"]
     assert "MissingDependencyError: training" in python("-c", "import rdae.autoencoder")
 
 

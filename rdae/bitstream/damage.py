@@ -58,7 +58,7 @@ def damage_text(found: Sequence[Damage], header: Header) -> str:
             parts.append(f"{name} is damaged")
         elif damage.part == "bytes":
             parts.append(str(damage.error))
-    return "; ".join(parts)
+    return "; ".join(dict.fromkeys(parts))  # many chunks may have one fault
 
 
 def rescue_text(found: Sequence[Damage], header: Header) -> str:
@@ -76,7 +76,7 @@ def rescue_text(found: Sequence[Damage], header: Header) -> str:
             parts.append(f"{name} is damaged and was left out")
         elif damage.part == "bytes":
             parts.append(str(damage.error))
-    return "; ".join(parts)
+    return "; ".join(dict.fromkeys(parts))  # many chunks may have one fault
 
 
 def _damaged_tiles(found: Sequence[Damage]) -> list[TileRect]:

@@ -281,3 +281,27 @@ def test_one_pixel_is_a_picture(run: Run, tmp_path: Path) -> None:
     save(tmp_path / "dot.png", height=1, width=1)
     assert run("compress", "dot.png").code == 0
     assert "1x1 RGB" in run("decompress", "dot.rd", "-o", "x.png").err
+
+
+@pytest.mark.parametrize(
+    ("option", "mode", "frames"),
+    [("--to-8bit", "I;16", 1), ("--to-srgb", "CMYK", 1), ("--first-frame", "RGB", 2)],
+)
+def test_a_refusal_names_the_option_that_takes_the_picture(
+    run: Run, tmp_path: Path, option: str, mode: str, frames: int
+) -> None:
+    page = Image.new(mode, (20, 10))
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * (frames - 1))
+    refused = run("compress", "a.tif")
+    assert refused.code == 1
+    assert f"{option} (" in refused.err
+    assert names(tmp_path) == ["a.tif"]
+    assert run("compress", "a.tif", option).code == 0
+    assert names(tmp_path) == ["a.rd", "a.tif"]
+
+
+def test_the_options_count_for_standard_input_too(run: Run, tmp_path: Path) -> None:
+    Image.new("I;16", (8, 8)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    assert run("compress", "-", stdin=data).code == 1
+    assert run("compress", "-", "--to-8bit", stdin=data).code == 0

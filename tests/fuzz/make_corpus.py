@@ -1,0 +1,55 @@
+"""Write the fuzzer's seeds: `python tests/fuzz/make_corpus.py`, once per new default model.
+
+The seeds are the small golden files, tiny pictures with every flag and chunk, and files with wild
+symbols; all of them are valid. Run tests/golden/make.py first.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import mutator
+import numpy as np
+
+from rdae.codec import encode
+from rdae.picture import Picture, read_picture
+
+HERE = Path(__file__).parent
+CORPUS = HERE / "corpus"
+GOLDEN = HERE.parent / "golden"
+PHOTO = HERE.parent.parent / "examples" / "photo.png"
+_MAX_SEED_BYTES = 2500
+
+
+def seeds() -> dict[str, bytes]:
+    """Name to file."""
+    files = {f"golden-{path.stem}": path.read_bytes() for path in sorted(GOLDEN.glob("*.rd"))}
+    rgb = read_picture(PHOTO).rgb
+    for width, height in ((1, 1), (16, 16), (17, 33), (64, 64), (80, 40)):
+        part = np.ascontiguousarray(rgb[200 : 200 + height, 300 : 300 + width])
+        grey = np.repeat(part[:, :, 1:2], 3, axis=2)
+        alpha = np.ascontiguousarray(part[:, :, 0])
+        shape = f"{width}x{height}"
+        for name, picture, quality in (
+            ("rgb", Picture(part, None, False), 70),
+            ("grey", Picture(grey, None, True, icc=b"profile"), 30),
+            ("alpha", Picture(part, alpha, False, exif=b"MM\0*exif", xmp=b"<x/>"), 5),
+        ):
+            files[f"{name}-{shape}"] = encode(picture, quality=quality).data
+    for seed in range(40):
+        files[f"wild-{seed}"] = mutator.wild_file(random.Random(seed))
+    return {name: data for name, data in files.items() if len(data) <= _MAX_SEED_BYTES}
+
+
+def main() -> None:
+    """Replace the corpus."""
+    CORPUS.mkdir(exist_ok=True)
+    for old in CORPUS.glob("*.rd"):
+        old.unlink()
+    for name, data in seeds().items():
+        (CORPUS / f"{name}.rd").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,376 @@
+"""Damage with a plan: a .rd file taken apart, changed, and put together so that checksums hold.
+
+Random bytes die at the first checksum. Here a file becomes an `Anatomy`, whose every field may be
+given any value, legal or not; `assemble` then repairs what was not meant to be wrong: the header's
+check, the lengths and CRCs of chunks. A tile's CRC is of decoded symbols, so wild symbols are
+really encoded: their file is valid, and a decoder must give a picture of it, whatever they are.
+
+All choices come from a `random.Random`: the same seed makes the same file.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.container import read_container
+from rdae.bitstream.header import MAGIC, Header
+from rdae.bitstream.tiles import TileRect, tile_grid
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import RdaeError
+from rdae.latents import decode_tile, encode_tile, follow_passes, padded
+from rdae.model import Model
+from rdae.quarters import take
+from rdae.store import find_model, load_model
+
+MAX_PIXELS = 1 << 15  # of pictures that are made here; they decode in milliseconds
+
+_GREY, _ALPHA = 1, 2
+_BOMB = zlib.compress(bytes(9 << 20), 9)  # 9 kB that inflate to more than metadata may have
+_SIZES = (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 1024, 1025, 16383, (1 << 24) - 1, 1 << 24)
+_EXTREMES = (-32768, -32767, -256, -129, -2, -1, 0, 1, 2, 128, 255, 32766, 32767)
+
+
+@dataclass
+class Piece:
+    """A chunk: one byte of type, and its body without the CRC that ends it (Z has none).
+
+    `length` and `crc` are what the file is to say of it, None for the truth. The CRC of Y, which
+    is of its symbols, must be given.
+    """
+
+    letter: int
+    payload: bytes
+    crc: int | None = None
+    length: int | None = None
+
+    def pack(self, canonical_header: bytes) -> bytes:
+        """The chunk as it stands in a file."""
+        body = self.payload
+        if self.letter != ord("Z"):
+            crc = self._true_crc(canonical_header) if self.crc is None else self.crc
+            body += crc.to_bytes(4, "little")
+        length = len(body) if self.length is None else self.length
+        return bytes((self.letter,)) + pack_varint(length) + body
+
+    def _true_crc(self, canonical_header: bytes) -> int:
+        prefix = canonical_header if self.letter == ord("A") else b""
+        return zlib.crc32(bytes((self.letter,)) + prefix + self.payload)
+
+
+@dataclass
+class Anatomy:
+    """The fields of a file, of any value that fits in their bytes, and what follows the chunks."""
+
+    version_flags: int
+    model_id: int
+    fingerprint: bytes
+    quality_point: int
+    width: int
+    height: int
+    check: int | None = None
+    chunks: list[Piece] = field(default_factory=list)
+    rest: bytes = b""
+
+    @property
+    def canonical_header(self) -> bytes:
+        """All of the header before its check."""
+        fields = bytes((self.version_flags, self.model_id)) + self.fingerprint
+        size = pack_varint(self.width) + pack_varint(self.height)
+        return MAGIC + fields + bytes((self.quality_point,)) + size
+
+    @property
+    def header(self) -> Header:
+        """The header as the codec has it.
+
+        Raises:
+            ValueError: a field has an illegal value.
+        """
+        return Header(
+            self.width,
+            self.height,
+            self.quality_point,
+            self.model_id,
+            self.fingerprint,
+            bool(self.version_flags & _GREY),
+            bool(self.version_flags & _ALPHA),
+        )
+
+
+def dissect(data: bytes) -> Anatomy | None:
+    """Take a file apart, however damaged; None if not even its header can be told."""
+    reader = ByteReader(data)
+    try:
+        if reader.take(4, "") != MAGIC:
+            return None
+        fields = reader.byte(""), reader.byte(""), bytes(reader.take(4, "")), reader.byte("")
+        anatomy = Anatomy(*fields, reader.varint(""), reader.varint(""))
+        check = int.from_bytes(reader.take(2, ""), "little")
+    except RdaeError:
+        return None
+    canonical = anatomy.canonical_header
+    anatomy.check = None if check == zlib.crc32(canonical) & 0xFFFF else check
+    while reader.left:
+        offset = reader.offset
+        try:
+            letter = reader.byte("")
+            body = bytes(reader.take(reader.varint(""), ""))
+            crc = None if letter == ord("Z") else int.from_bytes(body[-4:], "little")
+            if crc is not None and len(body) < 4:
+                raise RdaeError("no room for a CRC")
+        except RdaeError:
+            anatomy.rest = bytes(data[offset:])
+            break
+        piece = Piece(letter, body if crc is None else body[:-4], crc)
+        if letter != ord("Y") and piece.pack(canonical) == Piece(letter, piece.payload).pack(
+            canonical
+        ):
+            piece.crc = None
+        anatomy.chunks.append(piece)
+    return anatomy
+
+
+def assemble(anatomy: Anatomy) -> bytes:
+    """Put a file together."""
+    canonical = anatomy.canonical_header
+    check = zlib.crc32(canonical) & 0xFFFF if anatomy.check is None else anatomy.check
+    chunks = b"".join(piece.pack(canonical) for piece in anatomy.chunks)
+    return canonical + check.to_bytes(2, "little") + chunks + anatomy.rest
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Change a file in one to three places; the result is mostly damaged, sometimes valid."""
+    anatomy = dissect(data)
+    if anatomy is None or rng.random() < 0.02:
+        return wild_file(rng)
+    for _ in range(rng.randint(1, 3)):
+        rng.choice(_MUTATIONS)(anatomy, rng)
+    result = assemble(anatomy)
+    return _scratched(result, rng) if rng.random() < 0.1 else result
+
+
+def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
+    """A valid file of the default model, with symbols that no picture has.
+
+    Args:
+        rng: chooses.
+        longest: side in pixels; but if it is 100 or more, some files have several tiles.
+    """
+    model = load_model()
+    size = [rng.randint(1, longest), rng.randint(1, longest)]
+    if longest >= 100 and rng.random() < 0.15:
+        size = [rng.randint(1025, 2100), rng.randint(1, 7)]
+        rng.shuffle(size)
+    flags = rng.choice((0, 0, _GREY, _ALPHA, _GREY | _ALPHA))
+    point = rng.choice((0, 255, rng.randrange(256)))
+    model_id = model.description.model_id
+    anatomy = Anatomy(0x10 | flags, model_id, model.fingerprint, point, *size)
+    if flags & _ALPHA:
+        anatomy.chunks.append(_alpha_chunk(anatomy, rng))
+    for tile in tile_grid(*size):
+        z, y = _shapes(model, tile)
+        anatomy.chunks += _tile_chunks(model, anatomy.header, tile, _wild(z, rng), _wild(y, rng))
+    return assemble(anatomy)
+
+
+def _shapes(model: Model, tile: TileRect) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of z and y."""
+    z = (tile.hyper_rows, tile.hyper_columns, model.spec.hyper_channels)
+    return z, (padded(tile.rows), padded(tile.columns), model.spec.latent_channels)
+
+
+def _tile_chunks(
+    model: Model, header: Header, tile: TileRect, z: NDArray[np.int32], y: NDArray[np.int32]
+) -> list[Piece]:
+    """Code any symbols of a tile, under the tables that the decoder will predict from them."""
+    symbols, _ = follow_passes(model, tile, z, lambda k, *_: take(k, y), header.quality_point)
+    payload = encode_tile(model, header, tile, symbols)
+    return [Piece(ord("Z"), payload.z), Piece(ord("Y"), payload.y, payload.crc)]
+
+
+def _wild(shape: tuple[int, ...], rng: random.Random) -> NDArray[np.int32]:
+    """Symbols that no analysis gives: constant, extreme, of full range, or lone spikes."""
+    chance = np.random.default_rng(rng.getrandbits(32))
+    kind = rng.randrange(5)
+    if kind == 0:
+        symbols = np.full(shape, rng.choice(_EXTREMES))
+    elif kind == 1:
+        symbols = chance.choice(_EXTREMES, shape)
+    elif kind == 2:
+        symbols = chance.integers(-32768, 32768, shape)
+    elif kind == 3:
+        symbols = np.rint(chance.laplace(0, 2.0 ** rng.randint(-2, 8), shape)).astype(np.int64)
+    else:
+        symbols = chance.choice(_EXTREMES, shape) * (chance.random(shape) < 0.01)
+    return np.clip(symbols, -32768, 32767).astype(np.int32)
+
+
+def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
+    """Decode a tile, change some of its symbols, perhaps the quality point, and code it anew."""
+    try:
+        container = read_container(assemble(anatomy), max_pixels=MAX_PIXELS)
+        header = container.header
+        model = find_model(header.model_id, header.fingerprint, None)
+        tiles = tile_grid(header.width, header.height)
+        decoded = [
+            decode_tile(model, header, tile, container.tiles[tile.index])[0] for tile in tiles
+        ]
+    except RdaeError:
+        return  # damaged already: there are no symbols
+    if rng.random() < 0.5:
+        anatomy.quality_point = rng.randrange(256)
+    if rng.random() < 0.2:
+        anatomy.version_flags ^= _GREY
+    bent = rng.choice(tiles).index
+    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZY"]
+    anatomy.chunks = front
+    for tile in tiles:
+        z, y = decoded[tile.index].z.copy(), decoded[tile.index].y.copy()
+        if tile.index == bent:
+            for symbols in rng.choice(((z,), (y,), (z, y))):
+                flat = symbols.reshape(-1)
+                for _ in range(rng.choice((1, 1, 5, 100))):
+                    flat[rng.randrange(flat.size)] = rng.choice(_EXTREMES)
+        anatomy.chunks += _tile_chunks(model, anatomy.header, tile, z, y)
+
+
+def _change_size(anatomy: Anatomy, rng: random.Random) -> None:
+    name = rng.choice(("width", "height"))
+    near = getattr(anatomy, name) + rng.choice((-16, -1, 1, 16, 64))
+    setattr(anatomy, name, max(0, rng.choice((near, rng.choice(_SIZES), rng.getrandbits(32)))))
+
+
+def _change_header(anatomy: Anatomy, rng: random.Random) -> None:
+    kind = rng.randrange(6)
+    if kind == 0:
+        anatomy.quality_point = rng.randrange(256)
+    elif kind == 1:
+        anatomy.version_flags ^= 1 << rng.randrange(8)
+    elif kind == 2:
+        anatomy.model_id = rng.choice((0, 1, 2, 255, rng.randrange(256)))
+    elif kind == 3:
+        anatomy.fingerprint = rng.randbytes(4)
+    elif kind == 4:
+        anatomy.check = rng.getrandbits(16)
+    else:
+        anatomy.width, anatomy.height = anatomy.height, anatomy.width
+
+
+def _move_chunks(anatomy: Anatomy, rng: random.Random) -> None:
+    """Remove, double, swap or insert a chunk, or give one another type."""
+    chunks = anatomy.chunks
+    at, kind = rng.randrange(len(chunks) + 1), rng.randrange(5)
+    letter = rng.choice((*b"AZYRiexqz", rng.randrange(256)))
+    if kind == 0 or at == len(chunks):
+        chunks.insert(at, Piece(letter, rng.randbytes(rng.choice((0, 1, 4, 40)))))
+    elif kind == 1:
+        del chunks[at]
+    elif kind == 2:
+        many = 65 if rng.random() < 0.2 else 1  # one more than a file may have
+        chunks[at:at] = [chunks[at]] * many
+    elif kind == 3:
+        other = rng.randrange(len(chunks))
+        chunks[at], chunks[other] = chunks[other], chunks[at]
+    else:
+        chunks[at] = Piece(letter, chunks[at].payload, chunks[at].crc)
+
+
+def _lie_about_a_chunk(anatomy: Anatomy, rng: random.Random) -> None:
+    """Announce another length, or give another CRC."""
+    if not anatomy.chunks:
+        return
+    at = rng.randrange(len(anatomy.chunks))
+    piece = anatomy.chunks[at]
+    true = len(piece.payload) + 4 * (piece.letter != ord("Z"))
+    length, crc = piece.length, piece.crc
+    if rng.random() < 0.7:
+        off = rng.choice((-4, -1, 1, 4))
+        length = max(0, rng.choice((0, 3, 4, true + off, rng.getrandbits(32), (1 << 32) - 1)))
+    else:
+        crc = rng.getrandbits(32)
+    anatomy.chunks[at] = Piece(piece.letter, piece.payload, crc, length)
+
+
+def _change_stream(anatomy: Anatomy, rng: random.Random) -> None:
+    """Flip, cut, lengthen or replace the words of a tile's stream."""
+    places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter in b"ZY"]
+    if not places:
+        return
+    at = rng.choice(places)
+    piece = anatomy.chunks[at]
+    stream, kind = piece.payload, rng.randrange(5)
+    if kind == 0 and stream:
+        stream = _scratched(stream, rng)
+    elif kind == 1:
+        stream = stream[: 4 * rng.randint(0, len(stream) // 4)]
+    elif kind == 2:
+        stream += rng.choice((bytes(4), b"\xff" * 4, rng.randbytes(4 * rng.randint(1, 20))))
+    elif kind == 3:
+        stream = rng.choice((bytes(len(stream)), b"\xff" * len(stream), rng.randbytes(len(stream))))
+    else:
+        stream = rng.randbytes(rng.randint(0, 64))
+    anatomy.chunks[at] = Piece(piece.letter, stream, piece.crc)
+
+
+def _change_metadata(anatomy: Anatomy, rng: random.Random) -> None:
+    """Put a metadata chunk in front: sound, empty, cut, a bomb, or followed by more bytes."""
+    data = rng.choice((b"", b"II*\0\x08\0\0\0\xff\xff", b"Exif\0\0MM\0*", rng.randbytes(30)))
+    packed = zlib.compress(data)
+    payload = rng.choice((packed, _BOMB, packed[:-1], packed + b"\0", data, b""))
+    letter = rng.choice(b"iexk")
+    anatomy.chunks = [piece for piece in anatomy.chunks if piece.letter != letter]
+    anatomy.chunks.insert(0, Piece(letter, payload))
+
+
+def _change_alpha(anatomy: Anatomy, rng: random.Random) -> None:
+    """Put an alpha plane in front, sound or not, and say in the header that there is one."""
+    if anatomy.width * anatomy.height > MAX_PIXELS:
+        return
+    anatomy.chunks = [piece for piece in anatomy.chunks if piece.letter != ord("A")]
+    anatomy.chunks.insert(0, _alpha_chunk(anatomy, rng, off=rng.choice((0, 0, -1, 1, 1000))))
+    if rng.random() < 0.9:
+        anatomy.version_flags |= _ALPHA
+
+
+def _alpha_chunk(anatomy: Anatomy, rng: random.Random, off: int = 0) -> Piece:
+    """An alpha plane of noise, `off` samples too long; a plane that fits has a legal filter."""
+    samples = rng.randbytes(max(0, anatomy.width * anatomy.height + off))
+    filter_byte = rng.randrange(3) if off == 0 else rng.choice((0, 1, 2, 3, 255))
+    return Piece(ord("A"), bytes((filter_byte,)) + zlib.compress(samples, 1))
+
+
+def _cut_or_lengthen(anatomy: Anatomy, rng: random.Random) -> None:
+    if rng.random() < 0.5:
+        anatomy.rest = rng.randbytes(rng.randint(1, 9))
+    elif anatomy.chunks:
+        last = anatomy.chunks.pop()
+        whole = last.pack(anatomy.canonical_header)
+        anatomy.rest = whole[: rng.randrange(len(whole))]
+
+
+def _scratched(data: bytes, rng: random.Random) -> bytes:
+    """Flip a bit, or replace a few bytes."""
+    scratched, at = bytearray(data), rng.randrange(len(data))
+    if rng.random() < 0.5:
+        scratched[at] ^= 1 << rng.randrange(8)
+    else:
+        scratched[at : at + rng.randint(0, 4)] = rng.randbytes(rng.randint(0, 4))
+    return bytes(scratched)
+
+
+_MUTATIONS: tuple[Callable[[Anatomy, random.Random], None], ...] = (
+    _bend_symbols,
+    _change_size,
+    _change_header,
+    _move_chunks,
+    _lie_about_a_chunk,
+    _change_stream,
+    _change_metadata,
+    _change_alpha,
+    _cut_or_lengthen,
+)
