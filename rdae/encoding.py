@@ -128,7 +128,7 @@ class Encoder:
         data = self._first(range(point, -1, -1), lambda data: len(data) <= max_bytes)
         if data is not None:
             return data
-        least = self.estimate_bytes(0)
+        least = len(self.encode(0, min(self.effort, DEFAULT_EFFORT)))
         raise RateTargetError(
             f"{grouped(max_bytes)} bytes are too few: quality 0 takes {grouped(least)}",
             reachable=least,
