@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,7 +135,7 @@ def _rows(columns: dict[str, Terms]) -> list[list[str]]:
     def bits(value: float) -> str:
         return grouped(round(value))
 
-    lines = (
+    lines: tuple[tuple[str, Callable[[Terms], str]], ...] = (
         ("bits of z", lambda t: bits(t.z_bits)),
         ("bits of y", lambda t: bits(t.y_bits)),
         ("rate", lambda t: bits(t.rate)),
