@@ -148,7 +148,7 @@ def test_a_tiff_of_16_bits_with_its_planes_apart_is_refused_with_another_way(
 
 @pytest.mark.parametrize("white", [256, 1023, 65535])
 def test_a_pgm_or_ppm_of_two_bytes_a_sample_is_scaled_by_its_white(white: int) -> None:
-    samples = (DEEP[..., :3] % (white + 1)).astype(np.uint16)
+    samples = (DEEP[..., :3].astype(int) % (white + 1)).astype(np.uint16)
     wanted = np.rint(255.0 * samples / white)
     head = f"13 11 {white}\n".encode()
     colour = read(b"P6 " + head + samples.astype(">u2").tobytes(), to_8bit=True)
