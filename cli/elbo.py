@@ -112,10 +112,11 @@ def elbo(
         f"deviation {deviation:.2f} levels\n"
     )
     emit(table(_rows(columns), left=frozenset({0})))
-    emit(
-        f"\neffort {effort} closed {grouped(round(closed))} bits of the amortisation gap, "
-        f"{100 * closed / plain.rate:.1f} % of the rate of effort 1"
-    )
+    if effort > PLAIN_EFFORT:
+        emit(
+            f"\neffort {effort} closed {grouped(round(closed))} bits of the amortisation gap, "
+            f"as much as {100 * closed / plain.rate:.1f} % of the rate of effort 1"
+        )
 
 
 def _mean(samples: list[Terms]) -> Terms:

@@ -71,10 +71,10 @@ def read_goal(
 
 def _read_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) <= 0:
+    if match is None or len(match[1]) > 15 or float(match[1]) <= 0:
         raise UsageError(
             f"--target-size {shown(text)}: not a size",
             hint="bytes, or with a unit: 40k, 1.5M (1000s), 40Ki, 1Mi (1024s)",
         )
     unit = {name.lower(): count for name, count in _UNITS.items()}[match[2].lower()]
-    return math.floor(float(match[1]) * unit)
+    return max(1, math.floor(float(match[1]) * unit))

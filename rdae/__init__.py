@@ -12,6 +12,7 @@ Importing this module loads neither NumPy nor Pillow; the functions do when they
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -98,6 +99,8 @@ def compress(
         to_srgb=to_srgb,
     )
     if target_bpp is not None:
+        if not 0 < target_bpp < math.inf:
+            raise ValueError(f"target_bpp is a number above 0, not {target_bpp}")
         target_size = int(target_bpp * picture.width * picture.height / 8)
     return encode(
         picture,

@@ -9,6 +9,7 @@ grid, so there are no seams. Decoding is exact: the same bytes give the same pix
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ def encode(
         quality: 0 (smallest) to 100 (best).
         max_bytes: find the best quality whose file, metadata included, is not larger, instead of
             taking `quality`.
-        min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead.
+        min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
+            either target, refinement (effort 3 and more) works at the point that is right without.
         effort: 1 (fastest) to 9 (smallest); from 3 on it needs torch. Decoding does not change.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
@@ -114,6 +116,9 @@ def encode(
     """
     if max_bytes is not None and min_psnr is not None:
         raise ValueError("max_bytes and min_psnr are two targets, only one can be met")
+    for target in (max_bytes, min_psnr):
+        if target is not None and not 0 < target < math.inf:
+            raise ValueError(f"a target is a number above 0, not {target}")
     point = quality_to_point(quality)
     model = model or load_model()
     start = time.perf_counter()

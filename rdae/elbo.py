@@ -29,6 +29,7 @@ from rdae.bitstream.container import parse_info
 from rdae.bitstream.range_coder import PRECISION_BITS, TableFamily
 from rdae.bitstream.tiles import TileRect
 from rdae.codec import decode, encode
+from rdae.decoding import make_grey
 from rdae.distortion import squared_error
 from rdae.encoding import Encoder
 from rdae.latents import channel_tables
@@ -123,6 +124,8 @@ class RelaxedPosterior:
             z_bits, y_bits = z_bits + z_part, y_bits + y_part
             grid[tile.top : tile.top + tile.rows, tile.left : tile.left + tile.columns] = y_hat
         rgb = model.synthesise(grid, point, encoder.threads)[: picture.height, : picture.width]
+        if picture.is_grey:
+            make_grey(rgb)
         return Terms(
             z_bits=z_bits,
             y_bits=y_bits,

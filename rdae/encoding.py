@@ -3,7 +3,8 @@
 An `Encoder` knows one picture and one model. Before anything is coded it can say what a quality
 point would cost, since the rate is a sum over the integer tables, and how it would look, since the
 decoder is exact. That is all that a search for a target needs. Work goes tile by tile, so memory
-is that of the picture, the coded tiles, and a few tiles in work.
+is that of the picture, the coded tiles, and a few tiles in work; where pixels are looked at (a
+target in dB, refinement), y_hat of the whole picture too, 4 bytes a pixel.
 """
 
 from __future__ import annotations
@@ -97,11 +98,10 @@ class Encoder:
         self._bytes: dict[int, int] = {}
         self._psnrs: dict[int, float] = {}
 
-    def encode(self, point: int, effort: int | None = None) -> bytes:
-        """The file at a quality point, by default with the encoder's own effort."""
-        effort = effort or self.effort
+    def encode(self, point: int, *, refined: bool = True) -> bytes:
+        """The file at a quality point; without refinement if it is not wanted or not asked for."""
         header = self.header(point)
-        if effort >= REFINED_EFFORT:
+        if refined and self.effort >= REFINED_EFFORT:
             from rdae.refining import refined_tiles  # imports torch
 
             payloads = [
@@ -118,17 +118,17 @@ class Encoder:
         return self._file(header, payloads)
 
     def encode_within(self, max_bytes: int) -> bytes:
-        """The best file of at most `max_bytes` bytes.
+        """The best file of at most `max_bytes` bytes, at the point that fits without refinement.
 
         Raises:
             RateTargetError: there is none so small.
         """
         point = highest_point(lambda p: self.estimate_bytes(p) <= max_bytes)
         # An estimate may be a few bytes too low, so the next points down are for need.
-        data = self._first(range(point, -1, -1), lambda data: len(data) <= max_bytes)
+        data = self._first(range(max(point, 0), -1, -1), lambda data: len(data) <= max_bytes)
         if data is not None:
             return data
-        least = len(self.encode(0, min(self.effort, DEFAULT_EFFORT)))
+        least = len(self.encode(0, refined=False))
         raise RateTargetError(
             f"{grouped(max_bytes)} bytes are too few: quality 0 takes {grouped(least)}",
             reachable=least,
@@ -139,11 +139,14 @@ class Encoder:
     def encode_from(self, min_psnr: float) -> bytes:
         """The smallest file whose decoded picture has a PSNR of at least `min_psnr` dB.
 
+        Of refined files, the one at the point that is enough without refinement.
+
         Raises:
             RateTargetError: there is none so good.
         """
         point = highest_point(lambda p: self.estimate_psnr(p) < min_psnr) + 1
-        data = self._first(range(point, NUM_POINTS), lambda data: self._psnr_of(data) >= min_psnr)
+        points = range(min(point, NUM_POINTS - 1), NUM_POINTS)
+        data = self._first(points, lambda data: self._psnr_of(data) >= min_psnr)
         if data is not None:
             return data
         best = self.estimate_psnr(NUM_POINTS - 1)
@@ -155,10 +158,10 @@ class Encoder:
 
     def _first(self, points: Iterable[int], good: Callable[[bytes], bool]) -> bytes | None:
         """The first good file; at each point without refinement too, if the refined one is not."""
-        efforts = sorted({self.effort, min(self.effort, DEFAULT_EFFORT)}, reverse=True)
+        choices = (True, False) if self.effort >= REFINED_EFFORT else (False,)
         for point in points:
-            for effort in efforts:
-                data = self.encode(point, effort)
+            for refined in choices:
+                data = self.encode(point, refined=refined)
                 if good(data):
                     return data
         return None

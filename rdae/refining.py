@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rdae.autoencoder import refine
 from rdae.bitstream.tiles import TileRect
+from rdae.decoding import make_grey
 from rdae.distortion import psnr_of, squared_error
 from rdae.encoding import Encoder, Progress
 from rdae.exact.windows import Window
@@ -47,7 +48,10 @@ def _refined(
         y_hat[own.slices()] = cells
         inside = seen.moved(-around.top, -around.left)
         rgb = model.synthesise(y_hat[around.slices()], point, threads)[inside.slices(PATCH)]
-        error = squared_error(pixels, rgb[: pixels.shape[0], : pixels.shape[1]])
+        rgb = rgb[: pixels.shape[0], : pixels.shape[1]]
+        if encoder.picture.is_grey:
+            make_grey(rgb)
+        error = squared_error(pixels, rgb)
         return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
 
     def report(step: int, steps: int, bits: float, error: float) -> None:

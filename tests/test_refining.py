@@ -97,3 +97,13 @@ def test_the_float_twin_predicts_what_the_exact_networks_do(crop, model):
     ]
     inside = tables < 127
     assert torch.allclose(mixed[inside], (sum(corners) / 4)[inside], rtol=1e-4)
+
+
+def test_grey_pictures_are_judged_by_their_grey_pixels_and_gradients_may_be_off(crop, model):
+    grey = Picture(np.repeat(crop[:64, :128, 1:2], 3, axis=2), None, True)
+    plain = encode(grey, quality=QUALITY)
+    with torch.inference_mode():
+        refined = encode(grey, quality=QUALITY, effort=3)
+    with torch.no_grad():
+        assert encode(grey, quality=QUALITY, effort=3).data == refined.data
+    assert cost(grey, refined, model) <= cost(grey, plain, model)

@@ -105,7 +105,8 @@ def refine(
     Returns:
         `(rows, columns, M)` float32, in place of `tile.y`.
     """
-    with _torch_threads(threads):
+    # gradients even where the caller has switched them off
+    with _torch_threads(threads), torch.inference_mode(False), torch.enable_grad():
         return _anneal(_Objective(model, tile, point), STEPS[effort], report)
 
 
