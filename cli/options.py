@@ -225,8 +225,8 @@ Effort = Annotated[
         _ENCODER,
         "-e --effort",
         "How hard to work for a small file; decoding does not change. 1 is plain; from 3 on the "
-        "latents of each picture are refined, which takes seconds (3) to minutes (9) a megapixel "
-        "and needs the extra [train].",
+        "latents of each picture are refined, which takes from ten seconds (3) to ten minutes (9) a "
+        "megapixel and needs the extra [train].",
         metavar="1..9",
         min=1,
         max=9,
