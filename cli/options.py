@@ -224,8 +224,8 @@ Effort = Annotated[
     _option(
         _ENCODER,
         "-e --effort",
-        "How hard to work for a small file; decoding does not change. 1 is plain; from 3 on the "
-        "latents of each picture are refined, which takes from ten seconds (3) to ten minutes (9) a "
+        "How hard to work for a small file; decoding does not change. 1 is plain; from 3 on each "
+        "picture's latents are refined, which takes from ten seconds (3) to ten minutes (9) a "
         "megapixel and needs the extra [train].",
         metavar="1..9",
         min=1,
