@@ -75,6 +75,7 @@ def main() -> None:
             label = f"-e {effort}" + (f" ({len(found[effort])})" if effort > 1 else "")
             axes.annotate(label, (seconds[effort], value), (6, -11), textcoords="offset points")
         axes.set_xscale("log")
+        axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])  # as text, not as formulas
         size = f"{picture.width}x{picture.height}"
         axes.set_xlabel(f"seconds to encode {size} pixels, two cores")
         axes.set_ylabel("bits saved at equal PSNR, % (pictures)")
