@@ -170,7 +170,8 @@ class _Work:
         encoded = codec.encode(
             picture,
             quality=self.goal.quality,
-            max_bytes=self.goal.max_bytes(picture.width * picture.height),
+            max_bytes=self.goal.size,
+            max_bpp=self.goal.bpp,
             min_psnr=self.goal.psnr,
             effort=self.effort,
             model=model,

@@ -34,10 +34,6 @@ class Goal:
         """Whether the quality counts."""
         return self.size is self.bpp is self.psnr is None
 
-    def max_bytes(self, pixels: int) -> int | None:
-        """The largest file for a picture of so many pixels, if there is a bound."""
-        return self.size if self.bpp is None else math.floor(self.bpp * pixels / 8)
-
 
 def read_goal(
     quality: float | None, size: str | None, bpp: float | None, psnr: float | None

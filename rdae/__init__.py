@@ -12,7 +12,6 @@ Importing this module loads neither NumPy nor Pillow; the functions do when they
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from pathlib import Path
@@ -99,14 +98,11 @@ def compress(
         first_frame=first_frame,
         to_srgb=to_srgb,
     )
-    if target_bpp is not None:
-        if not 0 < target_bpp < math.inf:
-            raise ValueError(f"target_bpp is a number above 0, not {target_bpp}")
-        target_size = int(target_bpp * picture.width * picture.height / 8)
     return encode(
         picture,
         quality=DEFAULT_QUALITY if quality is None else quality,
         max_bytes=target_size,
+        max_bpp=target_bpp,
         min_psnr=target_psnr,
         effort=effort,
         model=load_model(model),

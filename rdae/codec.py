@@ -10,6 +10,7 @@ grid, so there are no seams. Decoding is exact: the same bytes give the same pix
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def encode(
     *,
     quality: float = DEFAULT_QUALITY,
     max_bytes: int | None = None,
+    max_bpp: float | None = None,
     min_psnr: float | None = None,
     effort: int = DEFAULT_EFFORT,
     model: Model | None = None,
@@ -100,25 +102,29 @@ def encode(
         quality: 0 (smallest) to 100 (best).
         max_bytes: find the best quality whose file, metadata included, is not larger, instead of
             taking `quality`.
+        max_bpp: the same in bits per pixel of the picture.
         min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
-            either target, refinement (effort 3 and more) works at the point that is right without.
+            any target, refinement (effort 3 and more) works at the point that is right without.
         effort: 1 (fastest) to 9 (smallest); from 3 on it needs torch. Decoding does not change.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
         progress: is called now and then while an effort of 3 or more searches.
 
     Raises:
-        ValueError: quality or effort is out of range, or both targets are given.
+        ValueError: quality or effort is out of range, or several targets are given.
         TooLargeError: a side is longer than a header can say.
         RateTargetError: the target cannot be met.
         MissingDependencyError: the effort needs torch.
         WeightsNotFoundError: there is no default model.
     """
-    if max_bytes is not None and min_psnr is not None:
-        raise ValueError("max_bytes and min_psnr are two targets, only one can be met")
-    for target in (max_bytes, min_psnr):
-        if target is not None and not 0 < target < math.inf:
+    targets = [target for target in (max_bytes, max_bpp, min_psnr) if target is not None]
+    if len(targets) > 1:
+        raise ValueError("max_bytes, max_bpp and min_psnr exclude each other")
+    for target in targets:
+        if not 0 < target < math.inf:
             raise ValueError(f"a target is a number above 0, not {target}")
+    if max_bpp is not None:
+        max_bytes = _bytes_of(max_bpp, picture.width * picture.height)
     point = quality_to_point(quality)
     model = model or load_model()
     start = time.perf_counter()
@@ -131,6 +137,11 @@ def encode(
     else:
         data = encoder.encode(point)
     return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)
+
+
+def _bytes_of(bpp: float, pixels: int) -> int:
+    """The size of a file of so many bits per pixel; 1 byte at least, and never infinite."""
+    return max(1, math.floor(min(bpp * pixels / 8, sys.float_info.max)))
 
 
 def decode(

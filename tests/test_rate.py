@@ -97,6 +97,24 @@ def test_unreachable_targets_say_what_can_be_had(small):
     assert many.value.reachable == pytest.approx(best)
 
 
+@pytest.mark.parametrize("bpp", [1e-5, 5e-324])
+def test_bits_per_pixel_that_are_less_than_a_byte_are_as_unreachable_as_any(crop, bpp):
+    with pytest.raises(RateTargetError, match="too few") as few:
+        rdae.compress(crop, target_bpp=bpp)
+    assert few.value.reachable == len(rdae.compress(crop, quality=0))
+
+
+@pytest.mark.parametrize("bpp", [1e307, 100])
+def test_bits_per_pixel_beyond_every_file_give_the_best_quality(crop, bpp):
+    assert rdae.compress(crop, target_bpp=bpp) == rdae.compress(crop, quality=100)
+
+
+@pytest.mark.parametrize("bpp", [0, -1, math.inf, math.nan])
+def test_bits_per_pixel_that_are_no_size_are_refused(crop, bpp):
+    with pytest.raises(ValueError, match="a number above 0"):
+        rdae.compress(crop, target_bpp=bpp)
+
+
 def test_estimates_are_what_files_have(small, photo, model):
     for picture in (small, photo):
         encoder = Encoder(picture, model, threads=2)
@@ -107,8 +125,9 @@ def test_estimates_are_what_files_have(small, photo, model):
 
 
 def test_both_targets_at_once_and_unknown_efforts_are_refused(small):
-    with pytest.raises(ValueError, match="two targets"):
-        encode(small, max_bytes=1000, min_psnr=30)
+    for other in ({"max_bytes": 1000}, {"max_bpp": 1.0}):
+        with pytest.raises(ValueError, match="exclude each other"):
+            encode(small, min_psnr=30, **other)
     for effort in (0, 10):
         with pytest.raises(ValueError, match="effort must be from 1 to 9"):
             encode(small, effort=effort)

@@ -68,6 +68,13 @@ def test_an_unreachable_target_leaves_no_file_and_says_what_is_reachable(
     assert error["code"] == "rate-target" and "quality 100 has" in error["message"]
 
 
+def test_bits_per_pixel_beyond_all_bounds_are_targets_like_others(run: Run, photo: Path) -> None:
+    result = run("compress", "photo.png", "--target-bpp", "0.00001")
+    assert result.code == 1 and "rdae: photo.png: rate-target: " in result.err
+    record = run("compress", "photo.png", "--target-bpp", "1e307", "--json").records[0]
+    assert record["quality_point"] == 255
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
