@@ -256,8 +256,8 @@ BestEffort = Annotated[
     _option(
         _DECODER,
         "--best-effort",
-        "Write what is left of damaged files, with their broken tiles filled from the others; "
-        "the exit code is 1 all the same.",
+        "Write what is left of damaged files; the exit code is 1 all the same. Broken tiles "
+        "(1024x1024 pixels) are filled from those beside them, or grey where none is left.",
     ),
 ]
 Weights = Annotated[

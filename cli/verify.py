@@ -16,7 +16,10 @@ from rdae.cli.paths import Task
 
 SCHEMA = "rdae.verify/1"
 FIELDS = ("width", "height", "mode", "input_bytes", "decode_s", "damage")
-RESCUE_HINT = "copy or download it again; rdae decompress --best-effort saves what is left"
+
+_AGAIN = "copy or download it again"
+_RESCUE_HINT = f"{_AGAIN}; rdae decompress --best-effort saves what is left"
+_LOST_HINT = f"{_AGAIN}; nothing of the colours is left to save"
 
 
 def verify(
@@ -50,6 +53,7 @@ def verify(
         data = task.source.read()
         from rdae import codec
         from rdae.bitstream.damage import damage_record, damage_text
+        from rdae.bitstream.tiles import tile_counts
 
         began = time.perf_counter()
         header, damage = codec.find_damage(
@@ -66,7 +70,10 @@ def verify(
             "damage": [damage_record(one, header) for one in damage],
         }
         if damage:
-            error = type(damage[0].error)(damage_text(damage, header), hint=RESCUE_HINT)
+            rows, columns = tile_counts(header.width, header.height)
+            is_lost = sum(one.tile is not None for one in damage) == rows * columns
+            hint = _LOST_HINT if is_lost else _RESCUE_HINT
+            error = type(damage[0].error)(damage_text(damage, header), hint=hint)
             return Outcome("", record=figures.rounded(record), error=error)
         shape = figures.shape_name(header.width, header.height, mode)
         return Outcome(

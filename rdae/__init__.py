@@ -129,7 +129,9 @@ def decompress(
         region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has
             the same pixels as in the whole, and takes time and memory for itself alone.
         best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
-            what of the picture is not the original. Only a damaged header is an error then.
+            what of the picture is not the original. Only a damaged header is an error then. Broken
+            tiles, 1024x1024 pixels each, take the colours beside them; where there are none left,
+            as in a smaller picture, they are grey.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`.

@@ -187,9 +187,10 @@ def rescue(
 ) -> Rescued:
     """Decode what is left of a damaged .rd file.
 
-    Broken or missing tiles are filled from what surrounds them, a broken alpha plane is opaque,
-    broken metadata is left out; the rest is as `decode` would return it without the damage, but
-    for the pixels next to a broken tile that the synthesis lets it touch.
+    Broken or missing tiles are filled from what surrounds them; they are grey where nothing intact
+    does, as in a picture of one tile. A broken alpha plane is opaque, broken metadata is left out.
+    The rest is as `decode` would return it without the damage, but for the pixels next to a broken
+    tile that the synthesis lets it touch.
 
     Args and errors are those of `decode`, but of `BitstreamError` there are only those of the
     header, without which there is nothing to rescue.

@@ -7,6 +7,7 @@ Their cells are put on one grid; nothing outside of it is ever held.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,8 @@ def decode_region(
             tiles that the region does not need are taken out.
         model: the file's model.
         threads: how many threads to use.
-        best_effort: fill broken tiles from their neighbours; otherwise they are errors.
+        best_effort: fill broken tiles from their neighbours, or with grey where nothing intact is
+            beside them, and say which in the list of damage; otherwise they are errors.
 
     Returns:
         `(region.height, region.width, 3)`.
@@ -95,8 +97,12 @@ def _latents(
 
     damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]
     if damaged:
-        parts.damage = damaged + [d for d in parts.damage if d.tile is None]
-        fill(y_hat, [_overlap(window, d.tile)[0] for d in damaged if d.tile is not None])
+        holes = [_overlap(window, d.tile)[0] for d in damaged if d.tile is not None]
+        filled = [
+            replace(d, filled_with="neighbours" if has_neighbours else "grey")
+            for d, has_neighbours in zip(damaged, fill(y_hat, holes), strict=True)
+        ]
+        parts.damage = filled + [d for d in parts.damage if d.tile is None]
     return y_hat
 
 

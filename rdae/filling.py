@@ -22,12 +22,15 @@ Array = NDArray[Any]
 Rectangle = tuple[slice, slice]
 
 
-def fill(y_hat: NDArray[np.float32], holes: Sequence[Rectangle]) -> None:
+def fill(y_hat: NDArray[np.float32], holes: Sequence[Rectangle]) -> list[bool]:
     """Fill rectangles of a latent grid, in place, with integers.
 
     Args:
         y_hat: `(rows, columns, M)`, integers.
         holes: rows and columns of each rectangle, with start and stop.
+
+    Returns:
+        For each hole whether there was something around it; the others are grey.
     """
     known = np.ones(y_hat.shape[:2], bool)
     for hole in holes:
@@ -47,6 +50,7 @@ def fill(y_hat: NDArray[np.float32], holes: Sequence[Rectangle]) -> None:
             filled = filled[top - rows :, left - columns :][:height, :width]
             y_hat[hole] = np.rint(filled)
             known[hole] = True
+    return [hole not in lonely for hole in holes]
 
 
 def _grown(hole: Rectangle, y_hat: Array) -> Rectangle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -103,6 +104,44 @@ def test_all_tiles_broken_are_grey(file):
     assert picture.rgb.std() < 3 and 90 < picture.rgb.mean() < 140
 
 
+def made_of(rescued) -> tuple[list[int], list[int]]:
+    """The tiles that were filled from their neighbours, and those that are grey."""
+    filled, grey = (
+        [d.tile.index for d in rescued.damage if d.filled_with == what]
+        for what in ("neighbours", "grey")
+    )
+    return filled, grey
+
+
+def test_tiles_with_nothing_intact_beside_them_are_called_grey(file):
+    rescued = rescue(file.without(*range(1, TILES)))
+    assert made_of(rescued) == ([1, 3, 4], [2, 5, 6, 7, 8, 9, 10, 11])
+    first, second = rescued.text.split("; ")
+    assert first.startswith("tiles 1 (") and first.endswith("were filled from their neighbours")
+    assert second.startswith("tiles 2 (") and second.endswith(
+        "of 12 are damaged and were made grey"
+    )
+    grey = rescued.picture.rgb[-PIXELS:, -PIXELS // 2 :].astype(int)
+    assert grey.std() < 8
+
+
+def test_a_picture_of_which_nothing_is_left_says_so(file, photo):
+    rescued = rescue(file.without(*range(TILES)))
+    assert made_of(rescued) == ([], list(range(TILES)))
+    assert rescued.text.endswith("were made grey: nothing of the colours is left")
+    small = coded(Picture(np.ascontiguousarray(photo.rgb[:60, :80]), None, False))
+    text = "tile 0 of 1 (0..79, 0..59) is damaged and was made grey: nothing of the colours is left"
+    with pytest.warns(DamageWarning, match=re.escape(text)):
+        rdae.decompress(small.without(0), best_effort=True)
+
+
+def test_a_part_without_a_tile_that_is_left_says_so_too(file):
+    middle = Region(PIXELS + 60, PIXELS + 60, 4, 4)  # which sees no other tile
+    rescued = rescue(file.without(4), region=middle)
+    assert made_of(rescued) == ([], [4]) and "nothing of the colours" in rescued.text
+    assert rescued.picture.rgb.std() < 3
+
+
 def test_a_cut_file_keeps_the_tiles_that_are_there(file):
     end = file.span(7)[1]
     for data, first in ((file.data[: end - 1], 7), (file.data[: end + 4], 8), (file.data[:-1], 11)):
@@ -202,6 +241,7 @@ def test_lines_name_tiles_and_pixels_and_stay_short(file):
     record = damage_record(damage[-1], header)
     assert (record["tile"], record["x"], record["y"]) == (11, 256, 384)
     assert (record["width"], record["height"], record["code"]) == (94, 86, "truncated")
+    assert "filled_with" not in record  # as long as no picture was made
 
 
 def test_the_python_function_warns_of_what_was_filled(file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import TileRect, tile_counts, tile_region
@@ -33,11 +33,14 @@ class Damage:
             where there should be none; nothing is lost).
         error: what reading it would raise.
         tile: the tile, of a "tile".
+        filled_with: of a tile in a rescued picture, what stands in its place: the colours of its
+            "neighbours", or "grey" where nothing intact was beside it; otherwise empty.
     """
 
     part: str
     error: BitstreamError
     tile: TileRect | None = None
+    filled_with: Literal["", "neighbours", "grey"] = ""
 
 
 def damage_record(damage: Damage, header: Header) -> dict[str, Any]:
@@ -47,6 +50,8 @@ def damage_record(damage: Damage, header: Header) -> dict[str, Any]:
         region = tile_region(header.width, header.height, damage.tile)
         record |= {"tile": damage.tile.index, "x": region.left, "y": region.top}
         record |= {"width": region.width, "height": region.height}
+    if damage.filled_with:
+        record["filled_with"] = damage.filled_with
     return {**record, "code": damage.error.code, "message": str(damage.error)}
 
 
@@ -64,9 +69,16 @@ def damage_text(found: Sequence[Damage], header: Header) -> str:
 def rescue_text(found: Sequence[Damage], header: Header) -> str:
     """Return the same line with what a rescued picture has in place of what is broken."""
     parts = []
-    if count := len(_damaged_tiles(found)):
-        were, their = ("was", "its") if count == 1 else ("were", "their")
-        parts.append(f"{_tiles(found, header)} damaged and {were} filled from {their} neighbours")
+    filled = [damage for damage in found if damage.filled_with == "neighbours"]
+    grey = [damage for damage in found if damage.filled_with == "grey"]
+    if filled:
+        were, their = ("was", "its") if len(filled) == 1 else ("were", "their")
+        parts.append(f"{_tiles(filled, header)} damaged and {were} filled from {their} neighbours")
+    if grey:
+        were = "was" if len(grey) == 1 else "were"
+        # Where any tile is intact, a damaged one is beside it.
+        nothing = "" if filled else ": nothing of the colours is left"
+        parts.append(f"{_tiles(grey, header)} damaged and {were} made grey{nothing}")
     for damage in found:
         if damage.part == "alpha":
             parts.append("the alpha plane is damaged, all pixels were made opaque")

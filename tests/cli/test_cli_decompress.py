@@ -262,13 +262,15 @@ def test_best_effort_gives_programs_the_list(run: Run, two_tiles: Path) -> None:
         "corrupt",
     )
     (damage,) = record["damage"]
-    assert {key: damage[key] for key in ("part", "tile", "x", "y", "width", "height")} == {
+    keys = ("part", "tile", "x", "y", "width", "height", "filled_with")
+    assert {key: damage[key] for key in keys} == {
         "part": "tile",
         "tile": 1,
         "x": 1024,
         "y": 0,
         "width": 76,
         "height": 24,
+        "filled_with": "neighbours",
     }
     assert (summary["ok"], summary["failed"], summary["done"]) == (False, 1, 0)
 
@@ -281,6 +283,16 @@ def test_best_effort_on_a_cut_file_keeps_what_is_there(
     assert result.code == 1 and "rdae: wide.rd: truncated: tile 1 of 2 " in result.err
     whole, saved = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("wide", "saved"))
     assert np.array_equal(saved[:, :960], whole[:, :960])
+
+
+def test_best_effort_says_when_nothing_of_the_colours_is_left(
+    run: Run, tmp_path: Path, rd: Path
+) -> None:
+    break_tile(rd, 0)
+    result = run("decompress", "photo.rd", "--best-effort")
+    text = "tile 0 of 1 (0..39, 0..23) is damaged and was made grey: nothing of the colours is left"
+    assert result.code == 1 and f"rdae: photo.rd: corrupt: {text}" in result.err
+    assert np.asarray(Image.open(tmp_path / "photo.png")).std() < 3
 
 
 def test_best_effort_on_a_whole_file_is_the_usual_thing(run: Run, rd: Path) -> None:

@@ -53,11 +53,19 @@ def test_everything_that_is_broken_is_in_one_line(run: Run, rich: Path) -> None:
     for chunk in ("chunk e", "chunk A", "chunk Y of tile 0", "chunk Y of tile 1"):
         flip(rich, chunk)
     result = run("verify", "wide.rd")
-    line, _ = result.err.splitlines()
+    line, hint = result.err.splitlines()
+    assert hint == "hint: copy or download it again; nothing of the colours is left to save"
     assert line == (
         "rdae: wide.rd: corrupt: tiles 0 (0..1023, 0..23) and 1 (1024..1099, 0..23) of 2 are "
         "damaged; the EXIF block is damaged; the alpha plane is damaged"
     )
+
+
+def test_a_picture_with_all_tiles_intact_can_be_saved(run: Run, rd: Path, rich: Path) -> None:
+    flip(rich, "chunk A")
+    assert "--best-effort" in run("verify", "wide.rd").err
+    flip(rd, "chunk Y of tile 0")
+    assert "--best-effort" not in run("verify", "photo.rd").err
 
 
 def test_programs_get_the_list(run: Run, rich: Path) -> None:
