@@ -247,7 +247,7 @@ RegionText = Annotated[
         _DECODER,
         "--region",
         "Decode only this part: left and upper edge, width and height, in pixels. --max-pixels "
-        "then counts its pixels.",
+        "then counts its pixels; with alpha, those of all rows down to its last.",
         metavar="X,Y,W,H",
     ),
 ]

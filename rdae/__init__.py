@@ -123,7 +123,9 @@ def decompress(
 
     Args:
         data: the whole file.
-        max_pixels: refuse larger pictures (with a region, larger regions); 256 million if None.
+        max_pixels: refuse larger pictures; 256 million if None. With a region it is the region
+            that must not be larger, and of a picture with alpha the rows from the first to the
+            region's last, since the alpha plane is decoded from its beginning.
         weights: a weights file to use instead of the installed ones.
         threads: how many threads to use; one per core if None.
         region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has
@@ -138,6 +140,7 @@ def decompress(
 
     Raises:
         rdae.errors.BitstreamError: the bytes are not a valid .rd file.
+        rdae.errors.TooLargeError: there are more than `max_pixels` pixels to decode.
         rdae.errors.RegionError: the region is not inside of the picture.
         rdae.errors.ModelError: the model that wrote it is not installed.
     """

@@ -157,7 +157,7 @@ def decode(
     Args:
         data: the whole file.
         max_pixels: refuse larger pictures before anything is allocated for them; with a region,
-            larger regions.
+            larger regions, and with alpha too many pixels in all rows down to the region's last.
         weights: a weights file to use instead of the installed ones; it must be the file's model.
         threads: how many threads to use; one per core if None.
         region: the part to decode, the same pixels as in the whole; the whole if None. Time and
@@ -165,7 +165,7 @@ def decode(
 
     Raises:
         BitstreamError: the bytes are not a valid .rd file.
-        TooLargeError: the picture or region has more than `max_pixels` pixels.
+        TooLargeError: there are more than `max_pixels` pixels to decode.
         RegionError: the region is not inside of the picture.
         ModelError: the file's model is not there.
     """

@@ -16,7 +16,7 @@ import rdae
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
 from rdae.bitstream.payload import pack_alpha, unpack_alpha, unpack_alpha_region
 from rdae.bitstream.tiles import Region
-from rdae.codec import decode
+from rdae.codec import decode, rescue
 from rdae.errors import (
     CorruptError,
     RegionError,
@@ -112,10 +112,21 @@ def test_a_region_outside_or_without_pixels_names_the_size_of_the_picture(rich, 
     assert ",".join(map(str, region)) in str(caught.value)
 
 
-def test_the_limit_of_pixels_is_that_of_the_region(rich):
-    assert decode(rich.data, region=Region(0, 0, 30, 20), max_pixels=600).width == 30
+def test_the_limit_of_pixels_is_that_of_the_region(several_sizes):
+    data = several_sizes[1].data
+    assert decode(data, region=Region(0, 0, 30, 20), max_pixels=600).width == 30
     with pytest.raises(TooLargeError, match="the region has 30 x 21 = 630 pixels"):
-        decode(rich.data, region=Region(0, 0, 30, 21), max_pixels=629)
+        decode(data, region=Region(0, 0, 30, 21), max_pixels=629)
+
+
+@pytest.mark.parametrize("function", [decode, rescue])
+def test_with_alpha_the_limit_is_that_of_all_rows_down_to_the_region(rich, function, monkeypatch):
+    region = Region(5, 100, 30, 20)
+    function(rich.data, region=region, max_pixels=600 * 120)
+    monkeypatch.setattr("rdae.bitstream.payload.zlib.decompressobj", None)  # is not even begun
+    with pytest.raises(TooLargeError, match=r"alpha plane, .* has 600 x 120 = 72 000") as caught:
+        function(rich.data, region=region, max_pixels=600 * 120 - 1)
+    assert "--max-pixels 72000" in caught.value.hint
 
 
 def test_only_the_tiles_that_are_needed_are_looked_at(rich):

@@ -96,7 +96,8 @@ def unpack_alpha_region(
 ) -> NDArray[np.uint8]:
     """Return a part of what `unpack_alpha` would return, `(region.height, region.width)` uint8.
 
-    Only a few rows of the plane are in memory at a time, and none is inflated below the region.
+    Only a few rows of the plane are in memory at a time, and none is inflated below the region. All
+    above are, so the time is that of `width * region.bottom` pixels: bounding it is the caller's.
 
     Raises:
         CorruptError: as `unpack_alpha`, but for faults below the region.

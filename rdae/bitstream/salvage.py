@@ -85,12 +85,14 @@ def read_parts(data: bytes, *, region: Region | None = None, max_pixels: int = M
     Args:
         data: the whole file, or what is left of it.
         region: the part of the picture that is wanted; all of it if None.
-        max_pixels: refuse a larger region before anything is allocated for it.
+        max_pixels: refuse a larger region before anything is allocated for it. Of a picture with
+            alpha this counts the whole rows from the first to the region's last, since the alpha
+            plane has no tiles and is inflated from its beginning.
 
     Raises:
         BitstreamError: the header is damaged, or not that of a file of this version.
         RegionError: the region is not inside of the picture.
-        TooLargeError: the region has more than `max_pixels` pixels, or the picture 2^36.
+        TooLargeError: there are more than `max_pixels` pixels to read, or 2^36 in the picture.
     """
     reader = ByteReader(data)
     header = read_header(reader)
@@ -100,6 +102,9 @@ def read_parts(data: bytes, *, region: Region | None = None, max_pixels: int = M
     region.check_inside(header.width, header.height)
     check_pixels(header.width, header.height, MAX_INFO_PIXELS)
     check_pixels(region.width, region.height, max_pixels, what="region")
+    if header.has_alpha:
+        rows = "alpha plane, which must be inflated down to the region's last row,"
+        check_pixels(header.width, region.bottom, max_pixels, what=rows)
     parts = Parts(header, region)
     z = b""
     for chunk in _found_chunks(data, reader, parts):
