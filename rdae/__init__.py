@@ -111,7 +111,7 @@ def compress(
 
 
 def decompress(
-    data: bytes,
+    source: bytes | str | os.PathLike[str],
     *,
     max_pixels: int | None = None,
     weights: str | Path | None = None,
@@ -119,10 +119,10 @@ def decompress(
     region: tuple[int, int, int, int] | None = None,
     best_effort: bool = False,
 ) -> Image:
-    """Decompress the bytes of a .rd file.
+    """Decompress a .rd file.
 
     Args:
-        data: the whole file.
+        source: the bytes of the whole file, or its path.
         max_pixels: refuse larger pictures; 256 million if None. With a region it is the region
             that must not be larger, and of a picture with alpha the rows from the first to the
             region's last, since the alpha plane is decoded from its beginning.
@@ -143,10 +143,12 @@ def decompress(
         rdae.errors.TooLargeError: there are more than `max_pixels` pixels to decode.
         rdae.errors.RegionError: the region is not inside of the picture.
         rdae.errors.ModelError: the model that wrote it is not installed.
+        OSError: the file is not there or cannot be read.
     """
     from rdae.codec import MAX_PIXELS, Region, decode, rescue
     from rdae.picture import to_pillow
 
+    data = _read(source)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     path = None if weights is None else Path(weights)
     part = None if region is None else Region(*region)
@@ -171,9 +173,14 @@ def read_info(source: bytes | str | os.PathLike[str]) -> Info:
     """
     from rdae.bitstream.container import parse_info
 
-    if isinstance(source, (str, os.PathLike)):
-        source = Path(source).read_bytes()
-    return parse_info(source)
+    return parse_info(_read(source))
+
+
+def _read(source: bytes | str | os.PathLike[str]) -> bytes:
+    """The bytes of a .rd file that are given as such or by its path."""
+    from rdae.files import read_bounded
+
+    return read_bounded(Path(source)) if isinstance(source, (str, os.PathLike)) else source
 
 
 def register_pillow() -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 import rdae
 from rdae.errors import (
+    DamageWarning,
     NotRdaeError,
     TooLargeError,
     TruncatedError,
@@ -180,11 +181,22 @@ def test_the_picture_comes_back_with_its_metadata(crop):
     assert {name: back.info[name] for name in image.info} == image.info
 
 
-def test_info_is_read_from_bytes_and_from_a_path(crop, tmp_path):
+def test_a_file_is_read_from_bytes_and_from_a_path(crop, tmp_path):
     data = rdae.compress(crop, quality=60)
     path = tmp_path / "crop.rd"
     path.write_bytes(data)
     assert rdae.read_info(path) == rdae.read_info(str(path)) == rdae.read_info(data)
+    wanted = rdae.decompress(data).tobytes()
+    for source in (path, str(path)):
+        assert rdae.decompress(source).tobytes() == wanted
+    path.write_bytes(data[:-5])
+    with pytest.warns(DamageWarning):
+        rdae.decompress(path, best_effort=True)
+    for function in (rdae.read_info, rdae.decompress):
+        with pytest.raises(TruncatedError):
+            function(path)
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            function(tmp_path / "nowhere.rd")
     info = rdae.read_info(data)
     assert (info.width, info.height, info.file_bytes) == (240, 160, len(data))
     with pytest.raises(NotRdaeError):
@@ -269,6 +281,7 @@ data = rdae.compress(np.zeros((4, 4)), to_8bit=True, target_size=1000)
 data = rdae.compress(Image.new("L", (4, 4)), to_srgb=True, first_frame=False)
 data = rdae.compress(data)
 image: Image.Image = rdae.decompress(data, max_pixels=10)
+image = rdae.decompress(Path("a.rd"), region=(0, 0, 4, 4))
 width: int = rdae.read_info("a.rd").width
 rdae.register_pillow()
 rdae.compress(5)  # type: ignore[arg-type]
