@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from rdae.errors import UnsupportedImageError
+from rdae.errors import UnsupportedImageError, option
 
 if TYPE_CHECKING:
     from PIL import ImageCms
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLOUR_MODES = {"CMYK": "CMYK", "LAB": "Lab", "HSV": "HSV", "YCbCr": "YCbCr"}
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}  # of profiles, by mode
-_KEEP = "without --to-srgb (to_srgb=True in Python) the picture is taken as it is, with its profile"
+_KEEP = f"without {option('to_srgb')} the picture is taken as it is, with its profile"
 _CONVERT = "convert it to sRGB in an image editor first"
 
 

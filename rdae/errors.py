@@ -54,7 +54,8 @@ class RdaeError(Exception):
 
     Attributes:
         code: stable kebab-case identifier, for programs.
-        hint: what the user can do about it, one line without a full stop; may be empty.
+        hint: what the user can do about it, one line without a full stop; may be empty. Whoever
+            reads it may be at the command line or in Python, so it names options as `option` does.
     """
 
     code = "error"
@@ -189,6 +190,17 @@ class MissingDependencyError(RdaeError, ImportError):
     """A package of an optional extra is not installed."""
 
     code = "missing-dependency"
+
+
+def option(name: str, value: object = True) -> str:
+    """Name a keyword of the Python functions as it is given there and on the command line.
+
+    `option("max_pixels", 9)` is `--max-pixels 9 (max_pixels=9 in Python)`, and `option("to_8bit")`
+    is `--to-8bit (to_8bit=True in Python)`.
+    """
+    flag = "--" + name.replace("_", "-")
+    given = flag if value is True else f"{flag} {value}"
+    return f"{given} ({name}={value} in Python)"
 
 
 class DamageWarning(UserWarning):

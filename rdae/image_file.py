@@ -30,7 +30,7 @@ from PIL import Image, ImageFile
 from rdae import jpeg_xl
 from rdae.bitstream.varint import grouped
 from rdae.colour import COLOUR_MODES
-from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError
+from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, option
 from rdae.png_file import DAMAGED, check_png
 from rdae.tiff_errors import tiff_errors
 
@@ -79,9 +79,9 @@ _FOREIGN = (  # known well enough to be named in the refusal
 
 _CONVERT = "convert it to PNG first, for instance: magick INPUT output.png"
 _UNREADABLE = f"it is damaged, incomplete or of a rare kind; if others read it, {_CONVERT}"
-_TO_8_BITS = "--to-8bit (to_8bit=True in Python) rounds them to 8 bits"
-_TO_SRGB = "--to-srgb (to_srgb=True in Python) converts them to sRGB"
-_ONE_FRAME = "--first-frame (first_frame=True in Python) takes the first of them"
+_TO_8_BITS = f"{option('to_8bit')} rounds them to 8 bits"
+_TO_SRGB = f"{option('to_srgb')} converts them to sRGB"
+_ONE_FRAME = f"{option('first_frame')} takes the first of them"
 _ONE_FRAME_BY_HAND = "take out one picture first, for instance: magick 'INPUT[0]' output.png"
 
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
@@ -169,7 +169,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise TooLargeError(
             f"the picture has {width} x {height} = {grouped(width * height)} pixels, "
             f"the limit is {grouped(max_pixels)}",
-            hint=f"if you trust the file: --max-pixels {width * height}",
+            hint=f"if you trust the file: {option('max_pixels', width * height)}",
         )
 
 

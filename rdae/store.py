@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError
+from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError, option
 from rdae.model import Model
 from rdae.weights_file import Description, read_description
 
@@ -238,7 +238,8 @@ def _unknown(
     have = ", ".join(f"{i} ({f.hex()})" for i, f in installed) or "none"
     return UnknownModelError(
         f"written with model {model_id} ({fingerprint.hex()}); this rdae has {have}",
-        hint="install the rdae that wrote it, or pass the weights with --weights FILE",
+        hint="install the rdae that wrote it, or pass its weights file: "
+        + option("weights", "FILE"),
     )
 
 

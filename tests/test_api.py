@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -17,9 +18,12 @@ import pytest
 from PIL import Image
 
 import rdae
+from rdae.bitstream.header import read_header
+from rdae.bitstream.varint import ByteReader
 from rdae.errors import (
     DamageWarning,
     NotRdaeError,
+    RdaeError,
     TooLargeError,
     TruncatedError,
     UnsupportedImageError,
@@ -136,6 +140,28 @@ def test_the_pixel_limit_counts_for_every_kind_of_source(png, crop):
         with pytest.raises(TooLargeError, match="38 400"):
             rdae.compress(source, max_pixels=38_399)
         assert rdae.compress(source, max_pixels=38_400)
+
+
+def test_hints_name_options_for_python_and_for_the_command_line(crop):
+    data = rdae.compress(crop)
+    header = read_header(ByteReader(data))
+    front = len(header.pack_with_check())
+    foreign = replace(header, model_id=99).pack_with_check() + data[front:]
+    rgba = rdae.compress(np.dstack([crop, crop[..., 0]]))
+    cmyk = Image.fromarray(crop).convert("CMYK")
+    for call, options in (
+        (lambda: rdae.compress(crop, max_pixels=9), "--max-pixels 38400 (max_pixels=38400"),
+        (lambda: rdae.decompress(data, max_pixels=9), "--max-pixels 38400 (max_pixels=38400"),
+        (
+            lambda: rdae.decompress(rgba, region=(0, 9, 1, 1), max_pixels=9),
+            "--max-pixels 2400 (max_pixels=2400",
+        ),
+        (lambda: rdae.decompress(foreign), "--weights FILE (weights=FILE"),
+        (lambda: rdae.compress(cmyk), "--to-srgb (to_srgb=True"),
+    ):
+        with pytest.raises(RdaeError) as caught:
+            call()
+        assert f"{options} in Python)" in caught.value.hint
 
 
 def test_what_is_refused_is_converted_when_asked_for(crop, tmp_path):

@@ -33,7 +33,7 @@ from rdae.bitstream.limits import (
 from rdae.bitstream.payload import deflate, inflate, pack_alpha, unpack_alpha
 from rdae.bitstream.tiles import TileRect, symbols_crc, tile_counts, tile_grid
 from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError
+from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, option
 
 __all__ = [
     "Container",
@@ -108,7 +108,7 @@ def write_container(container: Container) -> bytes:
             raise UnsupportedImageError(
                 f"the {kind.upper()} block has {grouped(len(data))} bytes, "
                 f"a .rd file holds at most {grouped(MAX_METADATA_BYTES)}",
-                hint=f"leave it out: --strip {kind}",
+                hint=f"leave it out: --strip {kind} (in Python, take it out of the image's info)",
             )
         if data:
             out.append(pack_checked(letter, deflate(data)))
@@ -174,12 +174,11 @@ def check_pixels(width: int, height: int, limit: int, *, what: str = "picture") 
     """
     pixels = width * height
     if pixels > limit:
-        # Over MAX_INFO_PIXELS no option helps.
-        hint = f"if you trust the file: --max-pixels {pixels}" if limit < MAX_INFO_PIXELS else ""
+        way_out = f"if you trust the file: {option('max_pixels', pixels)}"
         raise TooLargeError(
             f"the {what} has {width} x {height} = {grouped(pixels)} pixels, "
             f"the limit is {grouped(limit)}",
-            hint=hint,
+            hint=way_out if limit < MAX_INFO_PIXELS else "",  # from there on no option helps
         )
 
 
