@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from rdae.presets import block, light_block, preset
-from rdae.spec import ModelSpec, halo, macs_per_cell, output_channels
+from rdae.spec import PATCH, ModelSpec, halo, macs_per_cell, output_channels
+
+README = Path(__file__).parent.parent / "README.md"
 
 
 def test_a_spec_survives_its_json():
@@ -19,6 +22,22 @@ def test_the_default_model_stays_within_its_complexity_budget():
     spec = preset()
     assert spec.decoder_macs_per_pixel() <= 12_000
     assert spec.encoder_macs_per_pixel() <= 12_000
+
+
+def test_a_pass_counts_a_quarter_of_its_last_layer_for_decoding_and_all_of_it_for_training():
+    spec = preset()
+    c, m = spec.features, spec.latent_channels
+    unused = 4 * (3 / 4) * c * 2 * m  # of four passes, per latent cell
+    assert spec.decoder_macs_per_pixel(all_outputs=True) - spec.decoder_macs_per_pixel() == (
+        pytest.approx(unused / PATCH**2)
+    )
+
+
+@pytest.mark.skipif(not README.is_file(), reason="the tests stand apart from the sources")
+def test_the_readme_says_what_the_default_model_takes_to_decode(model):
+    assert f"{model.spec.decoder_macs_per_pixel() / 1000:.1f} kMAC per pixel to decode" in (
+        README.read_text()
+    )
 
 
 def test_macs_of_a_patch_embedding_count_per_coarse_cell():

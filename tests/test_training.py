@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
 from rdae.autoencoder import trainer as training  # noqa: E402
 from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.checkpoint import (  # noqa: E402
@@ -39,7 +41,7 @@ from rdae.autoencoder.metrics import append_metrics, cut_metrics, read_metrics  
 from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
 from rdae.autoencoder.optimizer import share_out, soap_matrices  # noqa: E402
-from rdae.autoencoder.precision import use_bfloat16  # noqa: E402
+from rdae.autoencoder.precision import step_flops, use_bfloat16  # noqa: E402
 from rdae.autoencoder.run_report import write_report  # noqa: E402
 from rdae.autoencoder.tables import (  # noqa: E402
     fitted_tables,
@@ -379,6 +381,15 @@ def test_the_objective_adds_up(photo):
     elbo = terms.negative_elbo_bits(64 * 128)
     assert torch.allclose(elbo, 64 * 128 * (terms.bpp + terms.rd_lambda * terms.mse))
     assert terms.mse[1] < terms.mse[0]
+
+
+def test_the_operations_of_a_step_are_those_of_all_outputs_of_the_passes():
+    model, pixels = Autoencoder(tiny()), 64 * 128
+    with FlopCounterMode(display=False) as counter:  # which does not see gains
+        model(torch.rand(1, 3, 64, 128), torch.tensor([7.0]), noisy=True)
+    spec = model.spec
+    decoding = 2 * pixels * (spec.encoder_macs_per_pixel() + spec.decoder_macs_per_pixel())
+    assert decoding < counter.get_total_flops() <= step_flops(spec, pixels) / 3
 
 
 @pytest.mark.parametrize("downscale", [0, 0.5, 1])

@@ -30,7 +30,6 @@ from threadpoolctl import threadpool_limits
 from rdae.codec import decode, encode
 from rdae.exact.parallel import default_threads
 from rdae.picture import Picture, read_picture
-from rdae.spec import PATCH, Layers, ModelSpec
 from rdae.store import load_model
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
@@ -43,17 +42,6 @@ def timed(function: Callable[[], object]) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def unused_outputs(layers: Layers) -> int:
-    """Products per cell of a pass's last layer that the decoder leaves out: three quarters."""
-    return layers[-1][1] * layers[-1][2] * 3 // 4 if layers[-1][0] == "linear" else 0
-
-
-def macs_per_pixel(spec: ModelSpec) -> float:
-    """Multiply-accumulates per pixel that the decoder really does."""
-    unused = sum(unused_outputs(layers) for layers in [spec.first, *spec.outputs])
-    return spec.decoder_macs_per_pixel() - unused / PATCH**2
 
 
 def product(threads: int) -> Callable[[], object]:
@@ -95,7 +83,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
-    macs = macs_per_pixel(load_model().spec)
+    macs = load_model().spec.decoder_macs_per_pixel()
     coded = files()
     tasks: dict[tuple[str, str], Callable[[], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
