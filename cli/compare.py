@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdae.bitstream.limits import MAX_PIXELS
+from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, InputError, emit
 from rdae.cli.eval_inputs import read_metrics
@@ -30,6 +32,10 @@ def compare(
             help="psnr, ms-ssim, ssimulacra2. Without it: all that can be had.", metavar="LIST"
         ),
     ] = None,
+    max_pixels: options.MaxPixels = MAX_PIXELS,
+    to_8bit: options.To8Bit = False,
+    first_frame: options.FirstFrame = False,
+    to_srgb: options.ToSrgb = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output.")
     ] = False,
@@ -48,10 +54,11 @@ def compare(
 
     console = Console(as_json=as_json)
     metrics = read_metrics(",".join(BUILT_IN if metric is None else [metric]), check=bool(metric))
+    conversions = {"to_8bit": to_8bit, "first_frame": first_frame, "to_srgb": to_srgb}
     pictures = []
     for path in (first, second):
         try:
-            pictures.append(_read(path))
+            pictures.append(_read(path, max_pixels, conversions))
         except (RdaeError, OSError) as error:
             console.failure(str(path), error)
             raise typer.Exit(EXIT_FAILED) from error
@@ -83,15 +90,15 @@ def compare(
         emit("\n".join(lines))
 
 
-def _read(path: Path) -> Picture:
+def _read(path: Path, max_pixels: int, conversions: dict[str, bool]) -> Picture:
     from rdae.files import read_bounded
     from rdae.picture import read_picture
 
     if path.suffix.lower() != ".rd":
-        return read_picture(path)
+        return read_picture(path, max_pixels=max_pixels, **conversions)
     from rdae.codec import decode
 
-    return decode(read_bounded(path))
+    return decode(read_bounded(path), max_pixels=max_pixels)
 
 
 def _line(name: str, value: float) -> str:

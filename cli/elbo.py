@@ -33,6 +33,10 @@ DRAWS = 4
 
 def elbo(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False)],
+    max_pixels: options.MaxPixels = MAX_PIXELS,
+    to_8bit: options.To8Bit = False,
+    first_frame: options.FirstFrame = False,
+    to_srgb: options.ToSrgb = False,
     quality: options.Quality = None,
     model: options.ModelName = None,
     effort: options.Effort = DEFAULT_EFFORT,
@@ -40,7 +44,6 @@ def elbo(
         int,
         typer.Option("--draws", help="Draws of the noise to average.", metavar="N", min=1),
     ] = DRAWS,
-    max_pixels: options.MaxPixels = MAX_PIXELS,
     threads: options.Threads = None,
     as_json: options.Json = False,
 ) -> None:
@@ -73,7 +76,13 @@ def elbo(
 
     loaded = load_model(model)
     try:
-        picture = read_picture(image, max_pixels=max_pixels)
+        picture = read_picture(
+            image,
+            max_pixels=max_pixels,
+            to_8bit=to_8bit,
+            first_frame=first_frame,
+            to_srgb=to_srgb,
+        )
     except (RdaeError, OSError) as error:
         console.failure(str(image), error)
         raise typer.Exit(EXIT_FAILED) from error
@@ -82,10 +91,14 @@ def elbo(
     rng = np.random.default_rng(0)  # the same figures every time
     samples = [posterior.sample(rng) for _ in range(draws)]
     columns = {"relaxed": _mean(samples)}
-    for level in sorted({PLAIN_EFFORT, DEFAULT_EFFORT, effort}):
-        columns[f"coded, effort {level}"] = coded_terms(
-            picture, loaded, point, effort=level, threads=threads
-        )
+    search = console.searching(str(image))
+    try:
+        for level in sorted({PLAIN_EFFORT, DEFAULT_EFFORT, effort}):
+            columns[f"coded, effort {level}"] = coded_terms(
+                picture, loaded, point, effort=level, threads=threads, progress=search
+            )
+    finally:
+        console.clear_progress()
     plain = columns[f"coded, effort {PLAIN_EFFORT}"]
     best = columns[f"coded, effort {effort}"]
     closed = plain.negative_elbo - best.negative_elbo

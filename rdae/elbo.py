@@ -18,6 +18,7 @@ section 2, on the gap that amortisation leaves).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,7 +32,7 @@ from rdae.bitstream.tiles import TileRect
 from rdae.codec import decode, encode
 from rdae.decoding import make_grey
 from rdae.distortion import squared_error
-from rdae.encoding import Encoder
+from rdae.encoding import Encoder, Progress
 from rdae.latents import channel_tables
 from rdae.model import Array, Model
 from rdae.picture import Picture
@@ -81,10 +82,26 @@ class Terms:
         return self.error / (3 * self.pixels)
 
 
-def coded_terms(picture: Picture, model: Model, point: int, *, effort: int, threads: int) -> Terms:
-    """The terms of the real posterior: a file is coded, its streams are weighed, it is decoded."""
+def coded_terms(
+    picture: Picture,
+    model: Model,
+    point: int,
+    *,
+    effort: int,
+    threads: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> Terms:
+    """The terms of the real posterior: a file is coded, its streams are weighed, it is decoded.
+
+    An effort of 3 or more calls `progress` now and then while it searches.
+    """
     data = encode(
-        picture, quality=point_to_quality(point), effort=effort, model=model, threads=threads
+        picture,
+        quality=point_to_quality(point),
+        effort=effort,
+        model=model,
+        threads=threads,
+        progress=progress,
     ).data
     info = parse_info(data)
     decoded = decode(
