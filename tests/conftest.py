@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rdae.cli.main import main
 from rdae.model import Model
 from rdae.picture import Picture, read_picture
 from rdae.store import load_model
@@ -32,3 +36,26 @@ def model() -> Model:
 def crop(photo: Picture) -> NDArray[np.uint8]:
     """A 160x240 detail of the photo, `(H, W, 3)`."""
     return np.ascontiguousarray(photo.rgb[170:330, 260:500])
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process and the test's folder, for what needs no process of its own.
+
+    A hundred times as fast where the command imports much. Gives the exit code and what was
+    written to standard output and standard error.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["rdae", *arguments])
+        code = main()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

@@ -36,6 +36,7 @@ class Result:
 
 
 Run = Callable[..., Result]
+InProcess = Callable[..., tuple[int, str, str]]  # the fixture `call`
 TIMEOUT = 300  # seconds
 
 

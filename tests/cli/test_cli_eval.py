@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,35 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runner import Result, environment, names, run_rdae, save
+from cli_runner import InProcess, Result, environment, names, run_rdae, save
 from PIL import Image
-
-from rdae.cli.main import main
 
 TIMES = ("encode_s", "decode_s", "load_s")
 CHEAP = ("--metric", "psnr", "--no-report")
 POINTS = ("-q", "10:100:30", "--against", "jpeg:quality=20/40/60/80,png")
-
-InProcess = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> InProcess:
-    """Run the command in this process, for what needs no workers: a hundred times as fast."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["rdae", *arguments])
-        code = main()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="session")
