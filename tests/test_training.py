@@ -130,7 +130,7 @@ def test_the_loss_falls_in_either_precision(run, alone, photo):
     for precision in ("float32", "bfloat16"):
         trainer = Trainer(config(1000, precision=precision, batch=4), run, CPU)
         before = loss_of(trainer.model, photo)
-        for _ in range(50):
+        for _ in range(25):
             trainer.take_step()
         assert loss_of(trainer.ema, photo) < 0.95 * before, precision
 
@@ -217,7 +217,7 @@ def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):
 
 def test_a_weights_file_becomes_the_model_it_was_exported_from(run, alone, photo, tmp_path):
     trainer = Trainer(config(60), run, CPU)
-    for _ in range(40):
+    for _ in range(20):
         trainer.take_step()
     path = tmp_path / "tiny.safetensors"
     given = {"lambda_range": [LAMBDA_MIN, LAMBDA_MAX]}
@@ -242,12 +242,16 @@ def test_validation_codes_real_files_of_held_out_photos(run, alone):
     assert "held-out" in (run / "curves.svg").read_text()
 
 
-def test_a_finished_run_reports_and_exports_a_working_model(run, alone, photo, tmp_path):
-    trainer = Trainer(config(40), run, CPU)
+def test_a_finished_run_reports_and_exports_a_working_model(
+    run, alone, photo, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("rdae.autoencoder.export.TABLE_CROPS", 20)
+    monkeypatch.setattr("rdae.autoencoder.tables.FIT_STEPS", 10)
+    trainer = Trainer(config(20), run, CPU)
     trainer.train()
-    write_report(run, config(40), read_metrics(run), 1, CPU)
+    write_report(run, config(20), read_metrics(run), 1, CPU)
     report = (run / "report.md").read_text()
-    assert "40 steps" in report and "| 85 |" in report
+    assert "20 steps" in report and "| 85 |" in report
     path = tmp_path / "tiny.safetensors"
     description = export_run(run, path, name="tiny", model_id=200, provenance={"data": "two"})
     assert description.provenance["data"] == "two"

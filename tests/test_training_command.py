@@ -138,8 +138,10 @@ def test_ctrl_c_ends_a_run_with_a_checkpoint(photos, tmp_path):
 
 
 def test_a_finished_run_leaves_its_papers_and_a_model_that_works(
-    whole, photo, tmp_path, call_quietly
+    whole, photo, tmp_path, call_quietly, monkeypatch
 ):
+    monkeypatch.setattr("rdae.autoencoder.export.TABLE_CROPS", 20)
+    monkeypatch.setattr("rdae.autoencoder.tables.FIT_STEPS", 10)
     assert (whole / "report.md").read_text().startswith("# A training run")
     assert "<svg" in (whole / "curves.svg").read_text()
     code, _, said = call_quietly("export", str(whole), "-o", "mine.safetensors")
