@@ -33,13 +33,19 @@ def of(rgb, **parts) -> Picture:
     return Picture(rgb=np.ascontiguousarray(rgb), **parts)
 
 
-def test_more_quality_is_more_bytes_and_less_distortion(photo):
-    encoded = [encode(photo, quality=q) for q in (0, 30, 60, 90)]
-    decoded = [psnr(decode(e.data).rgb, photo.rgb) for e in encoded]
+@pytest.fixture(scope="module")
+def quarter(photo) -> Picture:
+    """The middle quarter of the photo, which has more detail than the rest."""
+    return of(photo.rgb[100:356, 200:584])
+
+
+def test_more_quality_is_more_bytes_and_less_distortion(quarter):
+    encoded = [encode(quarter, quality=q) for q in (0, 30, 60, 90)]
+    decoded = [psnr(decode(e.data).rgb, quarter.rgb) for e in encoded]
     sizes = [len(e.data) for e in encoded]
     assert sizes == sorted(sizes) and len(set(sizes)) == 4
     assert decoded == sorted(decoded)
-    assert decoded[0] > 25 and decoded[-1] > 34
+    assert decoded[0] > 24 and decoded[-1] > 34
 
 
 def test_the_file_is_as_long_as_the_tables_say(photo, model):
@@ -72,8 +78,8 @@ def test_edge_sizes_come_back_as_well_as_the_inside(photo, size):
     assert psnr(decoded.rgb, picture.rgb) > 27
 
 
-def test_threads_and_windows_change_no_pixel(photo, monkeypatch):
-    data = encode(photo, quality=60).data
+def test_threads_and_windows_change_no_pixel(quarter, monkeypatch):
+    data = encode(quarter, quality=60).data
     whole = decode(data, threads=1).rgb
     assert np.array_equal(decode(data, threads=2).rgb, whole)
     assert np.array_equal(decode(data, threads=5).rgb, whole)
@@ -182,10 +188,10 @@ def test_a_side_beyond_the_format_is_refused():
 
 
 def test_a_low_and_very_wide_picture_is_decoded_in_bounded_windows(photo, monkeypatch):
-    wide = np.tile(photo.rgb[200:220], (1, 30, 1))
+    wide = np.tile(photo.rgb[200:220], (1, 8, 1))
     data = encode(of(wide), quality=30).data
     whole = decode(data, threads=2).rgb
-    monkeypatch.setattr("rdae.exact.windows.WINDOW_CELLS", 500)
+    monkeypatch.setattr("rdae.exact.windows.WINDOW_CELLS", 130)
     assert np.array_equal(decode(data, threads=1).rgb, whole)
 
 
