@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rdae.errors import OutputExistsError, RdaeError
 
 if TYPE_CHECKING:
-    from rdae.encoding import Progress
+    from rdae.refining import Progress
 
 STDIN_NAME, STDOUT_NAME = "stdin", "stdout"
 
@@ -204,14 +204,19 @@ class Console:
         """What to call while a long encoding searches; None where no bar is shown."""
         if not self._terminal or self.quiet or self.verbose >= 2:
             return None
-        began = time.monotonic()
+        began, search = time.monotonic(), 1
 
         def show(progress: Progress) -> None:
+            nonlocal began, search
+            if progress.search != search:
+                began, search = time.monotonic(), progress.search
             left = (time.monotonic() - began) * (1 / progress.done - 1)
             self._bar(
                 progress.done,
                 f"{progress.bpp:.3f} bpp  {progress.psnr:.2f} dB  "
-                f"{human_seconds(round(left))} left  {shown(name)}",
+                f"{human_seconds(round(left))} left  "
+                + (f"search {search}  " if search > 1 else "")
+                + shown(name),
             )
 
         return show

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rdae.bitstream.container import Info, parse_info, read_container
 from rdae.bitstream.damage import Damage, rescue_text
@@ -23,19 +24,29 @@ from rdae.bitstream.limits import MAX_PIXELS
 from rdae.bitstream.salvage import Parts, read_parts
 from rdae.bitstream.tiles import Region
 from rdae.decoding import decode_region, find_damaged_tiles, make_grey
-from rdae.encoding import Encoder, Progress
+from rdae.encoding import Encoder
 from rdae.exact.parallel import default_threads
 from rdae.model import Model
 from rdae.picture import Picture
-from rdae.rate import DEFAULT_EFFORT, DEFAULT_QUALITY, quality_to_point
+from rdae.rate import (
+    DEFAULT_EFFORT,
+    DEFAULT_QUALITY,
+    MAX_EFFORT,
+    PLAIN_EFFORT,
+    REFINED_EFFORT,
+    quality_to_point,
+)
 from rdae.store import find_model, load_model
+from rdae.targets import encode_from, encode_within
+
+if TYPE_CHECKING:
+    from rdae.refining import Progress
 
 __all__ = [
     "DEFAULT_EFFORT",
     "DEFAULT_QUALITY",
     "MAX_PIXELS",
     "Encoded",
-    "Progress",
     "Region",
     "Rescued",
     "decode",
@@ -104,8 +115,9 @@ def encode(
             taking `quality`.
         max_bpp: the same in bits per pixel of the picture.
         min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
-            any target, refinement (effort 3 and more) works at the point that is right without.
-        effort: 1 (fastest) to 9 (smallest); from 3 on it needs torch. Decoding does not change.
+            any target, an effort of 3 or more searches three to six times as long as without.
+        effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
+            change decoding.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
         progress: is called now and then while an effort of 3 or more searches.
@@ -125,15 +137,22 @@ def encode(
             raise ValueError(f"a target is a number above 0, not {target}")
     if max_bpp is not None:
         max_bytes = _bytes_of(max_bpp, picture.width * picture.height)
+    if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
+        raise ValueError(f"effort must be from 1 to 9, got {effort}")
     point = quality_to_point(quality)
     model = model or load_model()
     start = time.perf_counter()
     threads = threads or default_threads()
-    encoder = Encoder(picture, model, effort=effort, threads=threads, progress=progress)
+    if effort < REFINED_EFFORT:
+        encoder = Encoder(picture, model, effort=effort, threads=threads)
+    else:
+        from rdae.refining import RefiningEncoder  # imports torch
+
+        encoder = RefiningEncoder(picture, model, effort=effort, threads=threads, progress=progress)
     if max_bytes is not None:
-        data = encoder.encode_within(max_bytes)
+        data = encode_within(encoder, max_bytes)
     elif min_psnr is not None:
-        data = encoder.encode_from(min_psnr)
+        data = encode_from(encoder, min_psnr)
     else:
         data = encoder.encode(point)
     return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)

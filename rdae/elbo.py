@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,16 @@ from rdae.bitstream.tiles import TileRect
 from rdae.codec import decode, encode
 from rdae.decoding import make_grey
 from rdae.distortion import squared_error
-from rdae.encoding import Encoder, Progress
+from rdae.encoding import Encoder
 from rdae.latents import channel_tables
 from rdae.model import Array, Model
 from rdae.picture import Picture
 from rdae.quarters import put, take
 from rdae.rate import PLAIN_EFFORT, decoder_variance, point_to_quality
 from rdae.spec import NUM_PASSES
+
+if TYPE_CHECKING:
+    from rdae.refining import Progress
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ Lagrangian of the whole picture only ever falls.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,68 +19,141 @@ from rdae.autoencoder import refine
 from rdae.bitstream.tiles import TileRect
 from rdae.decoding import make_grey
 from rdae.distortion import psnr_of, squared_error
-from rdae.encoding import Encoder, Progress
+from rdae.encoding import Encoder
 from rdae.exact.windows import Window
-from rdae.latents import TileSymbols, ideal_bits, quantise_tile
-from rdae.model import Array
+from rdae.latents import TileSymbols, encode_tile, ideal_bits, quantise_tile
+from rdae.model import Array, Model
+from rdae.picture import Picture
+from rdae.rate import NUM_POINTS
 from rdae.spec import PATCH, halo
 
+# What refinement changes is much the same at neighbouring points, so it is measured at landmarks
+# and expected to be as at the nearest. How far it can go at all saves most of these measurements.
+LANDMARK_SPACING = 32
+SIZES = 0.8, 1.1  # times the size of plain encoding
+PSNRS = -0.3, 0.8  # dB above it
 
-def refined_tiles(encoder: Encoder, point: int) -> Iterator[tuple[TileRect, TileSymbols]]:
-    """The symbols of all tiles of a picture, in raster order, each as soon as it is refined."""
-    y_hat = encoder.y_hat(point)
-    for tile in encoder.tiles:
-        yield tile, _refined(encoder, tile, point, y_hat)
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search has come.
+
+    Attributes:
+        done: share of the work on this file, 0 to 1.
+        bpp: bits per pixel of the tile in work, as estimated now.
+        psnr: of the tile in work in dB, as estimated now.
+        search: which search this is, from 1 on; a target may need several.
+    """
+
+    done: float
+    bpp: float
+    psnr: float
+    search: int = 1
 
 
-def _refined(
-    encoder: Encoder, tile: TileRect, point: int, y_hat: NDArray[np.float32]
-) -> TileSymbols:
-    """One tile's best symbols; `y_hat` of the whole picture is brought up to date with them."""
-    model, threads = encoder.model, encoder.threads
-    own = Window(tile.top, tile.top + tile.rows, tile.left, tile.left + tile.columns)
-    reach = math.ceil(halo(model.spec.synthesis))
-    seen = own.grown(reach, *y_hat.shape[:2])  # whose pixels depend on the tile
-    around = own.grown(2 * reach, *y_hat.shape[:2])  # on which those pixels depend
-    pixels = encoder.picture.rgb[seen.slices(PATCH)]
-    y = encoder.analyse(tile, point, threads)
+class RefiningEncoder(Encoder):
+    """One picture, ready to be encoded with a search for better latents.
 
-    def lagrangian(symbols: TileSymbols, cells: Array) -> float:
+    Estimates, and the symbols that the search starts from, are those of plain encoding.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        model: Model,
+        *,
+        effort: int,
+        threads: int = 1,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Take a picture; `progress` is called during a search. See `Encoder`."""
+        super().__init__(picture, model, effort=effort, threads=threads)
+        self._progress = progress
+        self._files: dict[int, bytes] = {}
+
+    def encode(self, point: int) -> bytes:
+        """The refined file at a quality point; searched for once."""
+        if point not in self._files:
+            header, y_hat = self.header(point), self.y_hat(point)
+            payloads = [
+                encode_tile(self.model, header, tile, self._refined(tile, point, y_hat))
+                for tile in self.tiles
+            ]
+            self._files[point] = self.file(header, payloads)
+        return self._files[point]
+
+    def is_likely_within(self, point: int, max_bytes: int) -> bool:
+        """See `Encoder`."""
+        plain, room = self.estimate_bytes(point) - self.frame_bytes, max_bytes - self.frame_bytes
+        least, most = (factor * plain for factor in SIZES)
+        if not least <= room < most:
+            return most <= room
+        landmark = _landmark(point)
+        refined = len(self.encode(landmark)) - self.frame_bytes
+        return plain * refined <= room * (self.estimate_bytes(landmark) - self.frame_bytes)
+
+    def is_likely_from(self, point: int, min_psnr: float) -> bool:
+        """See `Encoder`."""
+        plain = self.estimate_psnr(point)
+        least, most = (plain + gain for gain in PSNRS)
+        if not least < min_psnr <= most:
+            return min_psnr <= least
+        landmark = _landmark(point)
+        gain = self.psnr_of(self.encode(landmark)) - self.estimate_psnr(landmark)
+        return plain + gain >= min_psnr
+
+    def _refined(self, tile: TileRect, point: int, y_hat: NDArray[np.float32]) -> TileSymbols:
+        """One tile's best symbols; `y_hat` of the whole picture is brought up to date with them."""
+        model, threads = self.model, self.threads
+        own = Window(tile.top, tile.top + tile.rows, tile.left, tile.left + tile.columns)
+        reach = math.ceil(halo(model.spec.synthesis))
+        seen = own.grown(reach, *y_hat.shape[:2])  # whose pixels depend on the tile
+        around = own.grown(2 * reach, *y_hat.shape[:2])  # on which those pixels depend
+        pixels = self.picture.rgb[seen.slices(PATCH)]
+        y = self.analyse(tile, point, threads)
+
+        def lagrangian(symbols: TileSymbols, cells: Array) -> float:
+            y_hat[own.slices()] = cells
+            inside = seen.moved(-around.top, -around.left)
+            rgb = model.synthesise(y_hat[around.slices()], point, threads)[inside.slices(PATCH)]
+            rgb = rgb[: pixels.shape[0], : pixels.shape[1]]
+            if self.picture.is_grey:
+                make_grey(rgb)
+            error = squared_error(pixels, rgb)
+            return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
+
+        def report(step: int, steps: int, bits: float, error: float) -> None:
+            if self._progress is not None:
+                done = (tile.index + step / steps) / len(self.tiles)
+                bpp = bits / (tile.rows * tile.columns * PATCH**2)
+                psnr = psnr_of(error, pixels.size)
+                self._progress(Progress(done, bpp, psnr, len(self._files) + 1))
+
+        plain = quantise_tile(model, tile, y, point, threads)
+        better_y, better_z = refine.refine(
+            model,
+            refine.Tile(
+                y=y,
+                symbols=plain[0],
+                y_hat=y_hat[around.slices()],
+                top=own.top - around.top,
+                left=own.left - around.left,
+                rows=tile.rows,
+                columns=tile.columns,
+                seen=seen.moved(-around.top, -around.left).slices(),
+                pixels=pixels,
+            ),
+            point,
+            self.effort,
+            threads=threads,
+            report=report,
+        )
+        better = quantise_tile(model, tile, better_y, point, threads, rate_aware=False, z=better_z)
+        symbols, cells = min(plain, better, key=lambda found: lagrangian(*found))
         y_hat[own.slices()] = cells
-        inside = seen.moved(-around.top, -around.left)
-        rgb = model.synthesise(y_hat[around.slices()], point, threads)[inside.slices(PATCH)]
-        rgb = rgb[: pixels.shape[0], : pixels.shape[1]]
-        if encoder.picture.is_grey:
-            make_grey(rgb)
-        error = squared_error(pixels, rgb)
-        return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
+        return symbols
 
-    def report(step: int, steps: int, bits: float, error: float) -> None:
-        if encoder.progress is not None:
-            done = (tile.index + step / steps) / len(encoder.tiles)
-            bpp = bits / (tile.rows * tile.columns * PATCH**2)
-            encoder.progress(Progress(done, bpp, psnr_of(error, pixels.size)))
 
-    plain = quantise_tile(model, tile, y, point, threads)
-    better_y = refine.refine(
-        model,
-        refine.Tile(
-            y=y,
-            symbols=plain[0],
-            y_hat=y_hat[around.slices()],
-            top=own.top - around.top,
-            left=own.left - around.left,
-            rows=tile.rows,
-            columns=tile.columns,
-            seen=seen.moved(-around.top, -around.left).slices(),
-            pixels=pixels,
-        ),
-        point,
-        encoder.effort,
-        threads=threads,
-        report=report,
-    )
-    better = quantise_tile(model, tile, better_y, point, threads, z=plain[0].z)
-    symbols, cells = min(plain, better, key=lambda found: lagrangian(*found))
-    y_hat[own.slices()] = cells
-    return symbols
+def _landmark(point: int) -> int:
+    """The nearest of a few points that are spread over all of them."""
+    return min(LANDMARK_SPACING * round(point / LANDMARK_SPACING), NUM_POINTS - 1)

@@ -24,6 +24,7 @@ from rdae.rate import (
     quality_to_point,
     rd_lambda_at,
 )
+from rdae.targets import walk
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +163,31 @@ def test_the_python_function_takes_one_goal(crop):
     assert psnr(crop, pixels) >= 31
     with pytest.raises(ValueError, match="exclude each other"):
         rdae.compress(crop, quality=50, target_psnr=31)
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=NUM_POINTS, max_size=NUM_POINTS),
+    st.lists(st.integers(-9, 9), min_size=NUM_POINTS, max_size=NUM_POINTS),
+    st.integers(0, 1500),
+    st.integers(0, 300),
+)
+def test_walks_from_rough_expectations_keep_the_order_of_targets(jitter, errors, target, more):
+    sizes = [5 * point + 7 * j for point, j in enumerate(jitter)]
+    expected = [size + 7 * error for size, error in zip(sizes, errors, strict=True)]
+
+    def met(target):
+        start = highest_point(lambda p: expected[p] <= target)
+        return walk(start, lambda p: sizes[p] <= target, step=1)
+
+    small, large = met(target), met(target + more)
+    if small is not None:
+        assert sizes[small] <= target
+        assert small == NUM_POINTS - 1 or sizes[small + 1] > target
+        assert large is not None and small <= large
+
+
+@pytest.mark.parametrize("start", [0, 3, NUM_POINTS - 1])
+def test_a_walk_where_nothing_fits_ends_with_nothing(start):
+    assert walk(start, lambda point: False, step=1) is None
+    assert walk(start, lambda point: False, step=-1) is None
+    assert walk(-1, lambda point: True, step=1) is walk(NUM_POINTS, lambda _: True, step=-1) is None

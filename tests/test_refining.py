@@ -14,8 +14,9 @@ from rdae.autoencoder.float_twin import TableRate, at_point, float_twin  # noqa:
 from rdae.codec import decode, encode  # noqa: E402
 from rdae.distortion import psnr, squared_error  # noqa: E402
 from rdae.encoding import Encoder, quantise  # noqa: E402
+from rdae.errors import RateTargetError  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
-from rdae.rate import quality_to_point  # noqa: E402
+from rdae.rate import point_to_quality, quality_to_point  # noqa: E402
 
 QUALITY = 50
 
@@ -61,17 +62,33 @@ def test_tiles_are_refined_with_their_neighbours_in_view(crop, model, effort):
 
 def test_what_is_not_better_is_not_taken(crop, model, monkeypatch):
     picture = Picture(crop, None, False)
-    monkeypatch.setattr(refine, "refine", lambda model, tile, *_, **__: tile.y + 1)
+    monkeypatch.setattr(
+        refine, "refine", lambda model, tile, *_, **__: (tile.y + 1, tile.symbols.z)
+    )
     worse, plain = (encode(picture, quality=QUALITY, effort=e) for e in (3, 2))
     assert worse.data == plain.data
 
 
-def test_targets_hold_with_refinement(crop):
+def test_targets_are_met_with_refinement_and_as_closely_as_the_points_allow(crop, model):
     picture = Picture(crop, None, False)
-    sized = encode(picture, max_bytes=2000, effort=3)
-    assert len(sized.data) <= 2000
-    assert sized.info.quality_point == encode(picture, max_bytes=2000).info.quality_point
-    assert psnr(crop, decode(encode(picture, min_psnr=33, effort=3).data).rgb) >= 33
+    for max_bytes in (1500, 2000):
+        sized = encode(picture, max_bytes=max_bytes, effort=3)
+        assert len(sized.data) <= max_bytes
+        above = point_to_quality(sized.info.quality_point + 1)
+        assert len(encode(picture, quality=above, effort=3).data) > max_bytes
+    floored = encode(picture, min_psnr=33, effort=3)
+    assert psnr(crop, decode(floored.data).rgb) >= 33
+    below = encode(picture, quality=point_to_quality(floored.info.quality_point - 1), effort=3)
+    assert psnr(crop, decode(below.data).rgb) < 33
+    assert len(floored.data) < len(encode(picture, min_psnr=33).data)
+
+
+def test_targets_out_of_reach_are_refused_without_a_search(crop, monkeypatch):
+    monkeypatch.setattr(refine, "refine", None)
+    picture = Picture(crop, None, False)
+    for target in ({"max_bytes": 100}, {"min_psnr": 60}):
+        with pytest.raises(RateTargetError):
+            encode(picture, effort=9, **target)
 
 
 def test_the_float_twin_predicts_what_the_exact_networks_do(crop, model):

@@ -9,8 +9,6 @@ half-integers). At the integers the rate is what the coder writes.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -39,12 +37,6 @@ def at_point(point: int) -> Points:
     """A quality point as the twin's networks take it, for a batch of one."""
     anchor = point * (NUM_ANCHORS - 1) / (NUM_POINTS - 1)
     return Points(torch.tensor([anchor]), NUM_ANCHORS)
-
-
-@lru_cache(maxsize=1)
-def frozen_twin(model: Model) -> Networks:
-    """The same without gradients for its parameters, made once."""
-    return float_twin(model).requires_grad_(False)
 
 
 class TableRate(nn.Module):
@@ -83,13 +75,38 @@ class TableRate(nn.Module):
 
         Tables are clamped to those that there are.
         """
-        table = table.clamp(0, len(self.bits) - 1)
-        below = table.detach().floor().clamp(max=len(self.bits) - 2)
-        first, second = (self.mixed(row, low, share) for row in (below, below + 1))
-        return torch.lerp(first, second, table - below)
+        result: Tensor = _Between.apply(self.bits, table, low, share)  # type: ignore[no-untyped-call]
+        return result
 
     def noisy(self, table: Tensor, value: Tensor) -> Tensor:
         """-log2 of the density of values with uniform noise of width 1, each under its table."""
         low = value.detach().floor()
         first, second = (torch.exp2(-self(table, symbol)) for symbol in (low, low + 1))
         return -torch.log2(torch.lerp(first, second, value - low))
+
+
+class _Between(torch.autograd.Function):
+    """Bilinear interpolation in a table of bits, with both slopes from the one look-up."""
+
+    @staticmethod
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, bits: Tensor, table: Tensor, low: Tensor, share: Tensor
+    ) -> Tensor:
+        count, width = bits.shape
+        inside = table.clamp(0, count - 1)
+        row = inside.floor().clamp(max=count - 2)
+        fraction = inside - row
+        column = (low + width // 2).clamp(0, width - 2)
+        index = (row * width + column).long()
+        flat = bits.flatten()
+        here, above = flat[index], flat[index + width]
+        step, step_above = flat[index + 1] - here, flat[index + width + 1] - above
+        across = torch.lerp(step, step_above, fraction)
+        down = (above - here) + share * (step_above - step)
+        ctx.save_for_backward(down * (inside == table), across)
+        return torch.lerp(here, above, fraction) + share * across
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        down, across = ctx.saved_tensors
+        return None, grad * down, None, grad * across

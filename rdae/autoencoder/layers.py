@@ -71,7 +71,7 @@ class Linear(ExactMixin, nn.Module):
             parts = (x, self.weight, self.bias)
             x = F.linear(*(part.bfloat16() for part in parts)).float()
         else:
-            x = F.linear(x, self.weight, self.bias)
+            x = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
         if self.slope is not None:
             x = F.leaky_relu(x, self.slope)
         return x if self.scale is None else round_exact(x, self.scale, self.limit)
@@ -87,7 +87,7 @@ class Depthwise(ExactMixin, nn.Module):
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
         x = F.conv2d(
-            x.permute(0, 3, 1, 2),
+            x.to(self.weight.dtype).permute(0, 3, 1, 2),
             self.weight,
             self.bias,
             padding=self.weight.shape[-1] // 2,
@@ -106,7 +106,7 @@ class Gain(ExactMixin, nn.Module):
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
         if self.table is None or self.scale is None:
-            return x * points.interpolate(self.log_gain).exp()
+            return x * points.interpolate(self.log_gain).exp().to(x.dtype)
         rows = (points.anchors * ((len(self.table) - 1) / (len(self.log_gain) - 1))).round().long()
         return round_exact(x * self.table[rows][:, None, None, :], self.scale, self.limit)
 

@@ -1,28 +1,29 @@
 """Variational refinement: better latents for one tile than the analysis network's guess.
 
 The analysis is an amortised inference model: one network for all pictures, so for any single one
-there is a better y. It is found by minimising
+there are better y and z. They are found by minimising
 
     bits(z) + bits(y | z) + lambda / 3 * squared error
 
-over y through the float twin of the exact decoder, with all four passes in the objective. Rounding
-is relaxed as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020, arXiv:2006.04240,
-section 3.1): each latent goes to the integer below or above it with probabilities that depend on
-how near they are, sampled from a relaxed Bernoulli distribution whose temperature falls. The rate
-is the expected number of bits of the coder's own tables, so at the end of the annealing the
-objective is what a file costs.
+over y and z through the float twin of the exact decoder, with all four passes in the objective.
+Rounding is relaxed as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020,
+arXiv:2006.04240, section 3.1): each latent goes to the integer below or above it with probabilities
+that depend on how near they are, sampled from a relaxed Bernoulli distribution whose temperature
+falls. The rate is the expected number of bits of the coder's own tables, so at the end of the
+annealing the objective is what a file costs.
 
 Deviates: starts near the symbols that plain encoding sends, which already weigh rate against
-distortion (`rdae.rounding`), which saves the hundred steps that a start at y takes to get there; z
-stays as it is, since its noise costs more than what it could gain (measured).
+distortion (`rdae.rounding`), which saves the hundred steps that a start at y takes to get there. z
+is searched for along with y, but rounded without noise, with straight-through gradients: it has few
+symbols that matter much, and noise on them cost more than the search gained (measured).
 
-The result is a y. Its symbols are chosen by the exact networks, like those of any other y, and are
-sent only where they are really better: that is for the caller to see.
+The result is a y and z. The symbols of y are chosen by the exact networks, like those of any other
+y, and are sent only where they are really better: that is for the caller to see.
 """
 
 from __future__ import annotations
 
-import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,26 +34,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from rdae.autoencoder.float_twin import Y_REACH, TableRate, at_point, frozen_twin
-from rdae.autoencoder.networks import (
-    LN_SCALE_RATIO,
-    SCALE_MIN,
-    ClampInward,
-    pass_map,
-)
-from rdae.autoencoder.precision import bfloat16_pays
+from rdae.autoencoder.float_twin import Y_REACH, Z_REACH, TableRate
+from rdae.autoencoder.networks import ClampInward
+from rdae.autoencoder.search_twin import SearchTwin, assemble, take_quarter
 from rdae.exact.network import UNIT_BITS
 from rdae.latents import TileSymbols
 from rdae.model import Model
 from rdae.spec import NUM_PASSES, NUM_ROWS, PATCH
 
-# Steps of the annealing. On two cores a step of 768x512 pixels takes a fifth of a second.
-STEPS = {3: 20, 4: 30, 5: 45, 6: 90, 7: 200, 8: 450, 9: 1000}
+# Steps of the annealing. On one core a step of 768x512 pixels takes an eighth of a second.
+STEPS = {3: 20, 4: 35, 5: 60, 6: 100, 7: 150, 8: 250, 9: 400}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
 HOT, COLD = 0.5, 0.15  # temperatures of the relaxed Bernoulli distribution
-RATE = 0.05  # of Adam, in symbols
+RATE, Z_RATE = 0.05, 0.02  # of Adam, in symbols; z goes a little faster in a short search
 PULL = 0.8  # where between a plain symbol and y the search starts
 NEAREST = 0.45  # and how far from the symbol at most
 
@@ -87,11 +84,14 @@ class Tile:
 
 Report = Callable[[int, int, float, float], None]
 
+# Torch's number of threads belongs to the process, so there is one search at a time.
+_one_search = threading.Lock()
+
 
 def refine(
     model: Model, tile: Tile, point: int, effort: int, *, threads: int, report: Report
-) -> NDArray[np.float32]:
-    """A better y for a tile.
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Better latents for a tile.
 
     Args:
         model: the model.
@@ -103,88 +103,101 @@ def refine(
             squared error.
 
     Returns:
-        `(rows, columns, M)` float32, in place of `tile.y`.
+        y `(rows, columns, M)`, to be rounded to the nearest symbols, and the symbols of z.
     """
     # gradients even where the caller has switched them off
     with _torch_threads(threads), torch.inference_mode(False), torch.enable_grad():
         return _anneal(_Objective(model, tile, point), STEPS[effort], report)
 
 
-def _anneal(objective: _Objective, steps: int, report: Report) -> NDArray[np.float32]:
-    momentum, memory = (0.7, 0.92) if steps <= SHORT else (0.8, 0.95)
+def _anneal(
+    objective: _Objective, steps: int, report: Report
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    short = steps <= SHORT
+    momentum, memory = (0.7, 0.92) if short else (0.8, 0.95)
     generator = torch.Generator().manual_seed(0)  # the same file every time
-    start = objective.start()
-    moved = torch.zeros_like(start, requires_grad=True)  # in symbols
-    optimizer = torch.optim.Adam([moved], betas=(momentum, memory))
+    start, gain = objective.start(), objective.twin.gain
+    moved = [torch.zeros_like(quarter, requires_grad=True) for quarter in start]  # in symbols
+    z = objective.z.clone().requires_grad_()
+    optimizer = torch.optim.Adam(
+        [{"params": moved, "peak": RATE}, {"params": [z], "peak": Z_RATE * (1.5 if short else 1)}],
+        betas=(momentum, memory),
+        fused=True,
+    )
+
+    def latents() -> list[Tensor]:
+        return [start[k] + moved[k] / gain[k] for k in range(NUM_PASSES)]
+
     for step in range(steps):
         done = step / steps
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * min(1.0, 1.25 * (1 - done))
         temperature = HOT * (COLD / HOT) ** done
-        optimizer.param_groups[0]["lr"] = RATE * min(1.0, 1.25 * (1 - done))
-        bits, error = objective(start + moved / objective.gain, temperature, generator)
+        bits, error = objective(latents(), z, temperature, generator)
         optimizer.zero_grad()
         (bits + objective.error_weight * error).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         report(step + 1, steps, bits.item(), error.item())
     with torch.no_grad():
-        return (start + moved / objective.gain)[0].numpy()
+        y = assemble(latents())[0].numpy()
+        return y, z.round()[0].numpy().astype(np.int32)
 
 
 class _Objective:
-    """Bits and squared error of a tile under relaxed rounding, differentiable in y."""
+    """Bits and squared error of a tile under relaxed rounding, differentiable in y and z.
+
+    Attributes:
+        twin: the networks.
+        z: `(1, rows, columns, N)` the symbols of plain encoding.
+        error_weight: bits per squared error of one sample.
+    """
 
     def __init__(self, model: Model, tile: Tile, point: int) -> None:
-        self._twin, self._point = frozen_twin(model), at_point(point)
-        self._twin.use_bfloat16(bfloat16_pays())
-        self._rate = _y_rate(model)
+        rows, columns, _ = tile.y.shape
+        self.twin = SearchTwin(model, point, rows, columns)
+        self.z = torch.from_numpy(tile.symbols.z).float()[None]
+        self.error_weight = model.rd_lambda(point) / 3
         self._tile = tile
-        self.error_weight = model.rd_lambda(point) / 3  # bits per squared error of one sample
-        with torch.no_grad():
-            self._log_gain = self._point.interpolate(self._twin.y_log_gain)
-            self.gain = self._log_gain.exp()
-            self._step = self._point.interpolate(self._twin.y_log_step).exp()
-            z_step = self._point.interpolate(-self._twin.z_log_gain).exp()
-            z = torch.from_numpy(tile.symbols.z).float()[None]
-            self._features = self._twin.hyper_synthesis(z * z_step, self._point)
-        indexes = (np.arange(z.shape[3]) + np.zeros(z.shape[1:], int)).ravel()
-        self._z_bits = model.z_tables(point).bits(tile.symbols.z.ravel(), indexes)
-        rows, columns, channels = tile.y.shape
-        self._pass = pass_map(channels, rows, columns)
+        self._y_rate = _y_rate(model)
+        self._z_rate = TableRate(model.z_tables(point), Z_REACH)
+        self._z_tables = torch.arange(self.z.shape[3]).expand_as(self.z)
         self._coded = torch.zeros(rows, columns, 1)
         self._coded[: tile.rows, : tile.columns] = 1
         self._around = torch.from_numpy(tile.y_hat * 2.0**-UNIT_BITS).float()[None]
-        self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None]
+        self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None] / 255 - 0.5
 
-    def start(self) -> Tensor:
-        """A y whose symbols are those of plain encoding, some way from them towards y."""
+    def start(self) -> list[Tensor]:
+        """Quarters of a y whose symbols are those of plain encoding, some way from them to y."""
         y = torch.from_numpy(self._tile.y)[None]
         sent = torch.from_numpy(self._tile.symbols.y).float()[None]
-        means = torch.zeros_like(y)
-        y_hat = torch.zeros_like(y)
+        quarters: list[Tensor] = []
+        y_hat: list[Tensor] = []
         with torch.no_grad():
+            features = self.twin.features(self.z)
             for k in range(NUM_PASSES):
-                mean, _ = self._twin.predict(k, self._features, y_hat, self._point)
-                means = torch.where(self._pass == k, mean, means)
-                y_hat = torch.where(self._pass == k, mean + sent * self._step, y_hat)
-        off = (y - means) * self.gain - sent
-        return means + (sent + (PULL * off).clamp(-NEAREST, NEAREST)) / self.gain
+                mean, _ = self.twin.predict(k, features, y_hat)
+                symbols, gain = take_quarter(k, sent), self.twin.gain[k]
+                off = (take_quarter(k, y) - mean) * gain - symbols
+                quarters.append(mean + (symbols + (PULL * off).clamp(-NEAREST, NEAREST)) / gain)
+                y_hat.append(mean + symbols * self.twin.step[k])
+        return quarters
 
     def __call__(
-        self, y: Tensor, temperature: float, generator: torch.Generator
+        self, y: list[Tensor], z: Tensor, temperature: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Bits, and squared error over all samples on 0..255, of one draw of the rounding."""
-        y_hat = torch.zeros_like(y)
-        lows, shares, tables = y_hat, y_hat, y_hat
+        low = z.detach().floor()
+        bits = self._z_rate.mixed(self._z_tables, low, z - low).sum()
+        features = self.twin.features(z + (z.round() - z).detach())
+        y_hat: list[Tensor] = []
         for k in range(NUM_PASSES):
-            mean, log_scale = self._twin.predict(k, self._features, y_hat, self._point)
-            table = (log_scale + self._log_gain - math.log(SCALE_MIN)) / LN_SCALE_RATIO
-            low, share = relaxed((y - mean) * self.gain, temperature, generator)
-            now = self._pass == k
-            y_hat = torch.where(now, mean + (low + share) * self._step, y_hat)
-            lows, shares = torch.where(now, low, lows), torch.where(now, share, shares)
-            tables = torch.where(now, table, tables)
-        tables = ClampInward.apply(tables, 0.0, NUM_ROWS - 1.0)
-        bits = (self._rate.between(tables, lows, shares) * self._coded).sum() + self._z_bits
-        return bits, self._squared_error(y_hat)
+            mean, table = self.twin.predict(k, features, y_hat)
+            v = (y[k] - mean) * self.twin.gain[k]
+            low, share = relaxed(v, temperature, generator)
+            y_hat.append(mean + (low + share) * self.twin.step[k])
+            table = ClampInward.apply(table, 0.0, NUM_ROWS - 1.0)
+            bits = bits + (self._y_rate.between(table, low, share) * self._coded).sum()
+        return bits, self._squared_error(assemble(y_hat))
 
     def _squared_error(self, y_hat: Tensor) -> Tensor:
         tile = self._tile
@@ -196,11 +209,11 @@ class _Objective:
             down = slice(tile.top, tile.top + tile.rows)
             across = slice(tile.left, tile.left + tile.columns)
             around[:, down, across] = y_hat[:, : tile.rows, : tile.columns]
-        x_hat = 255 * (self._twin.synthesis(around, self._point) + 0.5)
+        x_hat = self.twin.synthesis(around)
         down, across = tile.seen
         x_hat = x_hat[:, PATCH * down.start :, PATCH * across.start :]
         x_hat = x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
-        return (x_hat - self._pixels).square().sum()
+        return 255**2 * F.mse_loss(x_hat, self._pixels, reduction="sum")
 
 
 def relaxed(v: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -210,21 +223,40 @@ def relaxed(v: Tensor, temperature: float, generator: torch.Generator) -> tuple[
     Bernoulli distribution, differentiable in v.
     """
     low = v.detach().floor()
-    part = (v - low).clamp(1e-3, 1 - 1e-3)
-    odds = (torch.atanh(part) - torch.atanh(1 - part)) / temperature
     uniform = torch.rand(v.shape, generator=generator).clamp_(1e-6, 1 - 1e-6)
-    return low, torch.sigmoid((odds + torch.logit(uniform)) / temperature)
+    return low, _Share.apply(v, low, uniform, temperature)  # type: ignore[no-untyped-call]
+
+
+class _Share(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, v: Tensor, low: Tensor, uniform: Tensor, temperature: float
+    ) -> Tensor:
+        part = (v - low).clamp_(1e-3, 1 - 1e-3)
+        rest = 1 - part
+        # atanh(part) - atanh(rest), and its slope
+        odds = 0.5 * torch.log((1 + part) * part / ((1 + rest) * rest))
+        slope = 1 / (1 - part * part) + 1 / (1 - rest * rest)
+        share = torch.sigmoid((odds / temperature + torch.logit(uniform)) / temperature)
+        ctx.save_for_backward(share * (1 - share) * slope / temperature**2)
+        return share
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        (slope,) = ctx.saved_tensors
+        return grad * slope, None, None, None
 
 
 @contextmanager
 def _torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use so many threads for a while; the number belongs to the process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    """Have torch to oneself for a while, with so many threads."""
+    with _one_search:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)

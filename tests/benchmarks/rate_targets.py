@@ -22,6 +22,7 @@ from rdae.encoding import Encoder
 from rdae.errors import RateTargetError
 from rdae.picture import read_picture
 from rdae.store import load_model
+from rdae.targets import encode_from, encode_within
 
 
 def main() -> int:
@@ -40,7 +41,7 @@ def main() -> int:
         for bpp in np.geomspace(0.1, 1.2, options.targets):
             wanted = math.floor(bpp * pixels / 8)
             try:
-                data = encoder.encode_within(wanted)
+                data = encode_within(encoder, wanted)
             except RateTargetError as error:
                 unreachable += 1
                 missed += error.reachable <= wanted
@@ -53,7 +54,7 @@ def main() -> int:
         last = -1
         for decibels in np.linspace(27, 38, options.targets):
             try:
-                data = encoder.encode_from(decibels)
+                data = encode_from(encoder, decibels)
             except RateTargetError as error:
                 unreachable += 1
                 missed += error.reachable >= decibels

@@ -1,0 +1,97 @@
+"""The file that meets a target: as good as a size allows, or as small as a PSNR allows.
+
+First the point is found from what the encoder expects of its files, with at most 9 tries, in an
+order that is fixed (`rdae.rate.highest_point`). Then files are really coded and measured, from
+there on point by point, as long as they meet the target and until one does. Neither part ever ends
+at a lower quality for a target that allows more: what an encoder expects does not depend on the
+target, and whoever walks from further up to the first file that fits ends no further down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from rdae.bitstream.varint import grouped
+from rdae.encoding import Encoder
+from rdae.errors import RateTargetError, option
+from rdae.rate import NUM_POINTS, highest_point
+
+
+def encode_within(encoder: Encoder, max_bytes: int) -> bytes:
+    """The best file of at most `max_bytes` bytes.
+
+    Raises:
+        RateTargetError: there is none so small.
+    """
+    files: dict[int, bytes] = {}
+
+    def fits(point: int) -> bool:
+        files[point] = encoder.encode(point)
+        return len(files[point]) <= max_bytes
+
+    start = highest_point(lambda point: encoder.is_likely_within(point, max_bytes))
+    point = walk(start, fits, step=1)
+    if point is not None:
+        return files[point]
+    plain = Encoder.encode(encoder, 0)
+    if len(plain) <= max_bytes:
+        return plain
+    least = min(map(len, [plain, *files.values()]))
+    metadata = encoder.picture.exif or encoder.picture.xmp
+    raise RateTargetError(
+        f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few: "
+        f"quality 0 takes {grouped(least)}",
+        reachable=least,
+        hint=f"{option('target_size', least)} or more, or scale the picture down"
+        + (", or leave metadata out: --strip all" if metadata else ""),
+    )
+
+
+def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
+    """The smallest file whose decoded picture has a PSNR of at least `min_psnr` dB.
+
+    Raises:
+        RateTargetError: there is none so good.
+    """
+    files: dict[int, bytes] = {}
+
+    def fits(point: int) -> bool:
+        files[point] = encoder.encode(point)
+        return encoder.psnr_of(files[point]) >= min_psnr
+
+    start = highest_point(lambda point: not encoder.is_likely_from(point, min_psnr)) + 1
+    point = walk(start, fits, step=-1)
+    if point is not None:
+        return files[point]
+    best = encoder.estimate_psnr(NUM_POINTS - 1)
+    if best >= min_psnr:
+        return Encoder.encode(encoder, NUM_POINTS - 1)
+    best = max([best, *map(encoder.psnr_of, files.values())])
+    raise RateTargetError(
+        f"{min_psnr:g} dB are too many: quality 100 has {best:.2f} dB",
+        reachable=best,
+        hint=f"{option('target_psnr', math.floor(100 * best) / 100)} or less; rdae is not lossless",
+    )
+
+
+def walk(start: int, fits: Callable[[int], bool], *, step: int) -> int | None:
+    """From a point that should fit, on to the last one in a row that does, or back to the first.
+
+    Args:
+        start: the point; one that is no point has been found not to fit, nor has any other.
+        fits: whether a point does.
+        step: 1 or -1, where on is.
+    """
+    if not 0 <= start < NUM_POINTS:
+        return None
+    point = start
+    if fits(point):
+        while 0 <= point + step < NUM_POINTS and fits(point + step):
+            point += step
+        return point
+    while 0 <= point - step < NUM_POINTS:
+        point -= step
+        if fits(point):
+            return point
+    return None
