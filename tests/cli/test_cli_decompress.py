@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runner import Run, names, pixels, save
+from cli_runner import Run, names, pixels, run_rdae, save
 from PIL import Image
 
 
@@ -166,7 +167,6 @@ def test_the_same_pixels_come_out_of_any_number_of_threads(
 
 
 def test_the_console_script_is_the_same_command(tmp_path: Path, rd: Path) -> None:
-    import shutil
     import subprocess
     import sys
 
@@ -183,12 +183,20 @@ def test_the_picture_has_the_time_of_the_file(run: Run, tmp_path: Path, rd: Path
     assert (tmp_path / "photo.png").stat().st_mtime_ns == 10**18
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of two tiles and the picture that it decodes to."""
+    folder = tmp_path_factory.mktemp("wide")
+    save(folder / "source.png", width=1100)
+    assert run_rdae(folder, "compress", "source.png", "-o", "wide.rd").code == 0
+    assert run_rdae(folder, "decompress", "wide.rd").code == 0
+    return folder
+
+
 @pytest.fixture
-def two_tiles(run: Run, tmp_path: Path) -> Path:
+def two_tiles(wide: Path, tmp_path: Path) -> Path:
     """A file wide.rd of 1100x24 pixels in two tiles, and wide.png, decoded from it."""
-    save(tmp_path / "source.png", width=1100)
-    assert run("compress", "source.png", "-o", "wide.rd").code == 0
-    assert run("decompress", "wide.rd").code == 0
+    shutil.copytree(wide, tmp_path, dirs_exist_ok=True)
     return tmp_path / "wide.rd"
 
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, names, save
+from cli_runner import Run, names, run_rdae, save
 from PIL import Image
 
 
-@pytest.fixture
-def rich(run: Run, tmp_path: Path) -> Path:
-    """A file wide.rd of two tiles with alpha and EXIF."""
-    save(tmp_path / "plain.png", width=1100, channels=4)
+@pytest.fixture(scope="module")
+def rich_rd(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a file of two tiles with alpha and EXIF."""
+    folder = tmp_path_factory.mktemp("rich")
+    save(folder / "plain.png", width=1100, channels=4)
     exif = Image.Exif()
     exif[271] = "a camera"
-    with Image.open(tmp_path / "plain.png") as image:
-        image.save(tmp_path / "wide.png", exif=exif)
-    assert run("compress", "wide.png").code == 0
-    return tmp_path / "wide.rd"
+    with Image.open(folder / "plain.png") as image:
+        image.save(folder / "wide.png", exif=exif)
+    assert run_rdae(folder, "compress", "wide.png").code == 0
+    return (folder / "wide.rd").read_bytes()
+
+
+@pytest.fixture
+def rich(tmp_path: Path, rich_rd: bytes) -> Path:
+    """That file as wide.rd in the test's folder."""
+    path = tmp_path / "wide.rd"
+    path.write_bytes(rich_rd)
+    return path
 
 
 def flip(path: Path, chunk: str, at: int = 9) -> None:
