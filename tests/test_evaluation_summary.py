@@ -110,9 +110,10 @@ def codec_of(summary: dict[str, Any], name: str) -> dict[str, Any]:
     return next(codec for codec in summary["codecs"] if codec["name"] == name)
 
 
-@pytest.fixture
-def summary(tmp_path: Path) -> dict[str, Any]:
-    return summarise(run_of(TWO), results_of(tmp_path, rows_of_two()), "webp")
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("rows")
+    return summarise(run_of(TWO), results_of(folder, rows_of_two()), "webp")
 
 
 def test_points_are_means_over_the_pictures(summary: dict[str, Any]) -> None:
