@@ -48,7 +48,7 @@ from rdae.spec import NUM_PASSES, NUM_ROWS, PATCH
 STEPS = {3: 20, 4: 35, 5: 60, 6: 100, 7: 150, 8: 250, 9: 400}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
-HOT, COLD = 0.5, 0.15  # temperatures of the relaxed Bernoulli distribution
+HOT, WARM, COLD = 0.5, 0.4, 0.15  # temperatures: where short and long searches begin, and end
 RATE, Z_RATE = 0.05, 0.02  # of Adam, in symbols; z goes a little faster in a short search
 PULL = 0.8  # where between a plain symbol and y the search starts
 NEAREST = 0.45  # and how far from the symbol at most
@@ -115,6 +115,7 @@ def _anneal(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     short = steps <= SHORT
     momentum, memory = (0.7, 0.92) if short else (0.8, 0.95)
+    hot = HOT if short else WARM
     generator = torch.Generator().manual_seed(0)  # the same file every time
     start, gain = objective.start(), objective.twin.gain
     moved = [torch.zeros_like(quarter, requires_grad=True) for quarter in start]  # in symbols
@@ -132,7 +133,7 @@ def _anneal(
         done = step / steps
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, 1.25 * (1 - done))
-        temperature = HOT * (COLD / HOT) ** done
+        temperature = hot * (COLD / hot) ** done
         bits, error = objective(latents(), z, temperature, generator)
         optimizer.zero_grad()
         (bits + objective.error_weight * error).backward()  # type: ignore[no-untyped-call]
