@@ -60,10 +60,10 @@ def compress(
             quality that fits is found.
         target_bpp: the same in bits per pixel.
         target_psnr: instead, the least PSNR in dB of the decoded picture; the smallest file that
-            has it is found. With any target, an effort of 3 or more refines the file of the quality
-            point that is right without refinement.
-        effort: 1 (fastest) to 9 (smallest file). From 3 on, seconds to minutes are spent on each
-            megapixel, and torch is needed. Decoding does not change.
+            has it is found. With any target, an effort of 3 or more makes several searches.
+        effort: 1 (fastest) to 9 (fewest bits at equal PSNR). From 3 on, seconds to minutes are
+            spent on each megapixel, and torch is needed. At a fixed quality, part of what is
+            gained is a better picture instead of a smaller file. Decoding does not change.
         model: name of an installed model or path of a weights file; the default model if None.
         to_8bit: reduce more than 8 bits per channel instead of refusing them; of arrays, uint16
             from 0 to 65535 and floats from 0 to 1.

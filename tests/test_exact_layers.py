@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdae.errors import WeightsMismatchError
+from rdae.exact import parallel
 from rdae.exact.layers import Levels, Shuffle, Unshuffle
 from rdae.exact.layers import clip as clip_in_place
 from rdae.exact.network import LIMIT, build_exact
@@ -277,6 +281,8 @@ def test_a_network_in_parts_equals_its_layers_one_by_one(
     before = x.copy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rdae.exact.stages.BLOCK_VALUES", values)
+        patch.setattr("rdae.exact.stages.WIDE_BLOCK_VALUES", values)
+        patch.setattr("rdae.exact.stages.WIDE", 12)
         got = build_exact(spec, "net", tensors)(x, 9, threads)
     assert np.array_equal(got, layer_by_layer(spec, "net", tensors, x, 9))
     assert np.array_equal(x, before)  # the input is never written to
@@ -347,3 +353,25 @@ def test_parallel_map_raises_what_the_first_item_raised_and_ends_all_calls():
         with pytest.raises(KeyError, match="3"):
             parallel_map(work, range(50), 4)
         assert not running
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_works_can_work_too():
+    begun, end = threading.Event(), threading.Event()
+
+    def hold(i):
+        begun.set()
+        end.wait()
+
+    worker = threading.Thread(target=parallel_map, args=(hold, [1], 1))
+    worker.start()
+    begun.wait()
+    with parallel._lock:  # in the middle of a change of the number of threads, too
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends a child that waits for ever
+        os._exit(0 if parallel_map(abs, [-1, 2], 2) == [1, 2] else 1)
+    end.set()
+    worker.join()
+    assert os.waitpid(child, 0)[1] == 0

@@ -45,7 +45,7 @@ from rdae.model import Model
 from rdae.spec import NUM_PASSES, NUM_ROWS, PATCH
 
 # Steps of the annealing. On one core a step of 768x512 pixels takes an eighth of a second.
-STEPS = {3: 20, 4: 35, 5: 60, 6: 100, 7: 150, 8: 250, 9: 400}
+STEPS = {3: 20, 4: 35, 5: 60, 6: 90, 7: 130, 8: 200, 9: 300}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
 HOT, WARM, COLD = 0.5, 0.4, 0.15  # temperatures: where short and long searches begin, and end

@@ -26,7 +26,10 @@ from rdae.exact.windows import Window
 Array = NDArray[Any]
 Values = list[Array]
 
-BLOCK_VALUES = 1 << 17  # of the widest array of a part: a megabyte of float64
+# Values of the widest array of a part: one or two megabytes of float64. Where layers are wide, BLAS
+# spends a good share of a small product on bringing the weights in order, whatever the cells.
+BLOCK_VALUES = 1 << 17
+WIDE, WIDE_BLOCK_VALUES = 256, 1 << 18
 
 
 class StackStep(ABC):
@@ -180,7 +183,8 @@ class _Stage:
 
         halo = math.ceil(self.reach * rows / height)
         area = wanted.scaled(rows, height).grown(halo, rows, columns)
-        parallel_map(run, parts(area, BLOCK_VALUES // widest, threads), threads)
+        values = WIDE_BLOCK_VALUES if widest >= WIDE else BLOCK_VALUES
+        parallel_map(run, parts(area, values // widest, threads), threads)
         return [grids[id(form)] for form in forms]
 
     def _apply(self, values: Values, point: int) -> tuple[Values, list[tuple[int, ...]]]:

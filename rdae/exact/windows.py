@@ -16,6 +16,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rdae.exact.parallel import one_blas_thread
+
 WINDOW_CELLS = 4096  # a smaller one has more halo; the synthesis takes about 16 kB for each cell
 
 Array = NDArray[Any]
@@ -96,10 +98,11 @@ def run_in_windows(
         scale: rows of output for each cell.
         area: the cells that are wanted; all if None. Windows are positions in the grid.
     """
-    for window in cut(area or Window(0, rows, 0, columns)):
-        seen = window.grown(halo, rows, columns)
-        inside = window.moved(-seen.top, -seen.left)
-        write(window, network(read(seen), inside)[inside.slices(scale)])
+    with one_blas_thread():
+        for window in cut(area or Window(0, rows, 0, columns)):
+            seen = window.grown(halo, rows, columns)
+            inside = window.moved(-seen.top, -seen.left)
+            write(window, network(read(seen), inside)[inside.slices(scale)])
 
 
 def _even(total: int, largest: int) -> int:
