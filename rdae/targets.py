@@ -38,10 +38,11 @@ def encode_within(encoder: Encoder, max_bytes: int) -> bytes:
     if len(plain) <= max_bytes:
         return plain
     least = min(map(len, [plain, *files.values()]))
+    pixels = encoder.picture.width * encoder.picture.height
     metadata = encoder.picture.exif or encoder.picture.xmp
     raise RateTargetError(
         f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few: "
-        f"quality 0 takes {grouped(least)}",
+        f"quality 0 takes {grouped(least)} ({least * 8 / pixels:.3g} bpp)",
         reachable=least,
         hint=f"{option('target_size', least)} or more, or scale the picture down"
         + (", or leave metadata out: --strip all" if metadata else ""),

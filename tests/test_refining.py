@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,15 @@ pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
 from rdae.autoencoder import refine  # noqa: E402
-from rdae.autoencoder.float_twin import TableRate, at_point, float_twin  # noqa: E402
+from rdae.autoencoder.float_twin import TableRate, _Between, at_point, float_twin  # noqa: E402
+from rdae.autoencoder.search_twin import SearchTwin, assemble  # noqa: E402
 from rdae.codec import decode, encode  # noqa: E402
 from rdae.distortion import psnr, squared_error  # noqa: E402
 from rdae.encoding import Encoder, quantise  # noqa: E402
 from rdae.errors import RateTargetError  # noqa: E402
+from rdae.exact.network import UNIT_BITS  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
+from rdae.quarters import put, take  # noqa: E402
 from rdae.rate import point_to_quality, quality_to_point  # noqa: E402
 
 QUALITY = 50
@@ -114,6 +119,48 @@ def test_the_float_twin_predicts_what_the_exact_networks_do(crop, model):
     ]
     inside = tables < 127
     assert torch.allclose(mixed[inside], (sum(corners) / 4)[inside], rtol=1e-4)
+
+
+def test_the_search_sees_what_the_exact_decoder_will_do(crop, model):
+    point = quality_to_point(QUALITY)
+    picture = Picture(crop, None, False)
+    (symbols,) = quantise(picture, model, point)
+    rows, columns, _ = symbols.y.shape
+    twin = SearchTwin(model, point, rows, columns)
+    features = model.features(symbols.z, point)
+    seen = twin.features(torch.from_numpy(symbols.z).float()[None])
+    y_hat, quarters = np.zeros(symbols.y.shape), []
+    unit = 2.0**-UNIT_BITS
+    for k in range(4):
+        mean, tables = model.predict(k, features, y_hat, point)
+        guess, guessed_tables = twin.predict(k, seen, quarters)
+        assert np.abs(guess[0].numpy() - mean * unit).max() < 0.02 * np.abs(mean * unit).max()
+        inside = (tables > 0) & (tables < 127)
+        assert np.abs(guessed_tables[0].numpy() - tables)[inside].mean() < 1
+        quarter = model.dequantise_y(k, take(k, symbols.y), mean, point)
+        put(k, quarter, y_hat)
+        quarters.append(torch.from_numpy(quarter * unit).float()[None])
+    whole = assemble(quarters)
+    assert np.array_equal(whole[0].numpy(), np.float32(y_hat * unit))
+    pixels = 255 * (twin.synthesis(whole)[0].numpy() + 0.5)
+    decoded = model.synthesise(y_hat, point, 1)
+    assert np.abs(np.clip(pixels, 0, 255) - decoded).mean() < 0.5
+
+
+def test_slopes_of_the_search_are_those_of_its_functions():
+    rng = torch.Generator().manual_seed(3)
+
+    def numbers(*shape):
+        return torch.rand(shape, generator=rng, dtype=torch.float64)
+
+    bits = 20 * numbers(5, 9)
+    low = torch.tensor([-4.0, -1, 0, 2, 3], dtype=torch.float64)
+    arguments = ((0.5 + 3 * numbers(5)).requires_grad_(), low, numbers(5).requires_grad_())
+    assert torch.autograd.gradcheck(partial(_Between.apply, bits), arguments)
+    v = (low + 0.1 + 0.8 * numbers(5)).requires_grad_()
+    assert torch.autograd.gradcheck(refine._Share.apply, (v, low, 0.1 + 0.8 * numbers(5), 0.4))
+    quarters = [numbers(1, 4, 6, 2).requires_grad_() for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda *parts: assemble(list(parts)), quarters)
 
 
 def test_grey_pictures_are_judged_by_their_grey_pixels_and_gradients_may_be_off(crop, model):

@@ -97,7 +97,7 @@ class _Assemble(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *quarters: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         _, rows, columns, group = quarters[0].shape
-        whole = torch.zeros(1, rows, columns, NUM_PASSES * group)
+        whole = quarters[0].new_zeros(1, rows, columns, NUM_PASSES * group)
         for k, quarter in enumerate(quarters):
             put(k, quarter[0].numpy(), whole[0].numpy())
         ctx.count = len(quarters)
