@@ -120,9 +120,8 @@ def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
     assert 0 < killed_at < STEPS
     code, _, said = call_quietly("train", str(photos), *options, "--steps", str(STEPS), *SETTINGS)
     assert code == 1 and "--resume goes on with it" in said
-    said = run_python(
-        tmp_path, "-m", "rdae", "train", "--resume", "-o", "run", "--procs", "2", *SETTINGS
-    )
+    options = ("--resume", "-o", "run", "--procs", "2", "--checkpoint-minutes", "4")
+    said = run_python(tmp_path, "-m", "rdae", "train", *options, *SETTINGS)
     assert "done: run/report.md" in said
     assert_same_weights(tmp_path / "run", whole)
 
