@@ -65,7 +65,7 @@ class Encoded:
         data: the bytes of the .rd file.
         info: its size in parts, as `read_info` gives it.
         encode_s: wall time of the encoding in seconds, without loading the model.
-        tries: how many quality points were tried to meet a target.
+        tries: for how many quality points size or PSNR was estimated to meet a target.
     """
 
     data: bytes
@@ -115,7 +115,7 @@ def encode(
             taking `quality`.
         max_bpp: the same in bits per pixel of the picture.
         min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
-            any target, an effort of 3 or more searches three to six times as long as without.
+            any target, an effort of 3 or more makes several searches, most often three to six.
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
             change decoding.
         model: the model; the default one if None.

@@ -63,6 +63,10 @@ class Encoder:
 
     def encode(self, point: int) -> bytes:
         """The file at a quality point, 0 to 255."""
+        return self.encode_plain(point)
+
+    def encode_plain(self, point: int) -> bytes:
+        """The same, whatever else a subclass may search for."""
         header = self.header(point)
 
         def code(tile: TileRect) -> TilePayload:
@@ -72,12 +76,16 @@ class Encoder:
         return self.file(header, parallel_map(code, self.tiles, self.threads))
 
     def is_likely_within(self, point: int, max_bytes: int) -> bool:
-        """Whether `encode(point)` should have at most so many bytes; what is not coded is known."""
+        """Whether `encode(point)` should have at most so many bytes."""
         return self.estimate_bytes(point) <= max_bytes
 
     def is_likely_from(self, point: int, min_psnr: float) -> bool:
         """Whether the picture decoded from `encode(point)` should have at least that PSNR in dB."""
         return self.estimate_psnr(point) >= min_psnr
+
+    def psnr_at(self, point: int) -> float:
+        """The PSNR in dB of the picture decoded from `encode(point)`; the decoder is exact."""
+        return self.estimate_psnr(point)
 
     def header(self, point: int) -> Header:
         """The header of the file at a quality point."""

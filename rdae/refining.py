@@ -28,7 +28,7 @@ from rdae.rate import NUM_POINTS
 from rdae.spec import PATCH, halo
 
 # What refinement changes is much the same at neighbouring points, so it is measured at landmarks
-# and expected to be as at the nearest. How far it can go at all saves most of these measurements.
+# and expected to be as at the nearest. How far it hardly ever goes saves most of these searches.
 LANDMARK_SPACING = 32
 SIZES = 0.8, 1.1  # times the size of plain encoding
 PSNRS = -0.3, 0.8  # dB above it
@@ -99,8 +99,12 @@ class RefiningEncoder(Encoder):
         if not least < min_psnr <= most:
             return min_psnr <= least
         landmark = _landmark(point)
-        gain = self.psnr_of(self.encode(landmark)) - self.estimate_psnr(landmark)
-        return plain + gain >= min_psnr
+        gain = self.psnr_at(landmark) - self.estimate_psnr(landmark)
+        return plain + (gain if math.isfinite(gain) else 0) >= min_psnr
+
+    def psnr_at(self, point: int) -> float:
+        """See `Encoder`; searches for the file and decodes it."""
+        return self.psnr_of(self.encode(point))
 
     def _refined(self, tile: TileRect, point: int, y_hat: NDArray[np.float32]) -> TileSymbols:
         """One tile's best symbols; `y_hat` of the whole picture is brought up to date with them."""

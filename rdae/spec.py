@@ -118,6 +118,8 @@ class ModelSpec:
             got = output_channels(layers, inputs, name)
             if got != outputs:
                 raise ValueError(f"{name} gives {got} channels, {outputs} are wanted")
+            if name.split(".")[0] in ("first", "outputs") and layers[-1][0::3] != ["linear"]:
+                raise ValueError(f"{name} must end in a linear layer without leak")
             if name in self.decoder_sections() and "unshuffle" in kinds(layers):
                 raise ValueError(f"{name} is the decoder's and cannot unshuffle")
             if resolution(layers) != factor:

@@ -17,6 +17,11 @@ from rdae.encoding import Encoder
 from rdae.errors import RateTargetError, option
 from rdae.rate import NUM_POINTS, highest_point
 
+# A search takes no file further from that of plain encoding. So at the ends of the scale, where
+# expectations say no, real files are asked only if a target is as near as this.
+NEAR_SIZE = 2  # times
+NEAR_PSNR = 3  # dB
+
 
 def encode_within(encoder: Encoder, max_bytes: int) -> bytes:
     """The best file of at most `max_bytes` bytes.
@@ -31,21 +36,23 @@ def encode_within(encoder: Encoder, max_bytes: int) -> bytes:
         return len(files[point]) <= max_bytes
 
     start = highest_point(lambda point: encoder.is_likely_within(point, max_bytes))
+    if start < 0 and encoder.estimate_bytes(0) <= NEAR_SIZE * max_bytes:
+        start = 0
     point = walk(start, fits, step=1)
     if point is not None:
         return files[point]
-    plain = Encoder.encode(encoder, 0)
+    plain = encoder.encode_plain(0)
     if len(plain) <= max_bytes:
         return plain
     least = min(map(len, [plain, *files.values()]))
-    pixels = encoder.picture.width * encoder.picture.height
+    bpp = least * 8 / (encoder.picture.width * encoder.picture.height)
     metadata = encoder.picture.exif or encoder.picture.xmp
     raise RateTargetError(
         f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few: "
-        f"quality 0 takes {grouped(least)} ({least * 8 / pixels:.3g} bpp)",
+        f"quality 0 takes {grouped(least)} ({math.ceil(10_000 * bpp) / 10_000:g} bpp)",
         reachable=least,
         hint=f"{option('target_size', least)} or more, or scale the picture down"
-        + (", or leave metadata out: --strip all" if metadata else ""),
+        + (", or leave metadata out: --strip all (in Python, out of its info)" if metadata else ""),
     )
 
 
@@ -55,20 +62,23 @@ def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
     Raises:
         RateTargetError: there is none so good.
     """
-    files: dict[int, bytes] = {}
+    last = NUM_POINTS - 1
+    psnrs: dict[int, float] = {}
 
     def fits(point: int) -> bool:
-        files[point] = encoder.encode(point)
-        return encoder.psnr_of(files[point]) >= min_psnr
+        psnrs[point] = encoder.psnr_at(point)
+        return psnrs[point] >= min_psnr
 
     start = highest_point(lambda point: not encoder.is_likely_from(point, min_psnr)) + 1
+    if start > last and encoder.estimate_psnr(last) >= min_psnr - NEAR_PSNR:
+        start = last
     point = walk(start, fits, step=-1)
     if point is not None:
-        return files[point]
-    best = encoder.estimate_psnr(NUM_POINTS - 1)
-    if best >= min_psnr:
-        return Encoder.encode(encoder, NUM_POINTS - 1)
-    best = max([best, *map(encoder.psnr_of, files.values())])
+        return encoder.encode(point)
+    plain = encoder.estimate_psnr(last)
+    if plain >= min_psnr:
+        return encoder.encode_plain(last)
+    best = max([plain, *psnrs.values()])
     raise RateTargetError(
         f"{min_psnr:g} dB are too many: quality 100 has {best:.2f} dB",
         reachable=best,

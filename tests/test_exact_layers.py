@@ -371,7 +371,11 @@ def test_a_fork_while_another_thread_works_can_work_too():
         child = os.fork()
     if child == 0:
         signal.alarm(20)  # ends a child that waits for ever
-        os._exit(0 if parallel_map(abs, [-1, 2], 2) == [1, 2] else 1)
+        code = 1
+        try:
+            code = 0 if parallel_map(abs, [-1, 2], 2) == [1, 2] else 1
+        finally:
+            os._exit(code)
     end.set()
     worker.join()
     assert os.waitpid(child, 0)[1] == 0

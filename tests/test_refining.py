@@ -11,8 +11,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
-from rdae.autoencoder import refine  # noqa: E402
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from rdae.autoencoder import refine, search_twin  # noqa: E402
 from rdae.autoencoder.float_twin import TableRate, _Between, at_point, float_twin  # noqa: E402
+from rdae.autoencoder.precision import bfloat16_pays  # noqa: E402
 from rdae.autoencoder.search_twin import SearchTwin, assemble  # noqa: E402
 from rdae.codec import decode, encode  # noqa: E402
 from rdae.distortion import psnr, squared_error  # noqa: E402
@@ -21,7 +25,9 @@ from rdae.errors import RateTargetError  # noqa: E402
 from rdae.exact.network import UNIT_BITS  # noqa: E402
 from rdae.picture import Picture  # noqa: E402
 from rdae.quarters import put, take  # noqa: E402
-from rdae.rate import point_to_quality, quality_to_point  # noqa: E402
+from rdae.rate import NUM_POINTS, point_to_quality, quality_to_point  # noqa: E402
+from rdae.refining import RefiningEncoder  # noqa: E402
+from rdae.targets import encode_from, encode_within  # noqa: E402
 
 QUALITY = 50
 
@@ -49,6 +55,8 @@ def test_more_effort_costs_less_and_decodes_like_any_file(crop, model):
 
 
 def test_refinement_gives_the_same_file_twice_and_leaves_torch_alone(crop):
+    search_twin._networks.cache_clear()
+    bfloat16_pays.cache_clear()
     picture = Picture(crop[:64, :64], None, False)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     files = {encode(picture, quality=QUALITY, effort=3, threads=n).data for n in (1, 1)}
@@ -94,6 +102,69 @@ def test_targets_out_of_reach_are_refused_without_a_search(crop, monkeypatch):
     for target in ({"max_bytes": 100}, {"min_psnr": 60}):
         with pytest.raises(RateTargetError):
             encode(picture, effort=9, **target)
+
+
+def test_what_only_a_search_can_reach_is_reached(crop):
+    picture = Picture(crop, None, False)
+    plain, refined = (
+        psnr(crop, decode(encode(picture, quality=100, effort=e).data).rgb) for e in (2, 3)
+    )
+    assert refined > plain + 0.02
+    reached = encode(picture, min_psnr=refined - 0.01, effort=3)
+    assert psnr(crop, decode(reached.data).rgb) >= refined - 0.01
+    with pytest.raises(RateTargetError) as error:
+        encode(picture, min_psnr=refined + 0.01, effort=3)
+    assert error.value.reachable == pytest.approx(refined)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.7, 1.2), st.integers(0, 4000), st.integers(0, 300))
+def test_larger_targets_never_end_at_lower_points_with_refinement(seed, factor, target, more):
+    jitter = np.random.default_rng(seed).integers(-9, 10, NUM_POINTS)
+
+    def met(minimum, what):
+        try:
+            return what(Imagined(jitter, factor), minimum)[0]
+        except RateTargetError:
+            return None
+
+    for what, scale in ((encode_within, 1), (encode_from, 0.01)):
+        points = [met(scale * t, what) for t in (target, target + more)]
+        if None not in points:
+            assert points[0] <= points[1]
+
+
+class Imagined(RefiningEncoder):
+    """Sizes and PSNRs that grow from point to point but for some jitter, refined ones otherwise."""
+
+    frame_bytes = 20
+
+    def __init__(self, jitter, factor):
+        self.picture = Picture(np.zeros((8, 8, 3), np.uint8), None, False)
+        self.jitter, self.factor = jitter, factor
+
+    def estimate_bytes(self, point):
+        return 200 + 10 * point + self.jitter[point]
+
+    def estimate_psnr(self, point):
+        return 20 + 0.05 * point + 0.01 * self.jitter[point]
+
+    def encode(self, point):
+        size = self.factor * self.estimate_bytes(point) + self.jitter[-point]
+        return bytes([point]) + bytes(int(size))
+
+    def encode_plain(self, point):
+        return bytes([point]) + bytes(self.estimate_bytes(point))
+
+    def psnr_of(self, data):
+        return self.estimate_psnr(data[0]) + self.factor - 0.9
+
+
+def test_tiny_pictures_and_alpha_are_refined_too(crop):
+    alpha = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    for picture in (Picture(crop[:1, :1], None, False), Picture(crop[:5, :6], alpha, False)):
+        decoded = decode(encode(picture, quality=QUALITY, effort=3).data)
+        assert decoded.rgb.shape == picture.rgb.shape
+        assert picture.alpha is None or np.array_equal(decoded.alpha, alpha)
 
 
 def test_the_float_twin_predicts_what_the_exact_networks_do(crop, model):

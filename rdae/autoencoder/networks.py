@@ -67,13 +67,19 @@ class Networks(nn.Module):
     def use_bfloat16(self, enabled: bool) -> None:
         """Let matrix products run in bfloat16, or in float32 again.
 
-        The linear skips and the last layer stay in float32: they carry latents and pixels whole,
-        and 8 significant bits would change them by whole symbols and levels.
+        Not those of `straight_layers`.
         """
-        straight = [*self.analysis[1][1], *self.synthesis[0][1], self.synthesis[-2]]
+        straight = self.straight_layers()
         for module in self.modules():
             if isinstance(module, Linear):
-                module.low_precision = enabled and not any(module is s for s in straight)
+                module.low_precision = enabled and module not in straight
+
+    def straight_layers(self) -> set[nn.Module]:
+        """The linear skips and the last layer, which carry latents and pixels whole.
+
+        They stay in float32: 8 significant bits would change them by whole symbols and levels.
+        """
+        return {*self.analysis[1][1], *self.synthesis[0][1], self.synthesis[-2]}
 
     def predict(
         self, k: int, features: Tensor, y_hat: Tensor, points: Points

@@ -49,7 +49,8 @@ STEPS = {3: 20, 4: 35, 5: 60, 6: 90, 7: 130, 8: 200, 9: 300}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
 HOT, WARM, COLD = 0.5, 0.4, 0.15  # temperatures: where short and long searches begin, and end
-RATE, Z_RATE = 0.05, 0.02  # of Adam, in symbols; z goes a little faster in a short search
+LEARNING_RATE = 0.05  # of Adam, in symbols
+Z_LEARNING_RATE, Z_SHORT_LEARNING_RATE = 0.02, 0.03
 PULL = 0.8  # where between a plain symbol and y the search starts
 NEAREST = 0.45  # and how far from the symbol at most
 
@@ -85,7 +86,7 @@ class Tile:
 Report = Callable[[int, int, float, float], None]
 
 # Torch's number of threads belongs to the process, so there is one search at a time.
-_one_search = threading.Lock()
+_one_search = threading.RLock()
 
 
 def refine(
@@ -115,13 +116,13 @@ def _anneal(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     short = steps <= SHORT
     momentum, memory = (0.7, 0.92) if short else (0.8, 0.95)
-    hot = HOT if short else WARM
-    generator = torch.Generator().manual_seed(0)  # the same file every time
+    hot, z_peak = (HOT, Z_SHORT_LEARNING_RATE) if short else (WARM, Z_LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)  # the same file every time in a process
     start, gain = objective.start(), objective.twin.gain
     moved = [torch.zeros_like(quarter, requires_grad=True) for quarter in start]  # in symbols
     z = objective.z.clone().requires_grad_()
     optimizer = torch.optim.Adam(
-        [{"params": moved, "peak": RATE}, {"params": [z], "peak": Z_RATE * (1.5 if short else 1)}],
+        [{"params": moved, "peak": LEARNING_RATE}, {"params": [z], "peak": z_peak}],
         betas=(momentum, memory),
         fused=True,
     )
@@ -250,8 +251,8 @@ class _Share(torch.autograd.Function):
 
 @contextmanager
 def _torch_threads(threads: int) -> Iterator[None]:
-    """Have torch to oneself for a while, with so many threads."""
-    with _one_search:
+    """Have torch to oneself for a while, with so many threads; leave its random state alone."""
+    with _one_search, torch.random.fork_rng(devices=[]):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:

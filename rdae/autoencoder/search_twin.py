@@ -141,9 +141,9 @@ class _Networks:
             for k, (body, last) in enumerate(zip(bodies, outputs, strict=True))
         ]
         if bfloat16_pays():
-            whole = [*twin.synthesis[0][1], twin.synthesis[-2], *(last[-1] for last in outputs)]
+            straight = twin.straight_layers()
             for module in twin.modules():
-                if isinstance(module, Linear | Depthwise) and module not in whole:
+                if isinstance(module, Linear | Depthwise) and module not in straight:
                     module.bfloat16()
 
 

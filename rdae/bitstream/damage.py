@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,8 +77,8 @@ def rescue_text(found: Sequence[Damage], header: Header) -> str:
         parts.append(f"{_tiles(filled, header)} damaged and {were} filled from {their} neighbours")
     if grey:
         were = "was" if len(grey) == 1 else "were"
-        # Where any tile is intact, a damaged one is beside it.
-        nothing = "" if filled else ": nothing of the colours is left"
+        is_all = len(grey) == math.prod(tile_counts(header.width, header.height))
+        nothing = ": nothing of the colours is left" if is_all else ""
         parts.append(f"{_tiles(grey, header)} damaged and {were} made grey{nothing}")
     for damage in found:
         if damage.part == "alpha":

@@ -14,11 +14,18 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+needs_torch = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("torch", "compressai", "pytorch_optimizer")),
+    reason="the extra [train] is not installed",
+)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment
+from cli_runner import Run, environment, needs_torch
 from PIL import Image
 
 COMMANDS = [("elbo", "a.tif"), ("compare", "a.tif", "a.tif", "--metric", "psnr")]
@@ -41,10 +39,12 @@ def test_the_pixel_limit_is_that_of_compare_too(run: Run, photo: Path, rd: Path,
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX terminals")
-@pytest.mark.skipif(find_spec("torch") is None, reason="the extra [train] is not installed")
+@needs_torch
 def test_a_search_of_elbo_shows_where_it_is_and_leaves_the_table_alone(
     tmp_path: Path, photo: Path
 ) -> None:
+    import pty  # POSIX only
+
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "rdae", "elbo", "photo.png", "-e", "3", "--draws", "1"],

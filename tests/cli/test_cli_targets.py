@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment, names
+from cli_runner import Run, environment, names, needs_torch
 from PIL import Image
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "photo.png"
-needs_torch = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "compressai", "pytorch_optimizer")),
-    reason="the extra [train] is not installed",
-)
 
 
 @pytest.fixture
@@ -128,6 +122,8 @@ def test_a_search_shows_where_it_is_and_an_interrupt_writes_nothing(
 ) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         pytest.skip("signals are ignored here, as under nohup, and so they are by the command")
+    import pty  # POSIX only
+
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "rdae", "compress", "big.png", "-e", "9"],
