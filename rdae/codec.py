@@ -150,7 +150,7 @@ def encode(
 
         encoder = RefiningEncoder(picture, model, effort=effort, threads=threads, progress=progress)
     if max_bytes is not None:
-        data = encode_within(encoder, max_bytes)
+        data = encode_within(encoder, max_bytes, max_bpp=max_bpp)
     elif min_psnr is not None:
         data = encode_from(encoder, min_psnr)
     else:

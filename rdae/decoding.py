@@ -16,8 +16,8 @@ from rdae.bitstream.container import Container
 from rdae.bitstream.damage import Damage
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Region, TileRect, tile_grid, tiles_in
-from rdae.errors import CorruptError
+from rdae.bitstream.tiles import Region, TileRect, tile_counts, tile_grid, tiles_in
+from rdae.errors import BitstreamError, CorruptError, option
 from rdae.exact.parallel import parallel_map
 from rdae.exact.windows import Window
 from rdae.filling import fill
@@ -76,7 +76,7 @@ def _latents(
     parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
     if lost and not best_effort:
-        raise lost[min(lost)].error
+        raise _with_way_out(lost[min(lost)].error, header)
     # float32 holds every integer below 2^24
     y_hat = np.empty((len(rows), len(columns), model.spec.latent_channels), np.float32)
 
@@ -90,7 +90,7 @@ def _latents(
         except CorruptError as error:
             if best_effort:
                 return Damage("tile", error, tile)
-            raise
+            raise _with_way_out(error, header)  # noqa: B904 - it is the same error
         here, there = _overlap(window, tile)
         y_hat[here] = cells[there]
         return None
@@ -104,6 +104,13 @@ def _latents(
         ]
         parts.damage = filled + [d for d in parts.damage if d.tile is None]
     return y_hat
+
+
+def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
+    """The error of a tile; where there are others its hint says that they can be saved."""
+    if math.prod(tile_counts(header.width, header.height)) > 1:
+        error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
+    return error
 
 
 def make_grey(rgb: NDArray[np.uint8]) -> None:

@@ -22,9 +22,16 @@ from rdae.rate import NUM_POINTS, highest_point
 NEAR_SIZE = 2  # times
 NEAR_PSNR = 3  # dB
 
+SMALL_PIXELS = 64 * 64  # a file of fewer is hardly smaller
 
-def encode_within(encoder: Encoder, max_bytes: int) -> bytes:
+
+def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = None) -> bytes:
     """The best file of at most `max_bytes` bytes.
+
+    Args:
+        encoder: of the picture.
+        max_bytes: the largest size.
+        max_bpp: what was asked for, if that was bits per pixel; only an error speaks of it.
 
     Raises:
         RateTargetError: there is none so small.
@@ -45,13 +52,19 @@ def encode_within(encoder: Encoder, max_bytes: int) -> bytes:
     if len(plain) <= max_bytes:
         return plain
     least = min(map(len, [plain, *files.values()]))
-    bpp = least * 8 / (encoder.picture.width * encoder.picture.height)
+    pixels = encoder.picture.width * encoder.picture.height
+    bpp = math.ceil(10_000 * least * 8 / pixels) / 10_000
+    if max_bpp is None:
+        asked = f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few"
+        way_out = option("target_size", least)
+    else:
+        asked, way_out = f"{max_bpp:g} bpp are too few", option("target_bpp", bpp)
     metadata = encoder.picture.exif or encoder.picture.xmp
     raise RateTargetError(
-        f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few: "
-        f"quality 0 takes {grouped(least)} ({math.ceil(10_000 * bpp) / 10_000:g} bpp)",
+        f"{asked}: quality 0 takes {grouped(least)} bytes, {bpp:g} bpp",
         reachable=least,
-        hint=f"{option('target_size', least)} or more, or scale the picture down"
+        hint=f"{way_out} or more"
+        + (", or scale the picture down" if pixels > SMALL_PIXELS else "")
         + (", or leave metadata out: --strip all (in Python, out of its info)" if metadata else ""),
     )
 

@@ -135,6 +135,18 @@ def test_a_picture_of_which_nothing_is_left_says_so(file, photo):
         rdae.decompress(small.without(0), best_effort=True)
 
 
+def test_errors_offer_a_rescue_where_something_is_left(file, photo):
+    small = coded(Picture(np.ascontiguousarray(photo.rgb[:60, :80]), None, False))
+    for data, is_offered in (
+        (file.without(4), True),
+        (file.data + b"junk", True),
+        (small.without(0), False),
+    ):
+        with pytest.raises(BitstreamError) as error:
+            decode(data)
+        assert ("best_effort=True in Python" in error.value.hint) is is_offered
+
+
 def test_a_part_without_a_tile_that_is_left_is_grey_and_says_so(file):
     middle = Region(PIXELS + 60, PIXELS + 60, 4, 4)  # which sees no other tile
     rescued = rescue(file.without(4), region=middle)

@@ -20,7 +20,7 @@ from rdae.bitstream.limits import (
 )
 from rdae.bitstream.tiles import TileRect, tile_counts, tile_rect
 from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError
+from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError, option
 
 __all__ = [
     "CRC_BYTES",
@@ -115,7 +115,10 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         yield _expect(reader, header, "Y", tile)
     if reader.left:
         _reject_unknown_critical(chr(reader.data[reader.offset]))
-        raise CorruptError(f"there are bytes after the end of the picture: {grouped(reader.left)}")
+        raise CorruptError(
+            f"there are bytes after the end of the picture: {grouped(reader.left)}",
+            hint=f"the picture may be whole all the same: {option('best_effort')} decodes it",
+        )
 
 
 def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
