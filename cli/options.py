@@ -225,7 +225,7 @@ Effort = Annotated[
         _ENCODER,
         "-e --effort",
         "How hard to work for few bits at equal PSNR; decoding does not change. 1 is plain; from 3 "
-        "on each picture's latents are refined, which takes from ten seconds (3) to a few minutes "
+        "on each picture's latents are refined, which takes from ten seconds (3) to two minutes "
         "(9) a megapixel, several times that with a target, and needs the extra [train].",
         metavar="1..9",
         min=1,
