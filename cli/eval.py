@@ -243,6 +243,8 @@ def evaluate(
         _measure(console, folder, plan(images, codecs, metrics, reps), codecs, workers)
     summary = _summarise(run, folder, anchor)
     _show(console, summary)
+    if no_report or find_spec("matplotlib") is None:
+        console.note(f"results: {shown(folder)}")
     if not no_report:
         _report(console, summary, folder, no_images=no_images, all_images=all_images)
     raise typer.Exit(_verdict(console, summary, fail_above))

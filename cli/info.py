@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = "rdae.info/1"
 FIELDS = (
     *("file_bytes", "width", "height", "mode", "version", "model", "model_id", "fingerprint"),
-    *("quality", "quality_point", "tile_columns", "tile_rows", "bpp", "ratio"),
+    *("quality", "quality_point", "tile_columns", "tile_rows", "bpp", "raw_ratio"),
     *figures.SPLIT_FIELDS,
     *("metadata", "fields"),
 )
@@ -174,7 +174,7 @@ def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
             "tile_columns": info.tile_columns,
             "tile_rows": info.tile_rows,
             "bpp": info.bpp,
-            "ratio": figures.raw_bytes(info) / info.file_bytes,
+            "raw_ratio": figures.raw_bytes(info) / info.file_bytes,
             **figures.split_record(info),
             "metadata": info.metadata,
         }

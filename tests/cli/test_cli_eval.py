@@ -157,7 +157,7 @@ def test_damage_of_the_dataset_is_said_and_the_rest_is_done(tmp_path: Path) -> N
 def test_table_and_summary_can_be_had_again(call: InProcess, out: Path) -> None:
     code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--anchor", "rdae")
     assert code == 0 and "anchor rdae (rdae " in printed.splitlines()[0]
-    assert "model load" in said
+    assert "model load" in said and said.endswith("results: out\n")
     assert json.loads((out / "summary.json").read_text())["anchor"] == "rdae"
     code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--json", "--quiet")
     assert (code, said) == (0, "")
@@ -207,6 +207,7 @@ def test_without_matplotlib_there_is_a_table(
     code, printed, said = call("eval", "--plot-only", "out")
     assert code == 0 and "\nrdae " in printed
     assert said.endswith(
+        "results: out\n"
         "rdae: no figures and no report: missing-dependency: figures need matplotlib\n"
         "hint: pip install 'rdae[eval]'\n"
     )

@@ -22,7 +22,7 @@ def test_json_gives_the_bits_of_every_part(run: Run, tmp_path: Path, rd: Path) -
     total = 8 * rd.stat().st_size
     assert record["total_bits"] == total == sum(record[f"{part}_bits"] for part in parts)
     assert record["bpp"] * 24 * 40 / total == 1 or abs(record["bpp"] * 960 - total) < 0.1
-    assert record["ratio"] > 1 and record["model"] and record["quality"] == 60
+    assert record["raw_ratio"] > 1 and record["model"] and record["quality"] == 60
     assert summary["ok"] is True
 
 
