@@ -112,11 +112,17 @@ def write_labels(
     labels: Iterable[tuple[Style, Label]],
     curves: Sequence[Array],
 ) -> None:
-    """Place labels, ours first and then from below, and mark them as their codec's.
+    """Place labels, ours first from above, then others from below; mark them as their codec's.
 
-    Curves that end low have room below; those above them then go up, not across.
+    Ours have room above, the best one on top. Of the others, curves that end low have room below;
+    those above them then go up, not across.
     """
-    ordered = sorted(labels, key=lambda pair: (not pair[0].ours, pair[1].y))
+
+    def order(pair: tuple[Style, Label]) -> tuple[bool, float]:
+        style, label = pair
+        return not style.ours, -label.y if style.ours else label.y
+
+    ordered = sorted(labels, key=order)
     for (style, _), artists in zip(
         ordered, place_labels(axes, [label for _, label in ordered], curves), strict=True
     ):
