@@ -12,6 +12,7 @@ Importing this module loads neither NumPy nor Pillow; the functions do when they
 
 from __future__ import annotations
 
+import numbers
 import os
 import warnings
 from pathlib import Path
@@ -82,15 +83,25 @@ def compress(
         rdae.errors.MissingDependencyError: the effort needs torch.
         ValueError: quality or effort is out of range, or more than one of quality and targets is
             given.
+        TypeError: one of these is no number.
         OSError: the file is not there or cannot be read.
     """
     from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, encode
     from rdae.sources import picture_of
     from rdae.store import load_model
 
-    goals = (quality, target_size, target_bpp, target_psnr)
-    if sum(goal is not None for goal in goals) > 1:
-        raise ValueError("quality, target_size, target_bpp and target_psnr exclude each other")
+    goals: dict[str, object] = {
+        "quality": quality,
+        "target_size": target_size,
+        "target_bpp": target_bpp,
+        "target_psnr": target_psnr,
+    }
+    given = {name: goal for name, goal in goals.items() if goal is not None}
+    for name, goal in given.items():
+        if isinstance(goal, bool) or not isinstance(goal, numbers.Real):
+            raise TypeError(f"{name} must be a number, got {goal!r}")
+    if len(given) > 1:
+        raise ValueError(f"{', '.join(goals)} exclude each other")
     picture = picture_of(
         image,
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,

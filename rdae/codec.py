@@ -10,7 +10,6 @@ grid, so there are no seams. Decoding is exact: the same bytes give the same pix
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +54,8 @@ __all__ = [
     "read_info",
     "rescue",
 ]
+
+_NO_FILE_BYTES = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def encode(
     if max_bpp is not None:
         max_bytes = _bytes_of(max_bpp, picture.width * picture.height)
     if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
-        raise ValueError(f"effort must be from 1 to 9, got {effort}")
+        raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
     point = quality_to_point(quality)
     model = model or load_model()
     start = time.perf_counter()
@@ -159,8 +160,14 @@ def encode(
 
 
 def _bytes_of(bpp: float, pixels: int) -> int:
-    """The size of a file of so many bits per pixel; 1 byte at least, and never infinite."""
-    return max(1, math.floor(min(bpp * pixels / 8, sys.float_info.max)))
+    """The largest size of a file that has at most so many bits per pixel; 1 byte at least.
+
+    A product may be rounded to the wrong side, so what counts is the quotient, as of `Info.bpp`.
+    """
+    size = math.floor(min(bpp * pixels / 8, _NO_FILE_BYTES)) + 1
+    while 8 * size / pixels > bpp:
+        size -= 1
+    return max(1, size)
 
 
 def decode(

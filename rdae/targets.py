@@ -5,6 +5,9 @@ order that is fixed (`rdae.rate.highest_point`). Then files are really coded and
 there on point by point, as long as they meet the target and until one does. Neither part ever ends
 at a lower quality for a target that allows more: what an encoder expects does not depend on the
 target, and whoever walks from further up to the first file that fits ends no further down.
+
+In pictures of a few hundred pixels neither size nor PSNR rises evenly with quality: streams are
+whole words, and a flat picture may look best at quality 0. So in small ones every point is tried.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ from collections.abc import Callable
 from rdae.bitstream.varint import grouped
 from rdae.encoding import Encoder
 from rdae.errors import RateTargetError, option
-from rdae.rate import NUM_POINTS, highest_point
+from rdae.rate import NUM_POINTS, REFINED_EFFORT, highest_point, point_to_quality
 
 # A search takes no file further from that of plain encoding. So at the ends of the scale, where
 # expectations say no, real files are asked only if a target is as near as this.
 NEAR_SIZE = 2  # times
 NEAR_PSNR = 3  # dB
 
-SMALL_PIXELS = 64 * 64  # a file of fewer is hardly smaller
+SMALL_PIXELS = 64 * 64  # all points of these are tried in a second
 
 
 def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = None) -> bytes:
@@ -38,34 +41,39 @@ def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = N
     """
     files: dict[int, bytes] = {}
 
+    def is_likely(point: int) -> bool:
+        return encoder.is_likely_within(point, max_bytes)
+
     def fits(point: int) -> bool:
         files[point] = encoder.encode(point)
         return len(files[point]) <= max_bytes
 
-    start = highest_point(lambda point: encoder.is_likely_within(point, max_bytes))
-    if start < 0 and encoder.estimate_bytes(0) <= NEAR_SIZE * max_bytes:
-        start = 0
+    if _is_small(encoder):
+        start = next(filter(is_likely, reversed(range(NUM_POINTS))), -1)
+        smallest = 0 if start >= 0 else min(range(NUM_POINTS), key=encoder.estimate_bytes)
+    else:
+        start, smallest = highest_point(is_likely), 0
+    if start < 0 and encoder.estimate_bytes(smallest) <= NEAR_SIZE * max_bytes and fits(smallest):
+        start = smallest
     point = walk(start, fits, step=1)
     if point is not None:
         return files[point]
-    plain = encoder.encode_plain(0)
+    plain = encoder.encode_plain(smallest)
     if len(plain) <= max_bytes:
         return plain
     least = min(map(len, [plain, *files.values()]))
     pixels = encoder.picture.width * encoder.picture.height
-    bpp = math.ceil(10_000 * least * 8 / pixels) / 10_000
+    bpp = -(-80_000 * least // pixels) / 10_000  # up, to a number that has no more digits
     if max_bpp is None:
         asked = f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few"
         way_out = option("target_size", least)
     else:
         asked, way_out = f"{max_bpp:g} bpp are too few", option("target_bpp", bpp)
-    metadata = encoder.picture.exif or encoder.picture.xmp
     raise RateTargetError(
-        f"{asked}: quality 0 takes {grouped(least)} bytes, {bpp:g} bpp",
+        f"{asked}: quality {point_to_quality(smallest):.3g} takes "
+        f"{_bound('at most ', encoder, files)}{grouped(least)} bytes, {bpp:g} bpp",
         reachable=least,
-        hint=f"{way_out} or more"
-        + (", or scale the picture down" if pixels > SMALL_PIXELS else "")
-        + (", or leave metadata out: --strip all (in Python, out of its info)" if metadata else ""),
+        hint=f"{way_out} or more{_savings(encoder)}",
     )
 
 
@@ -75,28 +83,62 @@ def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
     Raises:
         RateTargetError: there is none so good.
     """
-    last = NUM_POINTS - 1
     psnrs: dict[int, float] = {}
+
+    def is_likely(point: int) -> bool:
+        return encoder.is_likely_from(point, min_psnr)
 
     def fits(point: int) -> bool:
         psnrs[point] = encoder.psnr_at(point)
         return psnrs[point] >= min_psnr
 
-    start = highest_point(lambda point: not encoder.is_likely_from(point, min_psnr)) + 1
-    if start > last and encoder.estimate_psnr(last) >= min_psnr - NEAR_PSNR:
-        start = last
+    best = NUM_POINTS - 1
+    if _is_small(encoder):
+        start = next(filter(is_likely, range(NUM_POINTS)), NUM_POINTS)
+        if start == NUM_POINTS:
+            best = max(range(NUM_POINTS), key=encoder.estimate_psnr)
+    else:
+        start = highest_point(lambda point: not is_likely(point)) + 1
+    if start == NUM_POINTS and encoder.estimate_psnr(best) >= min_psnr - NEAR_PSNR and fits(best):
+        start = best
     point = walk(start, fits, step=-1)
     if point is not None:
         return encoder.encode(point)
-    plain = encoder.estimate_psnr(last)
+    plain = encoder.estimate_psnr(best)
     if plain >= min_psnr:
-        return encoder.encode_plain(last)
-    best = max([plain, *psnrs.values()])
+        return encoder.encode_plain(best)
+    reachable = max([plain, *psnrs.values()])
+    floor = math.floor(100 * reachable) / 100
     raise RateTargetError(
-        f"{min_psnr:g} dB are too many: quality 100 has {best:.2f} dB",
-        reachable=best,
-        hint=f"{option('target_psnr', math.floor(100 * best) / 100)} or less; rdae is not lossless",
+        f"{min_psnr:g} dB are too many: quality {point_to_quality(best):.3g} has "
+        f"{_bound('at least ', encoder, psnrs)}{reachable:.2f} dB",
+        reachable=reachable,
+        hint=f"{option('target_psnr', floor)} or less; rdae is not lossless",
     )
+
+
+def _is_small(encoder: Encoder) -> bool:
+    return encoder.picture.width * encoder.picture.height <= SMALL_PIXELS
+
+
+def _bound(words: str, encoder: Encoder, measured: dict[int, bytes] | dict[int, float]) -> str:
+    """The words, where nothing but plain encoding was measured and a search might do better."""
+    return words if encoder.effort >= REFINED_EFFORT and not measured else ""
+
+
+def _savings(encoder: Encoder) -> str:
+    """What else makes a file smaller, as the rest of a hint."""
+    picture = encoder.picture
+    ways = []
+    if not _is_small(encoder):
+        ways.append("scale the picture down")
+    if kinds := [
+        *(["all"] if picture.exif or picture.xmp else []),
+        *(["icc"] if picture.icc else []),
+    ]:
+        options = " ".join(f"--strip {kind}" for kind in kinds)
+        ways.append(f"leave metadata out: {options} (in Python, out of its info)")
+    return "".join(f", or {way}" for way in ways)
 
 
 def walk(start: int, fits: Callable[[int], bool], *, step: int) -> int | None:

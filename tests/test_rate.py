@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rdae
-from rdae.codec import decode, encode
+from rdae.codec import _bytes_of, decode, encode
 from rdae.distortion import psnr
 from rdae.encoding import Encoder
 from rdae.errors import RateTargetError
@@ -25,7 +25,7 @@ from rdae.rate import (
     quality_to_point,
     rd_lambda_at,
 )
-from rdae.targets import walk
+from rdae.targets import encode_from, encode_within, walk
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,34 @@ def test_bits_per_pixel_that_are_no_size_are_refused(crop, bpp):
         rdae.compress(crop, target_bpp=bpp)
 
 
+@given(st.integers(2, 10**9), st.integers(1, 10**9))
+def test_bits_per_pixel_of_a_file_are_a_ceiling_that_it_meets(size, pixels):
+    assert _bytes_of(8 * size / pixels, pixels) == size
+    assert _bytes_of(math.nextafter(8 * size / pixels, 0), pixels) < size
+
+
+@pytest.mark.parametrize(
+    "rgb", [np.full((1, 1, 3), (255, 0, 0)), np.full((9, 30, 3), (200, 30, 60)), None]
+)
+def test_in_a_small_picture_every_point_is_tried(rgb, crop, model):
+    picture = Picture(crop[:13, :17] if rgb is None else rgb.astype(np.uint8), None, False)
+    encoder = Encoder(picture, model)
+    sizes = [len(encoder.encode(point)) for point in range(NUM_POINTS)]
+    psnrs = [encoder.estimate_psnr(point) for point in range(NUM_POINTS)]
+    for size in (min(sizes), sorted(sizes)[NUM_POINTS // 2]):
+        best = max(point for point in range(NUM_POINTS) if sizes[point] <= size)
+        assert encode_within(encoder, size) == encoder.encode(best)
+    for floor in (sorted(psnrs)[NUM_POINTS // 2], max(psnrs)):
+        least = min(point for point in range(NUM_POINTS) if psnrs[point] >= floor)
+        assert encode_from(encoder, floor) == encoder.encode(least)
+    with pytest.raises(RateTargetError) as few:
+        encode_within(encoder, min(sizes) - 1)
+    assert few.value.reachable == min(sizes)
+    with pytest.raises(RateTargetError) as many:
+        encode_from(encoder, max(psnrs) + 0.01)
+    assert many.value.reachable == max(psnrs)
+
+
 def test_estimates_are_what_files_have(small, photo, model):
     for picture in (small, photo):
         encoder = Encoder(picture, model, threads=2)
@@ -167,6 +195,9 @@ def test_the_python_function_takes_one_goal(crop):
     assert psnr(crop, pixels) >= 31
     with pytest.raises(ValueError, match="exclude each other"):
         rdae.compress(crop, quality=50, target_psnr=31)
+    for goal in ({"target_size": "40k"}, {"target_psnr": "33"}, {"target_size": True}):
+        with pytest.raises(TypeError, match=f"^{next(iter(goal))} must be a number, got "):
+            rdae.compress(crop, **goal)
 
 
 @given(
