@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("compressai")
-pytest.importorskip("pytorch_optimizer")
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -117,13 +116,21 @@ def test_what_only_a_search_can_reach_is_reached(crop):
     assert error.value.reachable == pytest.approx(refined)
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.7, 1.2), st.integers(0, 4000), st.integers(0, 300))
-def test_larger_targets_never_end_at_lower_points_with_refinement(seed, factor, target, more):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(0.7, 1.2),
+    st.integers(0, 4000),
+    st.integers(0, 300),
+    st.booleans(),
+)
+def test_larger_targets_never_end_at_lower_points_with_refinement(
+    seed, factor, target, more, is_small
+):
     jitter = np.random.default_rng(seed).integers(-9, 10, NUM_POINTS)
 
     def met(minimum, what):
         try:
-            return what(Imagined(jitter, factor), minimum)[0]
+            return what(Imagined(jitter, factor, is_small), minimum)[0]
         except RateTargetError:
             return None
 
@@ -138,9 +145,10 @@ class Imagined(RefiningEncoder):
 
     frame_bytes = 20
 
-    def __init__(self, jitter, factor):
-        self.picture = Picture(np.zeros((8, 8, 3), np.uint8), None, False)
-        self.jitter, self.factor = jitter, factor
+    def __init__(self, jitter, factor, is_small):
+        side = 8 if is_small else 80
+        self.picture = Picture(np.zeros((side, side, 3), np.uint8), None, False)
+        self.effort, self.jitter, self.factor = 3, jitter, factor
 
     def estimate_bytes(self, point):
         return 200 + 10 * point + self.jitter[point]
@@ -234,11 +242,43 @@ def test_slopes_of_the_search_are_those_of_its_functions():
     assert torch.autograd.gradcheck(lambda *parts: assemble(list(parts)), quarters)
 
 
-def test_grey_pictures_are_judged_by_their_grey_pixels_and_gradients_may_be_off(crop, model):
+def test_grey_pictures_are_judged_by_their_grey_pixels(crop, model):
     grey = Picture(np.repeat(crop[:64, :128, 1:2], 3, axis=2), None, True)
-    plain = encode(grey, quality=QUALITY)
-    with torch.inference_mode():
-        refined = encode(grey, quality=QUALITY, effort=3)
-    with torch.no_grad():
-        assert encode(grey, quality=QUALITY, effort=3).data == refined.data
+    plain, refined = (encode(grey, quality=QUALITY, effort=e) for e in (2, 3))
     assert cost(grey, refined, model) <= cost(grey, plain, model)
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        assert torch.get_default_dtype() is dtype
+        torch.set_default_dtype(before)
+
+
+def test_what_the_caller_has_set_in_torch_changes_nothing(crop):
+    picture = Picture(crop[:64, :96], None, False)
+
+    def search():
+        return encode(picture, quality=QUALITY, effort=3).data
+
+    # in this order, since networks are built in the first one and kept
+    search_twin._networks.cache_clear()
+    refine._y_rate.cache_clear()
+    with default_dtype(torch.float64):
+        first = search()
+    assert first != encode(picture, quality=QUALITY).data
+    settings = (
+        nullcontext(),
+        default_dtype(torch.bfloat16),
+        torch.device("meta"),
+        torch.autocast("cpu", torch.bfloat16),
+        torch.inference_mode(),
+        torch.no_grad(),
+    )
+    for setting in settings:
+        with setting:
+            assert search() == first

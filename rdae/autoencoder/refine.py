@@ -106,8 +106,7 @@ def refine(
     Returns:
         y `(rows, columns, M)`, to be rounded to the nearest symbols, and the symbols of z.
     """
-    # gradients even where the caller has switched them off
-    with _torch_threads(threads), torch.inference_mode(False), torch.enable_grad():
+    with _own_torch(threads):
         return _anneal(_Objective(model, tile, point), STEPS[effort], report)
 
 
@@ -250,15 +249,27 @@ class _Share(torch.autograd.Function):
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Have torch to oneself for a while, with so many threads; leave its random state alone."""
-    with _one_search, torch.random.fork_rng(devices=[]):
-        before = torch.get_num_threads()
+def _own_torch(threads: int) -> Iterator[None]:
+    """Have torch to oneself for a while, with so many threads, as it is where nobody has set it.
+
+    Whatever the caller has switched on or off, gradients, types, device, is as before in the end.
+    """
+    with (
+        _one_search,
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.device("cpu"),
+    ):
+        count, dtype = torch.get_num_threads(), torch.get_default_dtype()
         torch.set_num_threads(threads)
+        torch.set_default_dtype(torch.float32)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            torch.set_default_dtype(dtype)
+            torch.set_num_threads(count)
 
 
 @lru_cache(maxsize=1)
