@@ -63,6 +63,9 @@ def export(
     if output.exists() and not force:
         raise OutputExistsError(f"{shown(output)} exists", hint="-f replaces it")
     more = _read_provenance(provenance) if provenance else {}
+    from rdae.autoencoder import require_training
+
+    require_training()
     from rdae.autoencoder.export import export_run
 
     description = export_run(

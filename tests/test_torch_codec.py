@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("compressai")
 
 import rdae  # noqa: E402
 from rdae.errors import WeightsNotFoundError  # noqa: E402

@@ -342,6 +342,27 @@ def test_training_without_its_packages_says_what_to_install(tmp_path):
     assert "MissingDependencyError: training" in python("-c", "import rdae.autoencoder")
 
 
+def test_a_search_needs_torch_alone(tmp_path, photo):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys; sys.modules |= {'compressai': None, 'pytorch_optimizer': None}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def rdae(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rdae", *args]
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+
+    Image.fromarray(photo.rgb[:48, :64]).save(tmp_path / "a.png")
+    done = rdae("compress", "a.png", "-e", "3")
+    assert done.returncode == 0 and (tmp_path / "a.rd").is_file(), done.stderr
+    for command in (("train", ".", "-o", "run"), ("export", ".", "-o", "a.safetensors")):
+        lines = rdae(*command).stderr.splitlines()
+        assert "training and export need compressai, pytorch_optimizer" in lines[0]
+        assert lines[1].startswith("hint: ") and "pip install 'rdae[train]'" in lines[1]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

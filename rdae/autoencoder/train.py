@@ -28,6 +28,7 @@ from torch.multiprocessing.spawn import (
     spawn,
 )
 
+from rdae.autoencoder import require_training
 from rdae.autoencoder.checkpoint import checkpoints
 from rdae.autoencoder.config import TrainConfig, read_config, write_config
 from rdae.autoencoder.data import CacheReport, prepare_cache
@@ -227,6 +228,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", str(free_port()))
     try:
+        require_training()
         config = make_config(run, photos, resume=resume, **options)
 
         def prepare() -> None:
