@@ -36,9 +36,7 @@ def compare(
     to_8bit: options.To8Bit = False,
     first_frame: options.FirstFrame = False,
     to_srgb: options.ToSrgb = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output.")
-    ] = False,
+    as_json: options.OneJson = False,
 ) -> None:
     """Print how far picture B is from picture A, the original.
 

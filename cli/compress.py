@@ -85,7 +85,7 @@ def compress(
       rdae compress photo.png
       rdae compress *.jpg -q 80 --output-dir small/
       rdae compress photo.png --target-size 40k
-      rdae compress photo.png -e 7
+      rdae compress photo.png --target-psnr 36 -e 5
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)

@@ -125,6 +125,10 @@ def human_seconds(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
+def _left(seconds: float) -> str:
+    return f"{human_seconds(seconds) if seconds >= 100 else f'{seconds:.0f} s'} left"
+
+
 class Console:
     """The terminal of one command: what to say, how loudly, and in what form."""
 
@@ -197,27 +201,27 @@ class Console:
         left = ""
         if done:
             seconds = (time.monotonic() - self._began) / done * (total - done)
-            left = f"  {human_seconds(round(seconds))} left"
+            left = f"  {_left(seconds)}"
         self._bar(done / total, f"{done}/{total}{left}  {shown(name)}")
 
     def searching(self, name: str) -> Callable[[Progress], None] | None:
         """What to call while a long encoding searches; None where no bar is shown."""
         if not self._terminal or self.quiet or self.verbose >= 2:
             return None
-        began, search = time.monotonic(), 1
+        began, first = 0.0, None
 
         def show(progress: Progress) -> None:
-            nonlocal began, search
-            if progress.search != search:
-                began, search = time.monotonic(), progress.search
-            left = (time.monotonic() - began) * (1 / progress.done - 1)
-            self._bar(
-                progress.done,
-                f"{progress.bpp:.3f} bpp  {progress.psnr:.2f} dB  "
-                f"{human_seconds(round(left))} left  "
-                + (f"search {search}  " if search > 1 else "")
-                + shown(name),
-            )
+            nonlocal began, first
+            now = time.monotonic()
+            if first is None or progress.search != first.search:
+                # What came before, imports above all, says nothing of what is left.
+                began, first = now, progress
+            share = progress.done - first.done
+            left = _left((now - began) / share * (1 - progress.done)) if share > 0 else ""
+            search = f"search {progress.search}" if progress.search > 1 else ""
+            figures = f"{progress.bpp:.3f} bpp", f"{progress.psnr:.2f} dB"
+            words = (*figures, left, search, shown(name))
+            self._bar(progress.done, "  ".join(filter(None, words)))
 
         return show
 

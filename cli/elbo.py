@@ -37,15 +37,12 @@ def elbo(
     to_8bit: options.To8Bit = False,
     first_frame: options.FirstFrame = False,
     to_srgb: options.ToSrgb = False,
-    quality: options.Quality = None,
+    quality: options.LoneQuality = None,
     model: options.ModelName = None,
     effort: options.Effort = DEFAULT_EFFORT,
-    draws: Annotated[
-        int,
-        typer.Option("--draws", help="Draws of the noise to average.", metavar="N", min=1),
-    ] = DRAWS,
+    draws: options.Draws = DRAWS,
     threads: options.Threads = None,
-    as_json: options.Json = False,
+    as_json: options.OneJson = False,
 ) -> None:
     """Show rate and distortion of a picture as the terms of -ELBO.
 
@@ -125,11 +122,13 @@ def elbo(
         f"deviation {deviation:.2f} levels\n"
     )
     emit(table(_rows(columns), left=frozenset({0})))
-    if effort > PLAIN_EFFORT:
+    if effort > PLAIN_EFFORT and closed > 0:
         emit(
             f"\neffort {effort} closed {grouped(round(closed))} bits of the amortisation gap, "
             f"as much as {100 * closed / plain.rate:.1f} % of the rate of effort 1"
         )
+    elif effort > PLAIN_EFFORT:
+        emit(f"\neffort {effort} closed nothing of the amortisation gap")
 
 
 def _mean(samples: list[Terms]) -> Terms:

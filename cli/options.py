@@ -186,17 +186,20 @@ MaxPixels = Annotated[
     ),
 ]
 
-Quality = Annotated[
-    float | None,
-    _option(
-        _QUALITY,
+
+def _quality(group: str) -> Any:
+    return _option(
+        group,
         "-q --quality",
         "Higher is better and larger. 100 is the model's best, not lossless. [default: "
         f"{DEFAULT_QUALITY:g}]",
         metavar="0..100",
         show_default=False,
-    ),
-]
+    )
+
+
+Quality = Annotated[float | None, _quality(_QUALITY)]
+LoneQuality = Annotated[float | None, _quality(_ENCODER)]  # where there are no targets
 TargetSize = Annotated[
     str | None,
     _option(
@@ -226,7 +229,8 @@ Effort = Annotated[
         "-e --effort",
         "How hard to work for few bits at equal PSNR; decoding does not change. 1 is plain; from 3 "
         "on each picture's latents are refined, which takes from ten seconds (3) to two minutes "
-        "(9) a megapixel, several times that with a target, and needs the extra [train].",
+        "(9) a megapixel, several times that with a target, and needs the extra [train]. At a "
+        "fixed -q part of the gain is a better picture, and the file may even grow.",
         metavar="1..9",
         min=1,
         max=9,
@@ -304,6 +308,10 @@ Json = Annotated[
     bool,
     _option(_REPORT, "--json", "One JSON object a file on standard output, then one for all."),
 ]
+Draws = Annotated[
+    int, _option(_REPORT, "--draws", "Draws of the noise to average.", metavar="N", min=1)
+]
+OneJson = Annotated[bool, _option(_REPORT, "--json", "One JSON object on standard output.")]
 Quiet = Annotated[bool, _option(_REPORT, "--quiet", "Print errors only.")]
 Verbose = Annotated[
     int,

@@ -134,7 +134,7 @@ def test_a_search_shows_where_it_is_and_an_interrupt_writes_nothing(
         os.close(theirs)
         seen = ""
         until = time.monotonic() + 120
-        while "bpp" not in seen and time.monotonic() < until:
+        while " left" not in seen and time.monotonic() < until:
             seen += os.read(ours, 4096).decode(errors="replace")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
