@@ -208,7 +208,8 @@ class Console:
         """What to call while a long encoding searches; None where no bar is shown."""
         if not self._terminal or self.quiet or self.verbose >= 2:
             return None
-        began, first = 0.0, None
+        began = 0.0
+        first: Progress | None = None
 
         def show(progress: Progress) -> None:
             nonlocal began, first

@@ -260,7 +260,7 @@ def default_dtype(dtype):
 
 
 def test_what_the_caller_has_set_in_torch_changes_nothing(crop):
-    picture = Picture(crop[:64, :96], None, False)
+    picture = Picture(crop[:48, :64], None, False)
 
     def search():
         return encode(picture, quality=QUALITY, effort=3).data
