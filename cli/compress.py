@@ -68,7 +68,7 @@ def compress(
     target_psnr: options.TargetPsnr = None,
     effort: options.Effort = DEFAULT_EFFORT,
     model: options.ModelName = None,
-    threads: options.Threads = None,
+    threads: options.SearchThreads = None,
     strip: options.StripKinds = None,
     show_psnr: options.ShowPsnr = False,
     as_json: options.Json = False,

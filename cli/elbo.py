@@ -41,7 +41,7 @@ def elbo(
     model: options.ModelName = None,
     effort: options.Effort = DEFAULT_EFFORT,
     draws: options.Draws = DRAWS,
-    threads: options.Threads = None,
+    threads: options.SearchThreads = None,
     as_json: options.OneJson = False,
 ) -> None:
     """Show rate and distortion of a picture as the terms of -ELBO.

@@ -273,16 +273,26 @@ Weights = Annotated[
         metavar="FILE",
     ),
 ]
-Threads = Annotated[
-    int | None,
-    _option(
+
+
+def _threads(effect: str) -> Any:
+    return _option(
         _SPEED,
         "--threads",
-        "Number of threads; no effect on the result. Without it: one a core.",
+        f"Number of threads; {effect}. Without it: one a core.",
         metavar="N",
         min=1,
         envvar="RDAE_THREADS",
         show_default=False,
+    )
+
+
+Threads = Annotated[int | None, _threads("no effect on the result")]
+SearchThreads = Annotated[
+    int | None,
+    _threads(
+        "no effect on the result at efforts 1 and 2; from 3 on torch's sums, and so what is "
+        "found, differ a little with it"
     ),
 ]
 StripKinds = Annotated[

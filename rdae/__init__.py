@@ -71,7 +71,8 @@ def compress(
         first_frame: take the first of several pictures instead of refusing them.
         to_srgb: convert other colours, as CMYK, to sRGB instead of refusing them.
         max_pixels: refuse larger pictures; 256 million if None.
-        threads: how many threads to use; one per core if None.
+        threads: how many threads to use; one per core if None. From effort 3 on, the bytes depend
+            a little on it, as on the machine.
 
     Returns:
         The bytes of a .rd file.
