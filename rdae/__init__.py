@@ -84,7 +84,7 @@ def compress(
         rdae.errors.MissingDependencyError: the effort needs torch.
         ValueError: quality or effort is out of range, or more than one of quality and targets is
             given.
-        TypeError: one of these is no number.
+        TypeError: quality or a target is no number.
         OSError: the file is not there or cannot be read.
     """
     from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, encode

@@ -7,7 +7,9 @@ at a lower quality for a target that allows more: what an encoder expects does n
 target, and whoever walks from further up to the first file that fits ends no further down.
 
 In pictures of a few hundred pixels neither size nor PSNR rises evenly with quality: streams are
-whole words, and a flat picture may look best at quality 0. So in small ones every point is tried.
+whole words, and a flat picture may look best at quality 0. So in small ones every point is tried:
+the highest that fits is taken, or the lowest that has the PSNR, since that keeps the order of
+targets, even if a point between happens to look better or to have a smaller file.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from rdae.rate import NUM_POINTS, REFINED_EFFORT, highest_point, point_to_qualit
 NEAR_SIZE = 2  # times
 NEAR_PSNR = 3  # dB
 
-SMALL_PIXELS = 64 * 64  # all points of these are tried in a second
+SMALL_SIDE = 64  # all points of such pictures are tried in one to three seconds
 
 
 def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = None) -> bytes:
@@ -118,7 +120,7 @@ def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
 
 
 def _is_small(encoder: Encoder) -> bool:
-    return encoder.picture.width * encoder.picture.height <= SMALL_PIXELS
+    return max(encoder.picture.width, encoder.picture.height) <= SMALL_SIDE
 
 
 def _bound(words: str, encoder: Encoder, measured: dict[int, bytes] | dict[int, float]) -> str:

@@ -250,9 +250,10 @@ class _Share(torch.autograd.Function):
 
 @contextmanager
 def _own_torch(threads: int) -> Iterator[None]:
-    """Have torch to oneself for a while, with so many threads, as it is where nobody has set it.
+    """Have torch to oneself for a while, with so many threads.
 
-    Whatever the caller has switched on or off, gradients, types, device, is as before in the end.
+    Gradients, default type and device, autocast and random state are as where nobody has set them,
+    and as the caller had them in the end.
     """
     with (
         _one_search,
