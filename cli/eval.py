@@ -243,10 +243,10 @@ def evaluate(
         _measure(console, folder, plan(images, codecs, metrics, reps), codecs, workers)
     summary = _summarise(run, folder, anchor)
     _show(console, summary)
-    if no_report or find_spec("matplotlib") is None:
+    if no_report or not _report(
+        console, summary, folder, no_images=no_images, all_images=all_images
+    ):
         console.note(f"results: {shown(folder)}")
-    if not no_report:
-        _report(console, summary, folder, no_images=no_images, all_images=all_images)
     raise typer.Exit(_verdict(console, summary, fail_above))
 
 
@@ -318,12 +318,12 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
 
 def _report(
     console: Console, summary: dict[str, Any], folder: Path, *, no_images: bool, all_images: bool
-) -> None:
-    """Draw figures and make the report, if matplotlib is there."""
+) -> bool:
+    """Draw figures and make the report, if matplotlib is there; say whether it is."""
     if find_spec("matplotlib") is None:
         missing = MissingDependencyError("figures need matplotlib", hint="pip install 'rdae[eval]'")
         console.failure("no figures and no report", missing)
-        return
+        return False
     from rdae.evaluation import pictures, plots, report
     from rdae.evaluation.experiment import ROWS_FILE
     from rdae.evaluation.results import Results
@@ -345,6 +345,7 @@ def _report(
             bar.clear_progress()
     path = report.write_report(summary, folder, drawings, scenes)
     console.note(f"report: {shown(path)}")
+    return True
 
 
 def _verdict(console: Console, summary: dict[str, Any], fail_above: float | None) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -323,44 +320,6 @@ def test_evaluation_images_are_left_out_even_when_changed(tmp_path, photo, monke
     assert (report.training, report.held_out) == (1, 1)
     assert "again.jpg: shows the same as the photo" in report.skipped[0]
     assert not same_picture(photo.rgb, evaluation_hashes())
-
-
-def test_training_without_its_packages_says_what_to_install(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    def python(*args: str) -> str:
-        run = subprocess.run(
-            [sys.executable, *args], env=environment, capture_output=True, text=True
-        )
-        assert run.returncode == 1
-        return run.stderr
-
-    lines = python("-m", "rdae.autoencoder.train", "--help").splitlines()
-    missing = "rdae: training, export and efforts from 3 on need torch"
-    assert lines == [missing, "hint: pip install 'rdae[train]'"]
-    assert "MissingDependencyError: training" in python("-c", "import rdae.autoencoder")
-
-
-def test_a_search_needs_torch_alone(tmp_path, photo):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys; sys.modules |= {'compressai': None, 'pytorch_optimizer': None}"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    def rdae(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rdae", *args]
-        return subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True
-        )
-
-    Image.fromarray(photo.rgb[:48, :64]).save(tmp_path / "a.png")
-    done = rdae("compress", "a.png", "-e", "3")
-    assert done.returncode == 0 and (tmp_path / "a.rd").is_file(), done.stderr
-    for command in (("train", ".", "-o", "run"), ("export", ".", "-o", "a.safetensors")):
-        lines = rdae(*command).stderr.splitlines()
-        assert "training and export need compressai, pytorch_optimizer" in lines[0]
-        assert lines[1].startswith("hint: ") and "pip install 'rdae[train]'" in lines[1]
 
 
 @pytest.mark.parametrize(

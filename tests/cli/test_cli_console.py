@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +55,32 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 
 def test_thousands_are_set_apart() -> None:
     assert grouped(1234567) == "1 234 567"
+
+
+def test_what_is_left_of_a_search_is_reckoned_from_its_first_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    show = Console().searching("a.png")
+    assert show is not None
+    bars = []
+    # 50 seconds of imports, then 2 seconds for each tenth; the second search takes 30 for one
+    steps = ((1, 50, 0.1), (1, 2, 0.2), (1, 2, 0.3), (2, 9, 0.5), (2, 30, 0.6))
+    for search, seconds, done in steps:
+        now += seconds
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+        show(SimpleNamespace(done=done, bpp=0.25, psnr=33, search=search))
+        bars.append(terminal.getvalue().split(" dB  ")[1])
+    assert bars[:3] == ["a.png", "16 s left  a.png", "14 s left  a.png"]
+    assert bars[3:] == ["search 2  a.png", "2 min 00 s left  search 2  a.png"]
 
 
 def test_names_that_would_garble_a_terminal_are_escaped() -> None:

@@ -207,9 +207,9 @@ def test_without_matplotlib_there_is_a_table(
     code, printed, said = call("eval", "--plot-only", "out")
     assert code == 0 and "\nrdae " in printed
     assert said.endswith(
-        "results: out\n"
         "rdae: no figures and no report: missing-dependency: figures need matplotlib\n"
         "hint: pip install 'rdae[eval]'\n"
+        "results: out\n"
     )
 
 
