@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdae.bitstream.limits import MAX_PIXELS
 from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, InputError, emit
 from rdae.cli.eval_inputs import read_metrics
 from rdae.cli.figures import rounded
 from rdae.errors import RdaeError
+from rdae.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from rdae.picture import Picture
+    from rdae.images.picture import Picture
 
 SCHEMA = "rdae.compare/1"
 
@@ -90,7 +90,7 @@ def compare(
 
 def _read(path: Path, max_pixels: int, conversions: dict[str, bool]) -> Picture:
     from rdae.files import read_bounded
-    from rdae.picture import read_picture
+    from rdae.images.picture import read_picture
 
     if path.suffix.lower() != ".rd":
         return read_picture(path, max_pixels=max_pixels, **conversions)

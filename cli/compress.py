@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rdae.bitstream.limits import MAX_PIXELS
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, human_bytes, human_seconds, shown
-from rdae.cli.goal import Goal, read_goal
 from rdae.cli.help import Command
 from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
 from rdae.cli.models import require_model, typical_rates
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
+from rdae.cli.target import Goal, read_goal
 from rdae.errors import ModelError
-from rdae.rate import DEFAULT_EFFORT, REFINED_EFFORT
+from rdae.limits import MAX_PIXELS
+from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
 
 if TYPE_CHECKING:
     from rdae.codec import Encoded
-    from rdae.picture import Picture
+    from rdae.images.picture import Picture
 
 SCHEMA = "rdae.compress/1"
 FIELDS = (
@@ -158,8 +158,9 @@ class _Work:
     def __call__(self, task: Task) -> Outcome:
         if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
-        from rdae import codec, store
+        from rdae import codec
         from rdae.distortion import psnr
+        from rdae.model import installed as store
 
         began = time.perf_counter()
         model = store.load_model(self.model)
@@ -260,7 +261,7 @@ class _Work:
         )
 
     def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:
-        from rdae.picture import read_picture
+        from rdae.images.picture import read_picture
 
         like = None if source.path is None else source.path.stat()
         if source.path is not None and source.path.is_file():

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rdae.errors import OutputExistsError, RdaeError
 
 if TYPE_CHECKING:
-    from rdae.refining import Progress
+    from rdae.codec.refined import Progress
 
 STDIN_NAME, STDOUT_NAME = "stdin", "stdout"
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rdae.bitstream.limits import MAX_PIXELS
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
@@ -21,9 +20,10 @@ from rdae.cli.options import FORMAT_OF_EXTENSION, Format
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
 from rdae.errors import RdaeError
 from rdae.files import is_special
+from rdae.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from rdae.picture import Picture
+    from rdae.images.picture import Picture
 
 SCHEMA = "rdae.decompress/1"
 FIELDS = (
@@ -172,7 +172,7 @@ class _Work:
         if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         data = task.source.read()
-        from rdae.picture import OUTPUT_FORMATS, write_picture
+        from rdae.images.picture import OUTPUT_FORMATS, write_picture
 
         began = time.perf_counter()
         picture, error, damage = self._decode(data)
@@ -220,8 +220,9 @@ class _Work:
         """Return the picture; of a damaged file also the error to report, and its damage."""
         from rdae import codec
         from rdae.bitstream.damage import damage_record
+        from rdae.geometry import Rectangle
 
-        region = None if self.region is None else codec.Region(*self.region)
+        region = None if self.region is None else Rectangle.at(*self.region)
         arguments: dict[str, Any] = {"max_pixels": self.max_pixels, "weights": self.weights}
         arguments |= {"threads": self.threads, "region": region}
         if not self.best_effort:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdae.bitstream.limits import MAX_PIXELS
 from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, UsageError, emit, grouped, shown, table
 from rdae.cli.models import require_model
 from rdae.errors import RdaeError
-from rdae.rate import (
+from rdae.limits import MAX_PIXELS
+from rdae.scales import (
     DEFAULT_EFFORT,
     DEFAULT_QUALITY,
     PLAIN_EFFORT,
@@ -25,7 +25,7 @@ from rdae.rate import (
 )
 
 if TYPE_CHECKING:
-    from rdae.elbo import Terms
+    from rdae.codec.elbo import Terms
 
 SCHEMA = "rdae.elbo/1"
 DRAWS = 4
@@ -66,10 +66,10 @@ def elbo(
         require_model(model)
     import numpy as np
 
-    from rdae.elbo import RelaxedPosterior, coded_terms
-    from rdae.exact.parallel import default_threads
-    from rdae.picture import read_picture
-    from rdae.store import load_model
+    from rdae.codec.elbo import RelaxedPosterior, coded_terms
+    from rdae.images.picture import read_picture
+    from rdae.model.installed import load_model
+    from rdae.threads import default_threads
 
     loaded = load_model(model)
     try:
@@ -132,7 +132,7 @@ def elbo(
 
 
 def _mean(samples: list[Terms]) -> Terms:
-    from rdae.elbo import Terms
+    from rdae.codec.elbo import Terms
 
     count = len(samples)
     return Terms(

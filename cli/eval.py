@@ -223,7 +223,7 @@ def evaluate(
         images, unreadable = read_images(pictures.sources, console)
         from rdae.evaluation import experiment
         from rdae.evaluation.runner import plan
-        from rdae.exact.parallel import default_threads
+        from rdae.threads import default_threads
 
         workers = jobs or default_threads()
         run = experiment.describe(
@@ -292,8 +292,9 @@ def _measure(
 
 
 def _summarise(run: dict[str, Any], folder: Path, anchor: str | None) -> dict[str, Any]:
-    from rdae.evaluation import exports, summary
+    from rdae.evaluation import summary
     from rdae.evaluation.experiment import ROWS_FILE
+    from rdae.evaluation.report.page import exports
     from rdae.evaluation.results import Results
 
     names = [entry["name"] for entry in (*run["codecs"], *run["published"])]
@@ -324,8 +325,9 @@ def _report(
         missing = MissingDependencyError("figures need matplotlib", hint="pip install 'rdae[eval]'")
         console.failure("no figures and no report", missing)
         return False
-    from rdae.evaluation import pictures, plots, report
     from rdae.evaluation.experiment import ROWS_FILE
+    from rdae.evaluation.report.page import page as report
+    from rdae.evaluation.report.page import pictures, plots
     from rdae.evaluation.results import Results
 
     drawings = plots.write_figures(summary, folder)

@@ -63,10 +63,10 @@ def export(
     if output.exists() and not force:
         raise OutputExistsError(f"{shown(output)} exists", hint="-f replaces it")
     more = _read_provenance(provenance) if provenance else {}
-    from rdae.autoencoder import require_training
+    from rdae.training import require_training
 
     require_training()
-    from rdae.autoencoder.export import export_run
+    from rdae.training.export import export_run
 
     description = export_run(
         run, output, name=name or output.stem, model_id=model_id, provenance=more

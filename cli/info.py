@@ -15,11 +15,11 @@ from rdae.cli.console import Color, Console, emit, grouped, human_bytes, shown, 
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
 from rdae.errors import RdaeError
-from rdae.rate import LAMBDA_RANGE, decoder_variance, rd_lambda_at
+from rdae.scales import LAMBDA_RANGE, decoder_variance, rd_lambda_at
 
 if TYPE_CHECKING:
     from rdae.bitstream.container import Info
-    from rdae.store import Card
+    from rdae.model.installed import Card
 
 SCHEMA = "rdae.info/1"
 FIELDS = (
@@ -93,7 +93,7 @@ def info(
 @functools.cache
 def _installed() -> list[Card]:
     """The installed models; a broken installation has none."""
-    from rdae.store import list_models
+    from rdae.model.installed import list_models
 
     try:
         return list_models()

@@ -14,7 +14,7 @@ from rdae.cli.help import Command, Group
 from rdae.errors import WeightsMismatchError
 
 if TYPE_CHECKING:
-    from rdae.store import Card
+    from rdae.model.installed import Card
 
 SCHEMA = "rdae.model/1"
 
@@ -56,7 +56,7 @@ def list_command(as_json: Json = False) -> None:
 
 def show_list(*, as_json: bool) -> None:
     """Print the table of models, or one JSON object a model."""
-    from rdae.store import list_models
+    from rdae.model.installed import list_models
 
     cards = list_models()
     if as_json:
@@ -127,7 +127,7 @@ def verify(as_json: Json = False, quiet: options.Quiet = False) -> None:
     Examples:
       rdae models verify
     """
-    from rdae.store import verify_weights
+    from rdae.model.installed import verify_weights
 
     console = Console(quiet=quiet, as_json=as_json)
     failed = False
@@ -156,7 +156,7 @@ def require_model(name: str) -> None:
     Raises:
         UsageError: there is no such model, and no weights file of that name.
     """
-    from rdae.store import is_weights_file
+    from rdae.model.installed import is_weights_file
 
     if not is_weights_file(name):
         _find(name)
@@ -164,7 +164,7 @@ def require_model(name: str) -> None:
 
 def typical_rates() -> str:
     """Return what the default model's qualities mean on photographs, for the help; or nothing."""
-    from rdae.store import list_models
+    from rdae.model.installed import list_models
 
     try:
         card = next(card for card in list_models() if card.default)
@@ -176,7 +176,7 @@ def typical_rates() -> str:
 
 
 def _find(name: str) -> Card:
-    from rdae.store import list_models
+    from rdae.model.installed import list_models
 
     cards = list_models()
     for card in cards:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rdae.cli.console import Color
-from rdae.rate import DEFAULT_QUALITY
+from rdae.scales import DEFAULT_QUALITY
 
 
 class Strip(str, Enum):

@@ -158,10 +158,10 @@ def train(
         raise UsageError(f"--init {shown(init)}: no such file or folder")
     if not sys.warnoptions:  # as in our own process: warnings are for developers
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    from rdae.autoencoder import require_training
+    from rdae.training import require_training
 
     require_training()
-    from rdae.autoencoder import train as training
+    from rdae.training import launch as training
 
     try:
         config = training.make_config(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import typer
 
-from rdae.bitstream.limits import MAX_PIXELS
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, human_seconds, shown
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
+from rdae.limits import MAX_PIXELS
 
 SCHEMA = "rdae.verify/1"
 FIELDS = ("width", "height", "mode", "input_bytes", "decode_s", "damage")

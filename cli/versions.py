@@ -32,7 +32,7 @@ def version_line() -> str:
 
 def print_versions(*, as_json: bool) -> None:
     """Print versions and models on stdout; no package is imported to ask for its version."""
-    from rdae.store import list_models
+    from rdae.model.installed import list_models
 
     cards = list_models()
     if as_json:

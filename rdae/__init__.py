@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rdae.bitstream.container import Info
-    from rdae.sources import Source
+    from rdae.images.inputs import Source
 
 _here = Path(__file__).parent
 if not (_here / "cli").is_dir():
@@ -88,8 +88,8 @@ def compress(
         OSError: the file is not there or cannot be read.
     """
     from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, encode
-    from rdae.sources import picture_of
-    from rdae.store import load_model
+    from rdae.images.inputs import picture_of
+    from rdae.model.installed import load_model
 
     goals: dict[str, object] = {
         "quality": quality,
@@ -157,13 +157,14 @@ def decompress(
         rdae.errors.ModelError: the model that wrote it is not installed.
         OSError: the file is not there or cannot be read.
     """
-    from rdae.codec import MAX_PIXELS, Region, decode, rescue
-    from rdae.picture import to_pillow
+    from rdae.codec import MAX_PIXELS, decode, rescue
+    from rdae.geometry import Rectangle
+    from rdae.images.picture import to_pillow
 
     data = _read(source)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     path = None if weights is None else Path(weights)
-    part = None if region is None else Region(*region)
+    part = None if region is None else Rectangle.at(*region)
     if not best_effort:
         picture = decode(data, max_pixels=limit, weights=path, threads=threads, region=part)
         return to_pillow(picture)

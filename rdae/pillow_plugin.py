@@ -26,7 +26,6 @@ from rdae import compress
 from rdae.bitstream.chunks import METADATA_KINDS, Chunk, scan
 from rdae.bitstream.container import check_pixels, read_ancillary
 from rdae.bitstream.header import MAGIC, Header, read_header
-from rdae.bitstream.limits import MAX_PIXELS
 from rdae.bitstream.varint import ByteReader
 from rdae.codec import decode, find_damage, rescue
 from rdae.errors import (
@@ -38,8 +37,9 @@ from rdae.errors import (
     TooLargeError,
     TruncatedError,
 )
-from rdae.metadata import EXIF_PREFIX
-from rdae.picture import to_pillow
+from rdae.images.metadata import EXIF_PREFIX
+from rdae.images.picture import to_pillow
+from rdae.limits import MAX_PIXELS
 
 __all__ = ["FORMAT", "MIME_TYPE", "RdaeImageFile", "register"]
 

@@ -40,16 +40,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdae.autoencoder.float_twin import Y_REACH, Z_REACH, TableRate, float_twin
+from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate, float_decoder
 from rdae.autoencoder.layers import Points
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, ClampInward, pass_map
-from rdae.bitstream.tiles import TileRect, tile_grid
-from rdae.latents import padded
-from rdae.model import MAX_SYMBOL
-from rdae.rate import DEFAULT_QUALITY, NUM_POINTS, quality_to_point
+from rdae.bitstream.tiles import Tile, tile_grid
+from rdae.geometry import HYPER_PATCH, PATCH, padded
+from rdae.model.installed import load_model
+from rdae.model.model import MAX_SYMBOL
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.rounding import REACH, dead_zones
-from rdae.spec import HYPER_PATCH, NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PATCH
-from rdae.store import load_model
+from rdae.scales import DEFAULT_QUALITY, NUM_POINTS, quality_to_point
 
 __all__ = ["Codec"]
 
@@ -82,7 +82,7 @@ class Codec(nn.Module):
         loaded = load_model(model)
         self.name = loaded.description.name
         self.quality = quality
-        self.networks = float_twin(loaded).requires_grad_(False)
+        self.networks = float_decoder(loaded).requires_grad_(False)
         self.y_rate = TableRate(loaded.y_tables, Y_REACH)
         # The tables of z, one per channel, are those of the nearest anchor: one family after the
         # other, and for each quality point the number of its family.
@@ -123,7 +123,7 @@ class Codec(nn.Module):
         bits = x.new_zeros(len(x))
         y_hat = y.new_zeros(y.shape)[:, : -(-height // PATCH), : -(-width // PATCH)]
         for tile in tile_grid(width, height):
-            down, across = slice(tile.top, None), slice(tile.left, None)
+            down, across = slice(tile.cells.top, None), slice(tile.cells.left, None)
             cells = y[:, down, across][:, : padded(tile.rows), : padded(tile.columns)]
             part, part_bits = self._code(cells, tile, points, at)
             y_hat[:, down, across][:, : tile.rows, : tile.columns] = part
@@ -153,7 +153,7 @@ class Codec(nn.Module):
             raise ValueError(f"quality has shape {tuple(quality.shape)}, wanted ({len(x)},)")
         return torch.tensor([quality_to_point(q) for q in qualities], device=x.device)
 
-    def _code(self, y: Tensor, tile: TileRect, points: Tensor, at: Points) -> tuple[Tensor, Tensor]:
+    def _code(self, y: Tensor, tile: Tile, points: Tensor, at: Points) -> tuple[Tensor, Tensor]:
         """y_hat of a tile's coded cells, and the bits of its z and y, `(B,)`.
 
         `y` is padded to whole cells of the hyper-latent; symbols of the padding are 0 and free.

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from rdae.cli.main import main
-from rdae.model import Model
-from rdae.picture import Picture, read_picture
-from rdae.store import load_model
+from rdae.images.picture import Picture, read_picture
+from rdae.model.installed import load_model
+from rdae.model.model import Model
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "examples" / "photo.png"

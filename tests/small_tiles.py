@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.container import read_container
 from rdae.codec import decode, encode, read_info
-from rdae.picture import Picture
+from rdae.images.picture import Picture
 
 CELLS = 8  # latent cells that a small tile spans
 PIXELS = 16 * CELLS
@@ -22,7 +22,7 @@ PIXELS = 16 * CELLS
 def small_tiles() -> Iterator[None]:
     """Cut pictures in tiles of 128x128 pixels, in the encoder and the decoder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rdae.bitstream.tiles._TILE", CELLS)
+        patch.setattr("rdae.bitstream.tiles.TILE_CELLS", CELLS)
         yield
 
 

@@ -23,7 +23,6 @@ from rdae.bitstream.container import (
     tile_grid,
     write_container,
 )
-from rdae.bitstream.limits import MAX_ANCILLARY_CHUNKS, MAX_LISTED_TILES, MAX_METADATA_BYTES
 from rdae.bitstream.varint import pack_varint
 from rdae.errors import (
     BitstreamError,
@@ -33,6 +32,7 @@ from rdae.errors import (
     UnsupportedFeatureError,
     UnsupportedImageError,
 )
+from rdae.limits import MAX_ANCILLARY_CHUNKS, MAX_LISTED_TILES, MAX_METADATA_BYTES
 
 PLAIN = Header(33, 20, 153, 1, b"\xaa\xbb\xcc\xdd")
 ALPHA = replace(PLAIN, has_alpha=True)
@@ -324,7 +324,7 @@ def test_tiles_cover_the_latent_grid_without_overlap() -> None:
         covered = np.zeros((-(-height // 16), -(-width // 16)), int)
         for index, tile in enumerate(tile_grid(width, height)):
             assert tile.index == index
-            covered[tile.top : tile.top + tile.rows, tile.left : tile.left + tile.columns] += 1
+            covered[tile.cells.slices()] += 1
             assert (tile.hyper_rows, tile.hyper_columns) == (
                 -(-tile.rows // 4),
                 -(-tile.columns // 4),

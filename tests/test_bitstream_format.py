@@ -8,8 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from rdae import errors
-from rdae.bitstream import limits
+from rdae import errors, limits
 from rdae.bitstream.chunks import METADATA_KINDS
 from rdae.bitstream.container import TilePayload, read_container, write_container
 from rdae.bitstream.header import MAGIC, VERSION

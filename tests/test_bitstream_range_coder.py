@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rdae.bitstream import range_coder
-from rdae.bitstream.limits import max_stream_bytes
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
 from rdae.errors import CorruptError
+from rdae.limits import max_stream_bytes
 
 TOTAL = 1 << 24
 M64 = (1 << 64) - 1

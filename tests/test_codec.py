@@ -14,13 +14,13 @@ from rdae.bitstream.container import read_container
 from rdae.bitstream.range_coder import SymbolDecoder
 from rdae.bitstream.tiles import tile_grid
 from rdae.codec import decode, encode
-from rdae.decoding import decode_pixels
-from rdae.encoding import quantise
+from rdae.codec.decoder import decode_pixels
+from rdae.codec.encoder import quantise
+from rdae.codec.tile import encode_tile, ideal_bits
 from rdae.errors import CorruptError, TooLargeError, UnknownModelError
-from rdae.latents import encode_tile, ideal_bits
-from rdae.picture import Picture
-from rdae.quarters import take
-from rdae.rate import quality_to_point
+from rdae.images.picture import Picture
+from rdae.model.passes import take
+from rdae.scales import quality_to_point
 
 
 def psnr(a, b) -> float:
@@ -175,7 +175,7 @@ def test_the_pixel_limit_comes_before_decoding(crop):
 
 def test_an_unknown_model_is_named(crop, model, monkeypatch):
     data = encode(of(crop)).data
-    monkeypatch.setattr("rdae.store._manifest", lambda: {"default": "none", "models": []})
+    monkeypatch.setattr("rdae.model.installed._manifest", lambda: {"default": "none", "models": []})
     with pytest.raises(
         UnknownModelError, match=f"written with model {model.description.model_id} "
     ):

@@ -10,7 +10,7 @@ import pytest
 
 from rdae.codec import decode, encode, read_info
 from rdae.errors import BitstreamError, ModelError, RdaeError, TooLargeError
-from rdae.picture import Picture
+from rdae.images.picture import Picture
 
 HEADER_FIELDS = range(4, 13)  # version and flags, model id, fingerprint, quality, width, height
 

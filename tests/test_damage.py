@@ -11,11 +11,11 @@ import pytest
 import rdae
 from rdae.bitstream.chunks import pack_chunk
 from rdae.bitstream.damage import damage_record, damage_text
-from rdae.bitstream.tiles import Region
 from rdae.codec import decode, find_damage, rescue
+from rdae.codec.concealment import fill
 from rdae.errors import BitstreamError, CorruptError, DamageWarning, NotRdaeError, TooLargeError
-from rdae.filling import fill
-from rdae.picture import Picture
+from rdae.geometry import Rectangle
+from rdae.images.picture import Picture
 from tests.small_tiles import PIXELS, Coded, coded, small_tiles
 
 COLUMNS, ROWS = 3, 4
@@ -148,7 +148,7 @@ def test_errors_offer_a_rescue_where_something_is_left(file, photo):
 
 
 def test_a_part_without_a_tile_that_is_left_is_grey_and_says_so(file):
-    middle = Region(PIXELS + 60, PIXELS + 60, 4, 4)  # which sees no other tile
+    middle = Rectangle.at(PIXELS + 60, PIXELS + 60, 4, 4)  # which sees no other tile
     rescued = rescue(file.without(4), region=middle)
     assert made_of(rescued) == ([], [4]) and rescued.text.endswith("was made grey")
     assert rescued.picture.rgb.std() < 3
@@ -234,7 +234,7 @@ def test_a_damaged_header_leaves_nothing_to_rescue(file):
 
 
 def test_a_region_of_a_damaged_file_is_rescued_with_what_it_needs(file):
-    region = Region(PIXELS + 60, PIXELS + 60, 80, 60)
+    region = Rectangle.at(PIXELS + 60, PIXELS + 60, 80, 60)
     rescued = rescue(file.without(0, 4, 11), region=region)
     assert broken_tiles(rescued.damage) == [4]
     assert rescued.picture.rgb.shape == (60, 80, 3)
@@ -295,17 +295,17 @@ def test_filling_keeps_what_is_known_and_is_smooth():
     noise = np.random.default_rng(2).normal(0, 1000, (40, 60, 1)).round().astype(np.float32)
     whole = np.concatenate([latent, noise], axis=2)
     holes = [
-        (slice(8, 16), slice(8, 24)),
-        (slice(16, 24), slice(8, 24)),
-        (slice(32, 40), slice(50, 60)),
+        Rectangle(8, 16, 8, 24),
+        Rectangle(16, 24, 8, 24),
+        Rectangle(32, 40, 50, 60),
     ]
     y_hat = whole.copy()
     for hole in holes:
-        y_hat[hole] = np.nan
+        y_hat[hole.slices()] = np.nan
     fill(y_hat, holes)
     inside = np.zeros((40, 60), bool)
     for hole in holes:
-        inside[hole] = True
+        inside[hole.slices()] = True
     assert np.array_equal(y_hat[~inside], whole[~inside])
     assert np.array_equal(y_hat, np.rint(y_hat))
     assert np.abs(y_hat - whole)[inside][:, 0].max() < 1500 < np.ptp(whole[..., 0])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rdae.codec import decode, encode
-from rdae.elbo import NoisyPrior, RelaxedPosterior, coded_terms
-from rdae.picture import Picture
-from rdae.rate import decoder_variance, quality_to_point
+from rdae.codec.elbo import NoisyPrior, RelaxedPosterior, coded_terms
+from rdae.images.picture import Picture
+from rdae.scales import decoder_variance, quality_to_point
 
 
 @pytest.mark.parametrize("table", [0, 20, 60, 100, 127])

@@ -16,7 +16,7 @@ from rdae.evaluation.codecs import CODEC_NAMES, parse_spec
 from rdae.evaluation.metrics import psnr
 from rdae.evaluation.pillow_codecs import FORMATS
 from rdae.evaluation.protocol import Codec, SpecError
-from rdae.picture import Picture
+from rdae.images.picture import Picture
 
 Rgb = NDArray[np.uint8]
 

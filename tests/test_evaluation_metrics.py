@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rdae.errors import MissingDependencyError
 from rdae.evaluation import metrics
 from rdae.evaluation.metrics import Metric, MetricError, ms_ssim, ms_ssim_db, psnr, ssimulacra2
-from rdae.picture import Picture
+from rdae.images.picture import Picture
 
 Rgb = NDArray[np.uint8]
 

@@ -17,10 +17,11 @@ pytest.importorskip("matplotlib", reason="the report needs the extra [eval]")
 import numpy as np
 from PIL import Image
 
-from rdae.evaluation import pictures, plots, report
-from rdae.evaluation.matching import MATCHED, Coding, Codings, match
 from rdae.evaluation.metrics import psnr
-from rdae.evaluation.pictures import Scene, Version
+from rdae.evaluation.report.matching import MATCHED, Coding, Codings, match
+from rdae.evaluation.report.page import page as report
+from rdae.evaluation.report.page import pictures, plots
+from rdae.evaluation.report.pictures import Scene, Version
 from tests.evaluation_sample import CODECS, summary
 
 EVIL = "<img src=http://evil.example/x onerror=alert(1)>\"'&</script><!--"

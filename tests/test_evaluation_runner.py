@@ -18,7 +18,7 @@ from rdae.evaluation import dataset, runner
 from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.metrics import Metric, psnr
 from rdae.evaluation.results import Job, Results, row_key
-from rdae.picture import Picture
+from rdae.images.picture import Picture
 
 TIMES = ("encode_s", "decode_s", "load_s")
 

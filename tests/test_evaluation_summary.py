@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from rdae.evaluation import exports, published
+from rdae.evaluation import published
 from rdae.evaluation.published import ImportFileError, read_published
+from rdae.evaluation.report.page import exports
 from rdae.evaluation.results import Results
 from rdae.evaluation.summary import summarise
 

@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdae import threads as parallel
 from rdae.errors import WeightsMismatchError
-from rdae.exact import parallel
 from rdae.exact.layers import Levels, Shuffle, Unshuffle
 from rdae.exact.layers import clip as clip_in_place
 from rdae.exact.network import LIMIT, build_exact
-from rdae.exact.parallel import parallel_map
 from rdae.exact.stages import Grid, Network, parts
-from rdae.exact.windows import WINDOW_CELLS, Window, cut, run_in_windows
-from rdae.presets import block, light_block
-from rdae.quarters import for_quarter, put, take
-from rdae.spec import halo, resolution, walk
+from rdae.exact.windows import WINDOW_CELLS, cut, run_in_windows
+from rdae.geometry import Rectangle
+from rdae.model.passes import for_quarter, put, take
+from rdae.model.presets import block, light_block
+from rdae.network_spec import halo, resolution, walk
+from rdae.threads import parallel_map
 
 
 def random_tensors(layers, seed, largest=32767):
@@ -153,7 +154,7 @@ def test_shuffle_puts_channels_where_the_format_says():
 @given(rows=st.integers(1, 3000), columns=st.integers(1, 300000))
 @settings(max_examples=60, deadline=None)
 def test_windows_cover_every_cell_once_and_stay_small(rows, columns):
-    windows = cut(Window(0, rows, 0, columns))
+    windows = cut(Rectangle(0, rows, 0, columns))
     areas = [(w.bottom - w.top) * (w.right - w.left) for w in windows]
     assert sum(areas) == rows * columns
     assert min(areas) >= 1 and max(areas) <= WINDOW_CELLS
@@ -293,7 +294,7 @@ def test_parts_cover_the_grid_once_and_are_shared_evenly(threads):
     for rows, columns, cells in [(32, 48, 100), (1, 5000, 64), (3, 7, 1), (64, 64, 0), (9, 5, 999)]:
         hit = np.zeros((rows, columns), int)
         areas = []
-        for part in parts(Window(0, rows, 0, columns), cells, threads):
+        for part in parts(Rectangle(0, rows, 0, columns), cells, threads):
             hit[part.slices()] += 1
             areas.append((part.bottom - part.top) * (part.right - part.left))
         assert (hit == 1).all()

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rdae import latents
 from rdae.bitstream import container as library
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
-from rdae.bitstream.tiles import TileRect, tile_grid
+from rdae.bitstream.tiles import Tile, tile_grid
 from rdae.bitstream.varint import pack_varint
 from rdae.codec import decode
+from rdae.codec import tile as latents
 from rdae.errors import RdaeError, UnknownModelError
-from rdae.model import Model
-from rdae.quarters import put, take
-from rdae.store import find_model
+from rdae.model.installed import find_model
+from rdae.model.model import Model
+from rdae.model.passes import put, take
 from tests import independent_reader as reader
 from tests.independent_networks import Networks
 from tests.independent_reader import FormatError, Grid
@@ -318,7 +318,7 @@ def test_both_readers_judge_chunks_with_matching_checksums_alike(name):
 
 
 def library_indexes(
-    model: Model, point: int, tile: TileRect, z: list[int]
+    model: Model, point: int, tile: Tile, z: list[int]
 ) -> Callable[[int, Grid], Grid]:
     """What the networks of the library make of any symbols."""
     z_symbols = np.array(z, np.int32).reshape(tile.hyper_rows, tile.hyper_columns, -1)

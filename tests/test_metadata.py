@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from rdae.metadata import (
+from rdae.images.metadata import (
     exif_without_gps,
     orientation,
     tiff_file,

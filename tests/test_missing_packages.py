@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rdae.picture import Picture
+from rdae.images.picture import Picture
 
 HINT = "pip install 'rdae[train]'"
 
@@ -26,7 +26,7 @@ def python(folder: Path, missing: tuple[str, ...], *args: str) -> subprocess.Com
 
 def test_without_torch_training_and_searches_say_what_to_install(tmp_path: Path) -> None:
     missing = "training, export and efforts from 3 on need torch"
-    run = python(tmp_path, ("torch",), "-m", "rdae.autoencoder.train", "--help")
+    run = python(tmp_path, ("torch",), "-m", "rdae.training", "--help")
     assert run.returncode == 1
     assert run.stderr.splitlines() == [f"rdae: {missing}", f"hint: {HINT}"]
     run = python(tmp_path, ("torch",), "-c", "import rdae.autoencoder")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from rdae.errors import ImageError, UnsupportedImageError
-from rdae.picture import OUTPUT_FORMATS, Picture, from_pillow, read_picture, to_pillow
-from rdae.picture import write_picture as write
+from rdae.images.picture import OUTPUT_FORMATS, Picture, from_pillow, read_picture, to_pillow
+from rdae.images.picture import write_picture as write
 
 RNG = np.random.default_rng(1)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)

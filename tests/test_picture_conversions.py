@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from rdae.errors import UnsupportedImageError
-from rdae.picture import Picture, from_pillow, read_picture
+from rdae.images.picture import Picture, from_pillow, read_picture
 from tests.image_samples import (
     ADOBE_RGB,
     DISPLAY_P3,

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from rdae.errors import ImageError
-from rdae.image_file import _SIGNATURES
-from rdae.picture import Picture, read_picture, write_picture
+from rdae.images.picture import Picture, read_picture, write_picture
+from rdae.images.reader import _SIGNATURES
 from tests.image_samples import read_png_16
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "robust"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rdae.bitstream.container import read_container
 from rdae.bitstream.tiles import tile_grid
 from rdae.codec import encode
-from rdae.decoding import decode_pixels
-from rdae.encoding import quantise
-from rdae.latents import ideal_bits
-from rdae.picture import Picture
+from rdae.codec.decoder import decode_pixels
+from rdae.codec.encoder import quantise
+from rdae.codec.tile import ideal_bits
+from rdae.images.picture import Picture
 from rdae.rounding import EXCHANGE, REACH, WIDEST, dead_zones, round_to_symbols
 
 BITS = np.stack([rate * np.arange(REACH + 1.0) for rate in (0.0, 1.0, 6.0, 60.0)])

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rdae.presets import block, light_block, preset
-from rdae.spec import PATCH, ModelSpec, halo, macs_per_cell, output_channels
+from rdae.geometry import PATCH
+from rdae.model.presets import block, light_block, preset
+from rdae.model.spec import ModelSpec
+from rdae.network_spec import halo, macs_per_cell, output_channels
 
 README = Path(__file__).parent.parent / "README.md"
 

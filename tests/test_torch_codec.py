@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 import rdae  # noqa: E402
 from rdae.errors import WeightsNotFoundError  # noqa: E402
-from rdae.store import load_model  # noqa: E402
+from rdae.model.installed import load_model  # noqa: E402
 from rdae.torch import Codec, _gaussian_bits  # noqa: E402
 
 ROOT = Path(__file__).parent.parent

@@ -17,15 +17,24 @@ pytest.importorskip("pytorch_optimizer")
 
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from rdae.autoencoder import trainer as training  # noqa: E402
 from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
-from rdae.autoencoder.checkpoint import (  # noqa: E402
+from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
+from rdae.autoencoder.objective import evaluate  # noqa: E402
+from rdae.autoencoder.precision import step_flops, use_bfloat16  # noqa: E402
+from rdae.codec import decode, encode  # noqa: E402
+from rdae.errors import RdaeError  # noqa: E402
+from rdae.images.picture import Picture  # noqa: E402
+from rdae.model.model import Model  # noqa: E402
+from rdae.model.presets import preset, tiny  # noqa: E402
+from rdae.model.weights_file import Description  # noqa: E402
+from rdae.training import trainer as training  # noqa: E402
+from rdae.training.checkpoint import (  # noqa: E402
     checkpoints,
     equal_everywhere,
     load_matching,
 )
-from rdae.autoencoder.config import TrainConfig, read_config, write_config  # noqa: E402
-from rdae.autoencoder.data import (  # noqa: E402
+from rdae.training.config import TrainConfig, read_config, write_config  # noqa: E402
+from rdae.training.data import (  # noqa: E402
     PhotoCache,
     build_cache,
     difference_hash,
@@ -33,28 +42,19 @@ from rdae.autoencoder.data import (  # noqa: E402
     prepare_cache,
     same_picture,
 )
-from rdae.autoencoder.export import export, export_run  # noqa: E402
-from rdae.autoencoder.metrics import append_metrics, cut_metrics, read_metrics  # noqa: E402
-from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
-from rdae.autoencoder.objective import evaluate  # noqa: E402
-from rdae.autoencoder.optimizer import share_out, soap_matrices  # noqa: E402
-from rdae.autoencoder.precision import step_flops, use_bfloat16  # noqa: E402
-from rdae.autoencoder.run_report import write_report  # noqa: E402
-from rdae.autoencoder.tables import (  # noqa: E402
+from rdae.training.export import export, export_run  # noqa: E402
+from rdae.training.launch import free_port  # noqa: E402
+from rdae.training.log import append_metrics, cut_metrics, read_metrics  # noqa: E402
+from rdae.training.optimizer import share_out, soap_matrices  # noqa: E402
+from rdae.training.report import write_report  # noqa: E402
+from rdae.training.tables import (  # noqa: E402
     fitted_tables,
     frequencies,
     gaussian_tables,
 )
-from rdae.autoencoder.train import free_port  # noqa: E402
-from rdae.autoencoder.trainer import Trainer  # noqa: E402
-from rdae.autoencoder.validation import validate  # noqa: E402
-from rdae.autoencoder.warm_start import read_weights_to_start_from  # noqa: E402
-from rdae.codec import decode, encode  # noqa: E402
-from rdae.errors import RdaeError  # noqa: E402
-from rdae.model import Model  # noqa: E402
-from rdae.picture import Picture  # noqa: E402
-from rdae.presets import preset, tiny  # noqa: E402
-from rdae.weights_file import Description  # noqa: E402
+from rdae.training.trainer import Trainer  # noqa: E402
+from rdae.training.validation import validate  # noqa: E402
+from rdae.training.warm_start import read_weights_to_start_from  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and its optimizers, on deprecations
 CPU = torch.device("cpu")
@@ -242,8 +242,8 @@ def test_validation_codes_real_files_of_held_out_photos(run, alone):
 def test_a_finished_run_reports_and_exports_a_working_model(
     run, alone, photo, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rdae.autoencoder.export.TABLE_CROPS", 20)
-    monkeypatch.setattr("rdae.autoencoder.tables.FIT_STEPS", 10)
+    monkeypatch.setattr("rdae.training.export.TABLE_CROPS", 20)
+    monkeypatch.setattr("rdae.training.tables.FIT_STEPS", 10)
     trainer = Trainer(config(20), run, CPU)
     trainer.train()
     write_report(run, config(20), read_metrics(run), 1, CPU)
@@ -306,7 +306,7 @@ def test_what_is_held_out_depends_on_the_photos_alone(run, tmp_path):
 
 
 def test_evaluation_images_are_left_out_even_when_changed(tmp_path, photo, monkeypatch):
-    from rdae.autoencoder import data
+    from rdae.training import data
 
     assert len(evaluation_hashes()) == 24
     monkeypatch.setattr(
@@ -412,8 +412,8 @@ def test_gaussian_tables_have_the_mass_of_the_density():
 
 
 def test_fitted_tables_code_heavy_tails_in_fewer_bits():
-    from rdae.autoencoder.tables import REACH
     from rdae.bitstream.range_coder import TableFamily
+    from rdae.training.tables import REACH
 
     rng = np.random.default_rng(0)
     counts = np.zeros((128, 2 * REACH + 1), np.int64)

@@ -18,8 +18,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
-from rdae.autoencoder.checkpoint import checkpoints, read_checkpoint  # noqa: E402
-from rdae.picture import Picture  # noqa: E402
+from rdae.images.picture import Picture  # noqa: E402
+from rdae.training.checkpoint import checkpoints, read_checkpoint  # noqa: E402
 from tests.cli.cli_runner import InProcess, environment, run_rdae  # noqa: E402
 
 SETTINGS = ("--preset", "tiny", "--batch", "2", "--crop", "64", "--precision", "float32")
@@ -42,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     run_python(
         *(folder, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "rdae.autoencoder.train", photos, "-o", "run", "--steps", str(STEPS), *SETTINGS),
+        *("-m", "rdae.training", photos, "-o", "run", "--steps", str(STEPS), *SETTINGS),
     )
     return folder / "run"
 
@@ -139,8 +139,8 @@ def test_ctrl_c_ends_a_run_with_a_checkpoint(photos, tmp_path):
 def test_a_finished_run_leaves_its_papers_and_a_model_that_works(
     whole, photo, tmp_path, call_quietly, monkeypatch
 ):
-    monkeypatch.setattr("rdae.autoencoder.export.TABLE_CROPS", 20)
-    monkeypatch.setattr("rdae.autoencoder.tables.FIT_STEPS", 10)
+    monkeypatch.setattr("rdae.training.export.TABLE_CROPS", 20)
+    monkeypatch.setattr("rdae.training.tables.FIT_STEPS", 10)
     assert (whole / "report.md").read_text().startswith("# A training run")
     assert "<svg" in (whole / "curves.svg").read_text()
     code, _, said = call_quietly("export", str(whole), "-o", "mine.safetensors")

@@ -38,8 +38,9 @@ from rdae.autoencoder.networks import (
     Networks,
     pass_map,
 )
+from rdae.geometry import PATCH
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, ModelSpec
 from rdae.rounding import REACH, dead_zones
-from rdae.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, PATCH, ModelSpec
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, Networks
 from rdae.exact.network import UNIT_BITS
-from rdae.model import PIXEL_BITS, ROW_BITS
-from rdae.rate import NUM_POINTS
-from rdae.spec import NUM_ANCHORS
+from rdae.model.model import PIXEL_BITS, ROW_BITS
+from rdae.model.spec import NUM_ANCHORS
+from rdae.scales import NUM_POINTS
 
 Array = NDArray[Any]
 

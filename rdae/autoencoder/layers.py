@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdae import spec as specs
+from rdae import network_spec as specs
 
 
 class Points:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Linear, Points, build
-from rdae.rate import LAMBDA_RANGE
-from rdae.spec import NUM_ANCHORS, NUM_ROWS, PASS_OF, ModelSpec
+from rdae.model.spec import NUM_ANCHORS, NUM_ROWS, PASS_OF, ModelSpec
+from rdae.scales import LAMBDA_RANGE
 
 LAMBDA_MIN, LAMBDA_MAX = LAMBDA_RANGE
 LAMBDA_UNIT = 0.013  # where gains start at one

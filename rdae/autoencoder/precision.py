@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 import torch.distributed as dist
 
-from rdae.spec import ModelSpec
+from rdae.model.spec import ModelSpec
 
 WORTH_IT = 1.3  # how much faster bfloat16 must be: conversions eat some of it
 CPU = torch.device("cpu")

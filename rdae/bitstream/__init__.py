@@ -9,7 +9,6 @@
     salvage      the parts of a damaged file that can be found
     damage       what is broken, for programs and in words
     range_coder  symbols to bytes and back (the only module that needs constriction)
-    limits       upper bounds
 
 Nothing here knows a network or a picture. This page imports nothing, so that reading a header does
 not load the range coder.

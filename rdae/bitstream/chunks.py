@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rdae.bitstream.header import Header
-from rdae.bitstream.limits import (
+from rdae.bitstream.tiles import Tile, tile_at, tile_counts
+from rdae.bitstream.varint import ByteReader, grouped, pack_varint
+from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError, option
+from rdae.limits import (
     MAX_ANCILLARY_CHUNKS,
     MAX_CHANNELS,
     MAX_METADATA_BYTES,
     max_deflated_bytes,
     max_stream_bytes,
 )
-from rdae.bitstream.tiles import TileRect, tile_counts, tile_rect
-from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError, option
 
 __all__ = [
     "CRC_BYTES",
@@ -54,7 +54,7 @@ class Chunk:
     """
 
     type: str
-    tile: TileRect | None
+    tile: Tile | None
     offset: int
     body: memoryview
     length: int
@@ -110,7 +110,7 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
     rows, columns = tile_counts(header.width, header.height)
     yield from _scan_front(reader, header)
     for index in range(rows * columns):
-        tile = tile_rect(header.width, header.height, index)
+        tile = tile_at(header.width, header.height, index)
         yield _expect(reader, header, "Z", tile)
         yield _expect(reader, header, "Y", tile)
     if reader.left:
@@ -143,7 +143,7 @@ def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         raise CorruptError("the header says alpha, but there is no chunk A before the first tile")
 
 
-def _expect(reader: ByteReader, header: Header, letter: str, tile: TileRect) -> Chunk:
+def _expect(reader: ByteReader, header: Header, letter: str, tile: Tile) -> Chunk:
     """Read the chunk that must come now."""
     wanted = f"chunk {letter} of tile {tile.index}"
     if not reader.left:
@@ -172,7 +172,7 @@ def _reject_non_letter(letter: str, offset: int) -> None:
         )
 
 
-def read_chunk(reader: ByteReader, header: Header, tile: TileRect | None) -> Chunk:
+def read_chunk(reader: ByteReader, header: Header, tile: Tile | None) -> Chunk:
     """Read type, length and body; judge the length before the body is touched.
 
     Raises:
@@ -197,7 +197,7 @@ def read_chunk(reader: ByteReader, header: Header, tile: TileRect | None) -> Chu
     return Chunk(type=letter, tile=tile, offset=offset, body=body, length=reader.offset - offset)
 
 
-def _length_bounds(letter: str, header: Header, tile: TileRect | None) -> tuple[int, int | None]:
+def _length_bounds(letter: str, header: Header, tile: Tile | None) -> tuple[int, int | None]:
     """Return the least and the greatest legal body length."""
     if tile and letter == "Z":
         return 0, max_stream_bytes(tile.hyper_rows * tile.hyper_columns * MAX_CHANNELS)

@@ -24,24 +24,24 @@ from rdae.bitstream.chunks import (
     scan,
 )
 from rdae.bitstream.header import MAGIC, VERSION, Header, read_header
-from rdae.bitstream.limits import (
+from rdae.bitstream.payload import deflate, inflate, pack_alpha, unpack_alpha
+from rdae.bitstream.tiles import Tile, symbols_crc, tile_counts, tile_grid
+from rdae.bitstream.varint import ByteReader, grouped, pack_varint
+from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, option
+from rdae.limits import (
     MAX_INFO_PIXELS,
     MAX_LISTED_TILES,
     MAX_METADATA_BYTES,
     MAX_PIXELS,
 )
-from rdae.bitstream.payload import deflate, inflate, pack_alpha, unpack_alpha
-from rdae.bitstream.tiles import TileRect, symbols_crc, tile_counts, tile_grid
-from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, option
 
 __all__ = [
     "Container",
     "Field",
     "Header",
     "Info",
+    "Tile",
     "TilePayload",
-    "TileRect",
     "check_pixels",
     "parse_info",
     "read_ancillary",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rdae.bitstream.header import Header
-from rdae.bitstream.tiles import TileRect, tile_counts, tile_region
+from rdae.bitstream.tiles import Tile, tile_counts
 from rdae.errors import BitstreamError
 
 __all__ = ["Damage", "damage_record", "damage_text", "rescue_text"]
@@ -40,7 +40,7 @@ class Damage:
 
     part: str
     error: BitstreamError
-    tile: TileRect | None = None
+    tile: Tile | None = None
     filled_with: Literal["", "neighbours", "grey"] = ""
 
 
@@ -48,9 +48,9 @@ def damage_record(damage: Damage, header: Header) -> dict[str, Any]:
     """Return a damage for JSON; of a tile with the rectangle of pixels that it holds."""
     record: dict[str, Any] = {"part": damage.part}
     if damage.tile is not None:
-        region = tile_region(header.width, header.height, damage.tile)
+        region = damage.tile.pixels(header.width, header.height)
         record |= {"tile": damage.tile.index, "x": region.left, "y": region.top}
-        record |= {"width": region.width, "height": region.height}
+        record |= {"width": region.columns, "height": region.rows}
     if damage.filled_with:
         record["filled_with"] = damage.filled_with
     return {**record, "code": damage.error.code, "message": str(damage.error)}
@@ -92,7 +92,7 @@ def rescue_text(found: Sequence[Damage], header: Header) -> str:
     return "; ".join(dict.fromkeys(parts))  # many chunks may have one fault
 
 
-def _damaged_tiles(found: Sequence[Damage]) -> list[TileRect]:
+def _damaged_tiles(found: Sequence[Damage]) -> list[Tile]:
     return [damage.tile for damage in found if damage.tile is not None]
 
 
@@ -101,7 +101,7 @@ def _tiles(found: Sequence[Damage], header: Header) -> str:
     names = []
     broken = _damaged_tiles(found)
     for tile in broken[:LISTED_TILES]:
-        region = tile_region(header.width, header.height, tile)
+        region = tile.pixels(header.width, header.height)
         place = f"({region.left}..{region.right - 1}, {region.top}..{region.bottom - 1})"
         names.append(f"{tile.index} {place}")
     rows, columns = tile_counts(header.width, header.height)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.tiles import Region
 from rdae.bitstream.varint import grouped
 from rdae.errors import CorruptError
+from rdae.geometry import Rectangle
 
 __all__ = ["deflate", "inflate", "pack_alpha", "unpack_alpha", "unpack_alpha_region"]
 
@@ -92,9 +92,9 @@ def unpack_alpha(packed: bytes | memoryview, width: int, height: int) -> NDArray
 
 
 def unpack_alpha_region(
-    packed: bytes | memoryview, width: int, height: int, region: Region
+    packed: bytes | memoryview, width: int, height: int, region: Rectangle
 ) -> NDArray[np.uint8]:
-    """Return a part of what `unpack_alpha` would return, `(region.height, region.width)` uint8.
+    """Return a part of what `unpack_alpha` would return, `(region.rows, region.columns)` uint8.
 
     Only a few rows of the plane are in memory at a time, and none is inflated below the region. All
     above are, so the time is that of `width * region.bottom` pixels: bounding it is the caller's.
@@ -103,9 +103,9 @@ def unpack_alpha_region(
         CorruptError: as `unpack_alpha`, but for faults below the region.
     """
     kind = _filter_of(packed)
-    plane = np.empty((region.height, region.width), np.uint8)
+    plane = np.empty((region.rows, region.columns), np.uint8)
     columns = slice(region.left, region.right)
-    above = np.zeros(region.width, np.uint8)
+    above = np.zeros(region.columns, np.uint8)
     top, pending = 0, bytearray()
     for piece in _inflated(memoryview(packed)[1:], "the alpha plane"):
         pending += piece

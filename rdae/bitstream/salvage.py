@@ -24,11 +24,12 @@ from rdae.bitstream.chunks import (
 from rdae.bitstream.container import Container, TilePayload, check_pixels, read_ancillary
 from rdae.bitstream.damage import Damage
 from rdae.bitstream.header import Header, read_header
-from rdae.bitstream.limits import MAX_INFO_PIXELS, MAX_PIXELS, MAX_SEARCHED_CHUNKS
 from rdae.bitstream.payload import unpack_alpha, unpack_alpha_region
-from rdae.bitstream.tiles import Region, tile_counts, tile_rect
+from rdae.bitstream.tiles import tile_at, tile_counts
 from rdae.bitstream.varint import ByteReader
 from rdae.errors import BitstreamError, CorruptError, UnsupportedFeatureError
+from rdae.geometry import Rectangle
+from rdae.limits import MAX_INFO_PIXELS, MAX_PIXELS, MAX_SEARCHED_CHUNKS
 
 __all__ = ["Parts", "read_parts"]
 
@@ -41,14 +42,14 @@ class Parts:
         header: size, model and flags.
         region: the part of the picture that was asked for.
         tiles: the tiles that were found, by index, of the whole picture.
-        alpha: `(region.height, region.width)` uint8, None exactly when the header says no alpha;
+        alpha: `(region.rows, region.columns)` uint8, None exactly when the header says no alpha;
             255 where it is damaged.
         metadata: the blocks that are there, by "icc", "exif" and "xmp".
         damage: what is broken, as far as can be told without a model.
     """
 
     header: Header
-    region: Region
+    region: Rectangle
     tiles: dict[int, TilePayload] = field(default_factory=dict)
     alpha: NDArray[np.uint8] | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Parts:
         blocks = {kind: getattr(container, kind) for kind in METADATA_KINDS.values()}
         return cls(
             header,
-            Region(0, 0, header.width, header.height),
+            Rectangle.whole(header.width, header.height),
             dict(enumerate(container.tiles)),
             container.alpha,
             {kind: block for kind, block in blocks.items() if block},
@@ -79,7 +80,9 @@ class Parts:
                 raise damage.error
 
 
-def read_parts(data: bytes, *, region: Region | None = None, max_pixels: int = MAX_PIXELS) -> Parts:
+def read_parts(
+    data: bytes, *, region: Rectangle | None = None, max_pixels: int = MAX_PIXELS
+) -> Parts:
     """Return all parts of a file that can be found.
 
     Args:
@@ -97,11 +100,11 @@ def read_parts(data: bytes, *, region: Region | None = None, max_pixels: int = M
     reader = ByteReader(data)
     header = read_header(reader)
     if region is None:
-        region = Region(0, 0, header.width, header.height)
+        region = Rectangle.whole(header.width, header.height)
         check_pixels(header.width, header.height, max_pixels)
     region.check_inside(header.width, header.height)
     check_pixels(header.width, header.height, MAX_INFO_PIXELS)
-    check_pixels(region.width, region.height, max_pixels, what="region")
+    check_pixels(region.columns, region.rows, max_pixels, what="region")
     if header.has_alpha:
         rows = "alpha plane, which must be inflated down to the region's last row,"
         check_pixels(header.width, region.bottom, max_pixels, what=rows)
@@ -123,13 +126,13 @@ def read_parts(data: bytes, *, region: Region | None = None, max_pixels: int = M
     if header.has_alpha and parts.alpha is None:
         if all(damage.part != "alpha" for damage in parts.damage):
             parts.damage.append(Damage("alpha", CorruptError("the chunk A is not there")))
-        parts.alpha = np.full((region.height, region.width), 255, np.uint8)
+        parts.alpha = np.full((region.rows, region.columns), 255, np.uint8)
     return parts
 
 
-def _alpha(chunk: Chunk, header: Header, region: Region) -> NDArray[np.uint8]:
+def _alpha(chunk: Chunk, header: Header, region: Rectangle) -> NDArray[np.uint8]:
     packed = checked_payload(chunk, header.pack())
-    if region == Region(0, 0, header.width, header.height):
+    if region == Rectangle.whole(header.width, header.height):
         return unpack_alpha(packed, header.width, header.height)
     return unpack_alpha_region(packed, header.width, header.height, region)
 
@@ -159,7 +162,7 @@ def _found_chunks(data: bytes, reader: ByteReader, parts: Parts) -> list[Chunk]:
     there = {chunk.tile.index for chunk in found if chunk.tile is not None}
     missing = [index for index in range(next_tile, total) if index not in there]
     for index in missing:
-        tile = tile_rect(header.width, header.height, index)
+        tile = tile_at(header.width, header.height, index)
         parts.damage.append(Damage("tile", broken, tile))
     if in_front:
         parts.damage.append(Damage("chunk", broken))
@@ -188,7 +191,7 @@ def _last_tiles(data: bytes, begin: int, header: Header, next_tile: int) -> list
             found = []
             try:
                 for index in range(total - pairs, total):
-                    tile = tile_rect(header.width, header.height, index)
+                    tile = tile_at(header.width, header.height, index)
                     found += [read_chunk(reader, header, tile) for _ in "ZY"]
                 return found
             except BitstreamError:

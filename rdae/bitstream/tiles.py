@@ -9,143 +9,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.header import Header
-from rdae.errors import RegionError
+from rdae.geometry import HYPER_CELLS, PATCH, Rectangle, padded
 
 __all__ = [
-    "Region",
-    "TileRect",
+    "TILE_CELLS",
+    "Tile",
+    "latent_cells",
     "symbols_crc",
+    "tile_at",
     "tile_counts",
     "tile_grid",
-    "tile_rect",
-    "tile_region",
     "tiles_in",
 ]
 
-_CELL = 16  # pixels that a latent cell spans
-_TILE = 64  # latent cells that a tile spans: 1024 pixels
-_HYPER = 4  # latent cells that a hyper-latent cell spans
+TILE_CELLS = 64  # latent cells that a tile spans, along each axis: 1024 pixels
 
 
 @dataclass(frozen=True)
-class Region:
-    """A rectangle of a picture.
-
-    Attributes:
-        left: first column, in pixels.
-        top: first row, in pixels.
-        width: in pixels.
-        height: in pixels.
-    """
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @property
-    def right(self) -> int:
-        """The column after the last one."""
-        return self.left + self.width
-
-    @property
-    def bottom(self) -> int:
-        """The row after the last one."""
-        return self.top + self.height
-
-    def check_inside(self, width: int, height: int) -> None:
-        """Check that the region is a part of a picture of `width` x `height` pixels.
-
-        Raises:
-            RegionError: it has no pixels, or some that the picture does not have.
-        """
-        name = f"{self.left},{self.top},{self.width},{self.height}"
-        if self.width < 1 or self.height < 1:
-            fault = "has no pixels"
-        elif min(self.left, self.top) < 0 or self.right > width or self.bottom > height:
-            fault = "does not lie inside of the picture"
-        else:
-            return
-        raise RegionError(
-            f"the region {name} {fault}; the picture is {width}x{height}",
-            hint="a region is X,Y,W,H: the left and upper edge, width and height, in pixels",
-        )
-
-
-@dataclass(frozen=True)
-class TileRect:
+class Tile:
     """One tile.
 
     Attributes:
         index: position in raster order of tiles.
-        top: first row, in latent cells of the picture.
-        left: first column, in latent cells of the picture.
-        rows: coded latent rows, 1 to 64.
-        columns: coded latent columns, 1 to 64.
+        cells: the latent cells of the picture that it codes, 1 to 64 rows and columns.
     """
 
     index: int
-    top: int
-    left: int
-    rows: int
-    columns: int
+    cells: Rectangle
+
+    @property
+    def rows(self) -> int:
+        """Coded rows of the latent."""
+        return self.cells.rows
+
+    @property
+    def columns(self) -> int:
+        """Coded columns of the latent."""
+        return self.cells.columns
 
     @property
     def hyper_rows(self) -> int:
         """Rows of the tile's hyper-latent, all of them coded."""
-        return -(-self.rows // _HYPER)
+        return padded(self.rows) // HYPER_CELLS
 
     @property
     def hyper_columns(self) -> int:
         """Columns of the tile's hyper-latent, all of them coded."""
-        return -(-self.columns // _HYPER)
+        return padded(self.columns) // HYPER_CELLS
+
+    def pixels(self, width: int, height: int) -> Rectangle:
+        """The pixels that it holds of a picture of `width` x `height`."""
+        return self.cells.scaled(PATCH, 1).common(Rectangle.whole(width, height))
 
 
-def tile_region(width: int, height: int, tile: TileRect) -> Region:
-    """Return the pixels that a tile holds of a picture of `width` x `height` pixels."""
-    left, top = tile.left * _CELL, tile.top * _CELL
-    return Region(
-        left,
-        top,
-        min(tile.columns * _CELL, width - left),
-        min(tile.rows * _CELL, height - top),
-    )
+def latent_cells(width: int, height: int) -> Rectangle:
+    """Return the latent cells that are coded of a picture of `width` x `height` pixels."""
+    return Rectangle.whole(width, height).scaled(1, PATCH)
 
 
 def tile_counts(width: int, height: int) -> tuple[int, int]:
     """Return (tile rows, tile columns) of a picture of `width` x `height` pixels."""
-    return -(-height // (_CELL * _TILE)), -(-width // (_CELL * _TILE))
+    side = PATCH * TILE_CELLS
+    return -(-height // side), -(-width // side)
 
 
-def tile_rect(width: int, height: int, index: int) -> TileRect:
+def tile_at(width: int, height: int, index: int) -> Tile:
     """Return tile number `index` of a picture of `width` x `height` pixels."""
     tile_rows, tile_columns = tile_counts(width, height)
     if not 0 <= index < tile_rows * tile_columns:
         raise ValueError(f"there is no tile {index} of {tile_rows * tile_columns}")
     row, column = divmod(index, tile_columns)
-    top, left = row * _TILE, column * _TILE
-    return TileRect(
-        index=index,
-        top=top,
-        left=left,
-        rows=min(_TILE, -(-height // _CELL) - top),
-        columns=min(_TILE, -(-width // _CELL) - left),
-    )
+    square = Rectangle.at(column * TILE_CELLS, row * TILE_CELLS, TILE_CELLS, TILE_CELLS)
+    return Tile(index, square.common(latent_cells(width, height)))
 
 
-def tile_grid(width: int, height: int) -> list[TileRect]:
+def tile_grid(width: int, height: int) -> list[Tile]:
     """Return all tiles of a picture of `width` x `height` pixels, in raster order."""
-    tile_rows, tile_columns = tile_counts(width, height)
-    return [tile_rect(width, height, index) for index in range(tile_rows * tile_columns)]
+    return tiles_in(width, height, latent_cells(width, height))
 
 
-def tiles_in(width: int, height: int, rows: range, columns: range) -> list[TileRect]:
-    """Return the tiles that have latent cells in these rows and columns, in raster order."""
+def tiles_in(width: int, height: int, cells: Rectangle) -> list[Tile]:
+    """Return the tiles that have some of these latent cells, in raster order."""
     across = tile_counts(width, height)[1]
+    touched = cells.scaled(1, TILE_CELLS)
     return [
-        tile_rect(width, height, row * across + column)
-        for row in range(rows.start // _TILE, -(-rows.stop // _TILE))
-        for column in range(columns.start // _TILE, -(-columns.stop // _TILE))
+        tile_at(width, height, row * across + column)
+        for row in range(touched.top, touched.bottom)
+        for column in range(touched.left, touched.right)
     ]
 
 

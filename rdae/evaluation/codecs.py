@@ -30,7 +30,7 @@ from typing import Any
 
 from rdae.evaluation.pillow_codecs import FORMATS, PillowCodec
 from rdae.evaluation.protocol import Codec, Rgb, SpecError, check_range
-from rdae.rate import DEFAULT_EFFORT, MAX_EFFORT
+from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT
 
 # To be had by name; the zoo's models are named one by one.
 CODEC_NAMES = ("rdae", *FORMATS)
@@ -51,7 +51,7 @@ class Rdae:
 
     @cached_property
     def _model(self) -> Any:
-        from rdae.store import load_model
+        from rdae.model.installed import load_model
 
         return load_model(self.model_name)
 
@@ -88,7 +88,7 @@ class Rdae:
     def encode(self, rgb: Rgb, quality: float) -> bytes:
         """Return the bytes of a .rd file."""
         from rdae.codec import encode
-        from rdae.picture import Picture
+        from rdae.images.picture import Picture
 
         picture = Picture(rgb, alpha=None, is_grey=False)
         return encode(

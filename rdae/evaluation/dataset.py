@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rdae.errors import UnsupportedImageError
-from rdae.picture import read_picture
+from rdae.images.picture import read_picture
 
 # Formats that lose something, by their first bytes; (offset, bytes, name).
 _LOSSY = (

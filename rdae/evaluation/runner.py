@@ -37,7 +37,7 @@ from rdae.evaluation.dataset import Image
 from rdae.evaluation.metrics import Metric, MetricError
 from rdae.evaluation.protocol import Codec, Rgb
 from rdae.evaluation.results import COLD_SCHEMA, ROW_SCHEMA, Job, Row
-from rdae.picture import read_picture
+from rdae.images.picture import read_picture
 
 _WARM_UP_SIDE = 128
 _COLD_STARTS = 3

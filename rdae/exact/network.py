@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rdae.errors import WeightsMismatchError
 from rdae.exact import layers as nn
 from rdae.exact.stages import Add, Fork, Network, Step, Swap
-from rdae.spec import Layer, Layers
+from rdae.network_spec import Layer, Layers
 
 UNIT_BITS = 12  # a feature's integer a stands for a * 2^-12
 LIMIT = (1 << 22) - 1  # largest magnitude of a feature or latent

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.exact.layers import ByPhase, Depthwise, Layer, Shuffle, Unshuffle, clip
-from rdae.exact.parallel import parallel_map
-from rdae.exact.windows import Window
+from rdae.geometry import Rectangle
+from rdae.threads import parallel_map
 
 Array = NDArray[Any]
 Values = list[Array]
@@ -106,7 +106,7 @@ class Network:
         x: Array | Sequence[Array],
         point: int,
         threads: int = 1,
-        wanted: Window | None = None,
+        wanted: Rectangle | None = None,
     ) -> Array:
         """Run the network over a grid.
 
@@ -119,7 +119,7 @@ class Network:
         """
         grids = [Grid(value) for value in ([x] if isinstance(x, np.ndarray) else x)]
         rows, columns = grids[-1].inside.shape[:2]
-        wanted = wanted or Window(0, rows, 0, columns)
+        wanted = wanted or Rectangle(0, rows, 0, columns)
         for stage in self._stages:
             grids = stage.run(grids, wanted, rows, point, max(1, threads))
         return grids[-1].inside
@@ -142,7 +142,7 @@ class _Stage:
         self._grain = 2 if any(isinstance(step, ByPhase) for step in steps) else 1
 
     def run(
-        self, given: list[Grid], wanted: Window, height: int, point: int, threads: int
+        self, given: list[Grid], wanted: Rectangle, height: int, point: int, threads: int
     ) -> list[Grid]:
         """Run the stage.
 
@@ -173,7 +173,7 @@ class _Stage:
                 grids[id(form)] = grid
                 new.append((i, grid.inside))
 
-        def run(part: Window) -> None:
+        def run(part: Rectangle) -> None:
             values = [grid.part(part, rows) for grid in handed]
             if self.filter:
                 values.append(self.filter.filter(given[-1].part(part, rows, self.filter.radius)))
@@ -222,7 +222,7 @@ class Grid:
             array[:, edge] = 0
         return cls(array, border)
 
-    def part(self, part: Window, rows: int, border: int = 0) -> Array:
+    def part(self, part: Rectangle, rows: int, border: int = 0) -> Array:
         """A part of the grid, counted in cells of which it has `rows` rows, and a border."""
         down, across = part.slices(self.inside.shape[0] // rows)
         skip = self._border - border
@@ -250,7 +250,7 @@ def _radii(steps: Sequence[Step]) -> list[float]:
     return radii
 
 
-def parts(area: Window, cells: int, threads: int) -> list[Window]:
+def parts(area: Rectangle, cells: int, threads: int) -> list[Rectangle]:
     """Cut an area into parts of at most so many cells, if possible as many for each thread."""
     rows, columns = area.bottom - area.top, area.right - area.left
     across = math.ceil(columns / max(1, cells))
@@ -258,7 +258,7 @@ def parts(area: Window, cells: int, threads: int) -> list[Window]:
     if down % threads:
         down = min(rows, down + threads - down % threads)
     return [
-        Window(top, bottom, left, right).moved(area.top, area.left)
+        Rectangle(top, bottom, left, right).moved(area.top, area.left)
         for top, bottom in _even(rows, down)
         for left, right in _even(columns, across)
     ]

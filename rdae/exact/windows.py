@@ -11,79 +11,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from rdae.exact.parallel import one_blas_thread
+from rdae.geometry import Rectangle
+from rdae.threads import one_blas_thread
 
 WINDOW_CELLS = 4096  # a smaller one has more halo; the synthesis takes about 16 kB for each cell
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Window:
-    """Rows [top, bottom) and columns [left, right) of a grid of cells."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def grown(self, halo: int, rows: int, columns: int) -> Window:
-        """The window with a halo on all sides, clamped to a grid of `rows` x `columns`."""
-        return Window(
-            max(0, self.top - halo),
-            min(rows, self.bottom + halo),
-            max(0, self.left - halo),
-            min(columns, self.right + halo),
-        )
-
-    def moved(self, down: int, right: int) -> Window:
-        """The window moved by some cells."""
-        return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
-
-    def scaled(self, to: int, of: int) -> Window:
-        """The window in a grid that has `to` cells for `of` of this one, rounded outwards."""
-        return Window(
-            self.top * to // of,
-            -(-self.bottom * to // of),
-            self.left * to // of,
-            -(-self.right * to // of),
-        )
-
-    def slices(self, scale: int = 1) -> tuple[slice, slice]:
-        """The rows and columns of the window in an array with `scale` rows for each cell."""
-        return (
-            slice(self.top * scale, self.bottom * scale),
-            slice(self.left * scale, self.right * scale),
-        )
-
-
-def cut(area: Window) -> list[Window]:
+def cut(area: Rectangle) -> list[Rectangle]:
     """Cut an area into windows of up to `WINDOW_CELLS`, about square if there are several."""
-    rows, columns = area.bottom - area.top, area.right - area.left
+    rows, columns = area.rows, area.columns
     width = _even(columns, max(math.isqrt(WINDOW_CELLS), WINDOW_CELLS // rows))
     height = _even(rows, WINDOW_CELLS // width)
     return [
-        Window(top, min(top + height, area.bottom), left, min(left + width, area.right))
+        Rectangle(top, min(top + height, area.bottom), left, min(left + width, area.right))
         for top in range(area.top, area.bottom, height)
         for left in range(area.left, area.right, width)
     ]
 
 
 def run_in_windows(
-    network: Callable[[Array, Window], Array],
-    read: Callable[[Window], Array],
-    write: Callable[[Window, Array], None],
+    network: Callable[[Array, Rectangle], Array],
+    read: Callable[[Rectangle], Array],
+    write: Callable[[Rectangle, Array], None],
     *,
     rows: int,
     columns: int,
     halo: int,
     scale: int,
-    area: Window | None = None,
+    area: Rectangle | None = None,
 ) -> None:
     """Run `network` over a grid of cells, or over a part of it as if over all.
 
@@ -99,9 +60,9 @@ def run_in_windows(
         area: the cells that are wanted; all if None. Windows are positions in the grid.
     """
     with one_blas_thread():
-        for window in cut(area or Window(0, rows, 0, columns)):
+        for window in cut(area or Rectangle.whole(columns, rows)):
             seen = window.grown(halo, rows, columns)
-            inside = window.moved(-seen.top, -seen.left)
+            inside = window.seen_from(seen)
             write(window, network(read(seen), inside)[inside.slices(scale)])
 
 

@@ -28,9 +28,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from rdae.codec import decode, encode
-from rdae.exact.parallel import default_threads
-from rdae.picture import Picture, read_picture
-from rdae.store import load_model
+from rdae.images.picture import Picture, read_picture
+from rdae.model.installed import load_model
+from rdae.threads import default_threads
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 LARGE = (3000, 4000)

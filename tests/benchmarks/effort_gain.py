@@ -21,9 +21,9 @@ from pathlib import Path
 from rdae.codec import encode
 from rdae.evaluation.bd_rate import compare
 from rdae.evaluation.experiment import ROWS_FILE
-from rdae.evaluation.figure_style import look, new_figure, to_svg
-from rdae.picture import read_picture
-from rdae.rate import DEFAULT_EFFORT, REFINED_EFFORT
+from rdae.evaluation.report.figure_style import look, new_figure, to_svg
+from rdae.images.picture import read_picture
+from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
 
 RUNS, SLOW_EFFORT = 3, 7
 

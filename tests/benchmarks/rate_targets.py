@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from rdae.codec import decode, read_info
+from rdae.codec.encoder import Encoder
+from rdae.codec.targets import encode_from, encode_within
 from rdae.distortion import psnr
-from rdae.encoding import Encoder
 from rdae.errors import RateTargetError
-from rdae.picture import read_picture
-from rdae.store import load_model
-from rdae.targets import encode_from, encode_within
+from rdae.images.picture import read_picture
+from rdae.model.installed import load_model
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rdae.codec import decode, encode
-from rdae.picture import from_pillow
+from rdae.images.picture import from_pillow
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 QUALITY = 30

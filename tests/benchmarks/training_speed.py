@@ -25,11 +25,11 @@ import torch.distributed as dist
 from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
-from rdae.autoencoder.config import TrainConfig
-from rdae.autoencoder.data import build_cache
 from rdae.autoencoder.precision import matmul_gflops, step_flops
-from rdae.autoencoder.train import default_processes, free_port
-from rdae.presets import preset
+from rdae.model.presets import preset
+from rdae.training.config import TrainConfig
+from rdae.training.data import build_cache
+from rdae.training.launch import default_processes, free_port
 
 WARM_UP = 11  # steps: SOAP builds its eigenvectors in the first ones
 BASE = TrainConfig(photos="", steps=10**6, precision="bfloat16")
@@ -47,7 +47,7 @@ VARIANTS = {
 
 def measure(rank: int, world: int, run: str, settings: dict, steps: int, compiled: bool) -> None:
     """Time the steps of one process of a run; process 0 prints a row of the table."""
-    from rdae.autoencoder.trainer import Trainer
+    from rdae.training.trainer import Trainer
 
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world))
     dist.init_process_group("gloo")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cli_runner import Run
 
-from rdae.store import load_model
-from rdae.weights_file import read_weights, write_weights
+from rdae.model.installed import load_model
+from rdae.model.weights_file import read_weights, write_weights
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import mutator
 import numpy as np
 
 from rdae.codec import encode
-from rdae.picture import Picture, read_picture
+from rdae.images.picture import Picture, read_picture
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"

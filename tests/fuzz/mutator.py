@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.container import read_container
 from rdae.bitstream.header import MAGIC, Header
-from rdae.bitstream.tiles import TileRect, tile_grid
+from rdae.bitstream.tiles import Tile, tile_grid
 from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.codec.tile import decode_tile, encode_tile, follow_passes
 from rdae.errors import RdaeError
-from rdae.latents import decode_tile, encode_tile, follow_passes, padded
-from rdae.model import Model
-from rdae.quarters import take
-from rdae.store import find_model, load_model
+from rdae.geometry import padded
+from rdae.model.installed import find_model, load_model
+from rdae.model.model import Model
+from rdae.model.passes import take
 
 MAX_PIXELS = 1 << 15  # of pictures that are made here; they decode in milliseconds
 
@@ -178,14 +179,14 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
     return assemble(anatomy)
 
 
-def _shapes(model: Model, tile: TileRect) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _shapes(model: Model, tile: Tile) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shapes of z and y."""
     z = (tile.hyper_rows, tile.hyper_columns, model.spec.hyper_channels)
     return z, (padded(tile.rows), padded(tile.columns), model.spec.latent_channels)
 
 
 def _tile_chunks(
-    model: Model, header: Header, tile: TileRect, z: NDArray[np.int32], y: NDArray[np.int32]
+    model: Model, header: Header, tile: Tile, z: NDArray[np.int32], y: NDArray[np.int32]
 ) -> list[Piece]:
     """Code any symbols of a tile, under the tables that the decoder will predict from them."""
     symbols, _ = follow_passes(model, tile, z, lambda k, *_: take(k, y), header.quality_point)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 import rdae
-from rdae import codec, picture, store  # noqa: F401 - here, so that a fuzzer sees into them
+from rdae import codec  # noqa: F401 - here, so that a fuzzer sees into them
 from rdae.bitstream.container import Info
 from rdae.errors import (
     BitstreamError,
@@ -22,6 +22,8 @@ from rdae.errors import (
     RdaeError,
     TooLargeError,
 )
+from rdae.images import picture
+from rdae.model import installed as store  # noqa: F401 - here, so that a fuzzer sees into them
 
 MAX_PIXELS = 1 << 15  # a picture of that size decodes in milliseconds
 

@@ -14,7 +14,7 @@ from PIL import Image
 from rdae.bitstream.container import read_container
 from rdae.codec import decode
 from rdae.errors import RdaeError
-from rdae.store import load_model
+from rdae.model.installed import load_model
 from tests import independent_reader as reader
 from tests.independent_networks import Networks
 

@@ -16,9 +16,9 @@ import numpy as np
 from rdae.bitstream.container import read_container
 from rdae.bitstream.tiles import tile_grid
 from rdae.codec import decode, encode
-from rdae.latents import decode_tile
-from rdae.picture import Picture, read_picture
-from rdae.store import find_model
+from rdae.codec.tile import decode_tile
+from rdae.images.picture import Picture, read_picture
+from rdae.model.installed import find_model
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parent.parent / "examples" / "photo.png"

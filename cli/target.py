@@ -1,0 +1,76 @@
+"""What a file is to be: of a quality, or as good as a size allows, or as small as a PSNR allows."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from rdae.cli.console import UsageError, shown
+from rdae.scales import DEFAULT_QUALITY
+
+_UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(k|Ki|M|Mi|G|Gi|)B?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One of the ways to say how large or how good the output is to be.
+
+    Attributes:
+        quality: 0 to 100; what counts if nothing else is given.
+        size: the largest file in bytes.
+        bpp: the same in bits per pixel of the picture.
+        psnr: the least PSNR in dB.
+    """
+
+    quality: float = DEFAULT_QUALITY
+    size: int | None = None
+    bpp: float | None = None
+    psnr: float | None = None
+
+    @property
+    def is_quality(self) -> bool:
+        """Whether the quality counts."""
+        return self.size is self.bpp is self.psnr is None
+
+
+def read_goal(
+    quality: float | None, size: str | None, bpp: float | None, psnr: float | None
+) -> Goal:
+    """Read -q, --target-size, --target-bpp and --target-psnr, of which one may be given.
+
+    Raises:
+        UsageError: there are several, or one makes no sense.
+    """
+    given = {
+        "-q": quality,
+        "--target-size": size,
+        "--target-bpp": bpp,
+        "--target-psnr": psnr,
+    }
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} exclude each other", hint="give one of them")
+    if quality is not None and not 0 <= quality <= 100:
+        raise UsageError(f"-q takes 0 to 100 (higher is better), not {quality:g}")
+    for name, value in (("--target-bpp", bpp), ("--target-psnr", psnr)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UsageError(f"{name} takes a number above 0, not {value:g}")
+    return Goal(
+        quality=DEFAULT_QUALITY if quality is None else quality,
+        size=None if size is None else _read_size(size),
+        bpp=bpp,
+        psnr=psnr,
+    )
+
+
+def _read_size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or len(match[1]) > 15 or float(match[1]) <= 0:
+        raise UsageError(
+            f"--target-size {shown(text)}: not a size",
+            hint="bytes, or with a unit: 40k, 1.5M (1000s), 40Ki, 1Mi (1024s)",
+        )
+    unit = {name.lower(): count for name, count in _UNITS.items()}[match[2].lower()]
+    return max(1, math.floor(float(match[1]) * unit))

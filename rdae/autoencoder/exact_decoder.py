@@ -1,0 +1,45 @@
+"""The exact decoder in torch: an autoencoder whose decoder computes the shipped integers.
+
+After `make_exact` the hyper-synthesis, the passes and the synthesis hold the integer tensors of a
+weights file in float64 and round as FORMAT.md says: the same integers as the NumPy decoder's, bit
+for bit. Latents and features are then multiples of 2^-12, 1/16 table rows and 1/16 pixel levels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rdae.autoencoder.autoencoder import Autoencoder
+from rdae.autoencoder.layers import Depthwise, Gain, Linear, Residual, Sum
+from rdae.exact.network import LIMIT
+from rdae.model.spec import ENCODER_SECTIONS
+
+
+def make_exact(model: Autoencoder, tensors: dict[str, NDArray[Any]]) -> None:
+    """Replace the decoder's weights by the integers of a weights file, in place."""
+    model.double().requires_grad_(False)
+    for path, module in model.named_modules():
+        if path.split(".")[0] in ENCODER_SECTIONS:
+            continue
+        if isinstance(module, Linear | Depthwise):
+            mantissa = _double(tensors[f"{path}.mantissa"])
+            is_linear = isinstance(module, Linear)
+            module.weight.data = mantissa.T if is_linear else mantissa.permute(2, 0, 1)[:, None]
+            assert module.bias is not None
+            module.bias.data = _double(tensors[f"{path}.bias"])
+        elif isinstance(module, Gain):
+            module.table = _double(tensors[f"{path}.table"])
+        if isinstance(module, Linear | Depthwise | Gain):
+            shift = tensors[f"{path}.shift"].astype(int)
+            module.scale, module.limit = _double(np.ldexp(1.0, -shift)), LIMIT
+        elif isinstance(module, Residual | Sum):
+            module.limit = LIMIT
+
+
+def _double(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).double()

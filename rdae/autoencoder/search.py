@@ -1,0 +1,279 @@
+"""Variational refinement: better latents for one tile than the analysis network's guess.
+
+The analysis is an amortised inference model: one network for all pictures, so for any single one
+there are better y and z. They are found by minimising
+
+    bits(z) + bits(y | z) + lambda / 3 * squared error
+
+over y and z through the float decoder of the exact decoder, with all four passes in the objective.
+Rounding is relaxed as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020,
+arXiv:2006.04240, section 3.1): each latent goes to the integer below or above it with probabilities
+that depend on how near they are, sampled from a relaxed Bernoulli distribution whose temperature
+falls. The rate is the expected number of bits of the coder's own tables, so at the end of the
+annealing the objective is what a file costs.
+
+Deviates: starts near the symbols that plain encoding sends, which already weigh rate against
+distortion (`rdae.rounding`), which saves the hundred steps that a start at y takes to get there. z
+is searched for along with y, but rounded without noise, with straight-through gradients: it has few
+symbols that matter much, and noise on them cost more than the search gained (measured).
+
+The result is a y and z. The symbols of y are chosen by the exact networks, like those of any other
+y, and are sent only where they are really better: that is for the caller to see.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate
+from rdae.autoencoder.networks import ClampInward
+from rdae.autoencoder.search_decoder import SearchDecoder, assemble, take_quarter
+from rdae.codec.tile import TileSymbols
+from rdae.exact.network import UNIT_BITS
+from rdae.geometry import PATCH
+from rdae.model.model import Model
+from rdae.model.spec import NUM_PASSES, NUM_ROWS
+
+# Steps of the annealing. On one core a step of 768x512 pixels takes an eighth of a second.
+STEPS = {3: 20, 4: 35, 5: 60, 6: 90, 7: 130, 8: 200, 9: 300}
+SHORT = 60  # up to here every step counts: less momentum, more forgetting
+
+HOT, WARM, COLD = 0.5, 0.4, 0.15  # temperatures: where short and long searches begin, and end
+LEARNING_RATE = 0.05  # of Adam, in symbols
+Z_LEARNING_RATE, Z_SHORT_LEARNING_RATE = 0.02, 0.03
+PULL = 0.8  # where between a plain symbol and y the search starts
+NEAREST = 0.45  # and how far from the symbol at most
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile to refine, with what surrounds it.
+
+    Attributes:
+        y: `(rows, columns, M)` float32 from the analysis, padded to multiples of 4.
+        symbols: what plain encoding sends.
+        y_hat: `(Rows, Columns, M)` the decoder's integers in all cells that matter, the tile's own
+            among them; the others stay as they are.
+        top, left: where the tile's first cell is in `y_hat`.
+        rows, columns: the tile's coded cells.
+        seen: the cells of `y_hat`, as slices, whose pixels the objective looks at.
+        pixels: `(H, W, 3)` uint8, what those pixels should be; cut at the picture's true edge.
+    """
+
+    y: NDArray[np.float32]
+    symbols: TileSymbols
+    y_hat: Array
+    top: int
+    left: int
+    rows: int
+    columns: int
+    seen: tuple[slice, slice]
+    pixels: NDArray[np.uint8]
+
+
+Report = Callable[[int, int, float, float], None]
+
+# Torch's number of threads belongs to the process, so there is one search at a time.
+_one_search = threading.RLock()
+
+
+def refine(
+    model: Model, tile: Tile, point: int, effort: int, *, threads: int, report: Report
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Better latents for a tile.
+
+    Args:
+        model: the model.
+        tile: what to refine.
+        point: quality point, 0 to 255.
+        effort: 3 to 9, how long to search.
+        threads: how many threads torch may use.
+        report: is called with each step's number, the number of steps, and the estimated bits and
+            squared error.
+
+    Returns:
+        y `(rows, columns, M)`, to be rounded to the nearest symbols, and the symbols of z.
+    """
+    with _own_torch(threads):
+        return _anneal(_Objective(model, tile, point), STEPS[effort], report)
+
+
+def _anneal(
+    objective: _Objective, steps: int, report: Report
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    short = steps <= SHORT
+    momentum, memory = (0.7, 0.92) if short else (0.8, 0.95)
+    hot, z_peak = (HOT, Z_SHORT_LEARNING_RATE) if short else (WARM, Z_LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)  # the same file every time in a process
+    start, gain = objective.start(), objective.decoder.gain
+    moved = [torch.zeros_like(quarter, requires_grad=True) for quarter in start]  # in symbols
+    z = objective.z.clone().requires_grad_()
+    optimizer = torch.optim.Adam(
+        [{"params": moved, "peak": LEARNING_RATE}, {"params": [z], "peak": z_peak}],
+        betas=(momentum, memory),
+        fused=True,
+    )
+
+    def latents() -> list[Tensor]:
+        return [start[k] + moved[k] / gain[k] for k in range(NUM_PASSES)]
+
+    for step in range(steps):
+        done = step / steps
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * min(1.0, 1.25 * (1 - done))
+        temperature = hot * (COLD / hot) ** done
+        bits, error = objective(latents(), z, temperature, generator)
+        optimizer.zero_grad()
+        (bits + objective.error_weight * error).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        report(step + 1, steps, bits.item(), error.item())
+    with torch.no_grad():
+        y = assemble(latents())[0].numpy()
+        return y, z.round()[0].numpy().astype(np.int32)
+
+
+class _Objective:
+    """Bits and squared error of a tile under relaxed rounding, differentiable in y and z.
+
+    Attributes:
+        decoder: the networks.
+        z: `(1, rows, columns, N)` the symbols of plain encoding.
+        error_weight: bits per squared error of one sample.
+    """
+
+    def __init__(self, model: Model, tile: Tile, point: int) -> None:
+        rows, columns, _ = tile.y.shape
+        self.decoder = SearchDecoder(model, point, rows, columns)
+        self.z = torch.from_numpy(tile.symbols.z).float()[None]
+        self.error_weight = model.rd_lambda(point) / 3
+        self._tile = tile
+        self._y_rate = _y_rate(model)
+        self._z_rate = TableRate(model.z_tables(point), Z_REACH)
+        self._z_tables = torch.arange(self.z.shape[3]).expand_as(self.z)
+        self._coded = torch.zeros(rows, columns, 1)
+        self._coded[: tile.rows, : tile.columns] = 1
+        self._around = torch.from_numpy(tile.y_hat * 2.0**-UNIT_BITS).float()[None]
+        self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None] / 255 - 0.5
+
+    def start(self) -> list[Tensor]:
+        """Quarters of a y whose symbols are those of plain encoding, some way from them to y."""
+        y = torch.from_numpy(self._tile.y)[None]
+        sent = torch.from_numpy(self._tile.symbols.y).float()[None]
+        quarters: list[Tensor] = []
+        y_hat: list[Tensor] = []
+        with torch.no_grad():
+            features = self.decoder.features(self.z)
+            for k in range(NUM_PASSES):
+                mean, _ = self.decoder.predict(k, features, y_hat)
+                symbols, gain = take_quarter(k, sent), self.decoder.gain[k]
+                off = (take_quarter(k, y) - mean) * gain - symbols
+                quarters.append(mean + (symbols + (PULL * off).clamp(-NEAREST, NEAREST)) / gain)
+                y_hat.append(mean + symbols * self.decoder.step[k])
+        return quarters
+
+    def __call__(
+        self, y: list[Tensor], z: Tensor, temperature: float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Bits, and squared error over all samples on 0..255, of one draw of the rounding."""
+        low = z.detach().floor()
+        bits = self._z_rate.mixed(self._z_tables, low, z - low).sum()
+        features = self.decoder.features(z + (z.round() - z).detach())
+        y_hat: list[Tensor] = []
+        for k in range(NUM_PASSES):
+            mean, table = self.decoder.predict(k, features, y_hat)
+            v = (y[k] - mean) * self.decoder.gain[k]
+            low, share = relaxed(v, temperature, generator)
+            y_hat.append(mean + (low + share) * self.decoder.step[k])
+            table = ClampInward.apply(table, 0.0, NUM_ROWS - 1.0)
+            bits = bits + (self._y_rate.between(table, low, share) * self._coded).sum()
+        return bits, self._squared_error(assemble(y_hat))
+
+    def _squared_error(self, y_hat: Tensor) -> Tensor:
+        tile = self._tile
+        around = self._around
+        if around.shape[1:3] == (tile.rows, tile.columns):
+            around = y_hat[:, : tile.rows, : tile.columns]
+        else:
+            around = around.clone()
+            down = slice(tile.top, tile.top + tile.rows)
+            across = slice(tile.left, tile.left + tile.columns)
+            around[:, down, across] = y_hat[:, : tile.rows, : tile.columns]
+        x_hat = self.decoder.synthesis(around)
+        down, across = tile.seen
+        x_hat = x_hat[:, PATCH * down.start :, PATCH * across.start :]
+        x_hat = x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
+        return 255**2 * F.mse_loss(x_hat, self._pixels, reduction="sum")
+
+
+def relaxed(v: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Round at random: the integer below, and how much of the step to the one above is taken.
+
+    The odds of the two depend on the distances by atanh; the step is a sample of the relaxed
+    Bernoulli distribution, differentiable in v.
+    """
+    low = v.detach().floor()
+    uniform = torch.rand(v.shape, generator=generator).clamp_(1e-6, 1 - 1e-6)
+    return low, _Share.apply(v, low, uniform, temperature)  # type: ignore[no-untyped-call]
+
+
+class _Share(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, v: Tensor, low: Tensor, uniform: Tensor, temperature: float
+    ) -> Tensor:
+        part = (v - low).clamp_(1e-3, 1 - 1e-3)
+        rest = 1 - part
+        # atanh(part) - atanh(rest), and its slope
+        odds = 0.5 * torch.log((1 + part) * part / ((1 + rest) * rest))
+        slope = 1 / (1 - part * part) + 1 / (1 - rest * rest)
+        share = torch.sigmoid((odds / temperature + torch.logit(uniform)) / temperature)
+        ctx.save_for_backward(share * (1 - share) * slope / temperature**2)
+        return share
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        (slope,) = ctx.saved_tensors
+        return grad * slope, None, None, None
+
+
+@contextmanager
+def _own_torch(threads: int) -> Iterator[None]:
+    """Have torch to oneself for a while, with so many threads.
+
+    Gradients, default type and device, autocast and random state are as where nobody has set them,
+    and as the caller had them in the end.
+    """
+    with (
+        _one_search,
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.device("cpu"),
+    ):
+        count, dtype = torch.get_num_threads(), torch.get_default_dtype()
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_num_threads(count)
+
+
+@lru_cache(maxsize=1)
+def _y_rate(model: Model) -> TableRate:
+    return TableRate(model.y_tables, Y_REACH)

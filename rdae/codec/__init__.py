@@ -1,0 +1,271 @@
+"""The codec's story on one page: a Picture to the bytes of a .rd file, and back.
+
+    Picture ─> analysis ─> y ─> per tile: z, four passes ─> symbols ─> range coder ─> bytes
+    bytes ─> per tile: symbols, y_hat ─> synthesis over the whole grid ─> Picture
+
+Tiles are coded independently, on several threads; only the synthesis runs over the assembled
+grid, so there are no seams. Decoding is exact: the same bytes give the same pixels everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rdae.bitstream.container import Info, parse_info, read_container
+from rdae.bitstream.damage import Damage, rescue_text
+from rdae.bitstream.header import Header
+from rdae.bitstream.salvage import Parts, read_parts
+from rdae.codec.decoder import decode_region, find_damaged_tiles, make_grey
+from rdae.codec.encoder import Encoder
+from rdae.codec.targets import encode_from, encode_within
+from rdae.geometry import Rectangle
+from rdae.images.picture import Picture
+from rdae.limits import MAX_PIXELS
+from rdae.model.installed import find_model, load_model
+from rdae.model.model import Model
+from rdae.scales import (
+    DEFAULT_EFFORT,
+    DEFAULT_QUALITY,
+    MAX_EFFORT,
+    PLAIN_EFFORT,
+    REFINED_EFFORT,
+    quality_to_point,
+)
+from rdae.threads import default_threads
+
+if TYPE_CHECKING:
+    from rdae.codec.refined import Progress
+
+__all__ = [
+    "DEFAULT_EFFORT",
+    "DEFAULT_QUALITY",
+    "MAX_PIXELS",
+    "Encoded",
+    "Rectangle",
+    "Rescued",
+    "decode",
+    "encode",
+    "find_damage",
+    "read_info",
+    "rescue",
+]
+
+_NO_FILE_BYTES = 2.0**53
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An encoded picture.
+
+    Attributes:
+        data: the bytes of the .rd file.
+        info: its size in parts, as `read_info` gives it.
+        encode_s: wall time of the encoding in seconds, without loading the model.
+        tries: for how many quality points size or PSNR was estimated to meet a target.
+    """
+
+    data: bytes
+    info: Info
+    encode_s: float
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """What could be decoded of a damaged file.
+
+    Attributes:
+        picture: complete in size, with something else in the place of what is broken.
+        header: of the file.
+        damage: what is broken; empty if nothing is, and the picture is as it should be.
+    """
+
+    picture: Picture
+    header: Header
+    damage: tuple[Damage, ...]
+
+    @property
+    def text(self) -> str:
+        """One line that says what is broken and what stands in its place; "" if nothing is."""
+        return rescue_text(self.damage, self.header)
+
+
+def encode(
+    picture: Picture,
+    *,
+    quality: float = DEFAULT_QUALITY,
+    max_bytes: int | None = None,
+    max_bpp: float | None = None,
+    min_psnr: float | None = None,
+    effort: int = DEFAULT_EFFORT,
+    model: Model | None = None,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Encoded:
+    """Encode a picture.
+
+    Args:
+        picture: what to encode.
+        quality: 0 (smallest) to 100 (best).
+        max_bytes: find the best quality whose file, metadata included, is not larger, instead of
+            taking `quality`.
+        max_bpp: the same in bits per pixel of the picture.
+        min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
+            any target, an effort of 3 or more makes several searches, most often three to six.
+        effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
+            change decoding.
+        model: the model; the default one if None.
+        threads: how many threads to use; one per core if None.
+        progress: is called now and then while an effort of 3 or more searches.
+
+    Raises:
+        ValueError: quality or effort is out of range, or several targets are given.
+        TooLargeError: a side is longer than a header can say.
+        RateTargetError: the target cannot be met.
+        MissingDependencyError: the effort needs torch.
+        WeightsNotFoundError: there is no default model.
+    """
+    targets = [target for target in (max_bytes, max_bpp, min_psnr) if target is not None]
+    if len(targets) > 1:
+        raise ValueError("max_bytes, max_bpp and min_psnr exclude each other")
+    for target in targets:
+        if not 0 < target < math.inf:
+            raise ValueError(f"a target is a number above 0, not {target}")
+    if max_bpp is not None:
+        max_bytes = _bytes_of(max_bpp, picture.width * picture.height)
+    if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
+        raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
+    point = quality_to_point(quality)
+    model = model or load_model()
+    start = time.perf_counter()
+    threads = threads or default_threads()
+    if effort < REFINED_EFFORT:
+        encoder = Encoder(picture, model, effort=effort, threads=threads)
+    else:
+        from rdae.codec.refined import RefiningEncoder  # imports torch
+
+        encoder = RefiningEncoder(picture, model, effort=effort, threads=threads, progress=progress)
+    if max_bytes is not None:
+        data = encode_within(encoder, max_bytes, max_bpp=max_bpp)
+    elif min_psnr is not None:
+        data = encode_from(encoder, min_psnr)
+    else:
+        data = encoder.encode(point)
+    return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)
+
+
+def _bytes_of(bpp: float, pixels: int) -> int:
+    """The largest size of a file that has at most so many bits per pixel; 1 byte at least.
+
+    A product may be rounded to the wrong side, so what counts is the quotient, as of `Info.bpp`.
+    """
+    size = math.floor(min(bpp * pixels / 8, _NO_FILE_BYTES)) + 1
+    while 8 * size / pixels > bpp:
+        size -= 1
+    return max(1, size)
+
+
+def decode(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    weights: Path | None = None,
+    threads: int | None = None,
+    region: Rectangle | None = None,
+) -> Picture:
+    """Decode the bytes of a .rd file.
+
+    Args:
+        data: the whole file.
+        max_pixels: refuse larger pictures before anything is allocated for them; with a region,
+            larger regions, and with alpha too many pixels in all rows down to the region's last.
+        weights: a weights file to use instead of the installed ones; it must be the file's model.
+        threads: how many threads to use; one per core if None.
+        region: the part to decode, the same pixels as in the whole; the whole if None. Time and
+            memory are those of the part, and damage to tiles that it does not need is not seen.
+
+    Raises:
+        BitstreamError: the bytes are not a valid .rd file.
+        TooLargeError: there are more than `max_pixels` pixels to decode.
+        RegionError: the region is not inside of the picture.
+        ModelError: the file's model is not there.
+    """
+    if region is None:
+        parts = Parts.of(read_container(data, max_pixels=max_pixels))
+    else:
+        parts = read_parts(data, region=region, max_pixels=max_pixels)
+        parts.check_front()
+    return _picture(parts, weights, threads, best_effort=False)
+
+
+def rescue(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    weights: Path | None = None,
+    threads: int | None = None,
+    region: Rectangle | None = None,
+) -> Rescued:
+    """Decode what is left of a damaged .rd file.
+
+    Broken or missing tiles are filled from what surrounds them; they are grey where nothing intact
+    does, as in a picture of one tile. A broken alpha plane is opaque, broken metadata is left out.
+    The rest is as `decode` would return it without the damage, but for the pixels next to a broken
+    tile that the synthesis lets it touch.
+
+    Args and errors are those of `decode`, but of `BitstreamError` there are only those of the
+    header, without which there is nothing to rescue.
+    """
+    parts = read_parts(data, region=region, max_pixels=max_pixels)
+    picture = _picture(parts, weights, threads, best_effort=True)
+    return Rescued(picture, parts.header, tuple(parts.damage))
+
+
+def find_damage(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    weights: Path | None = None,
+    threads: int | None = None,
+) -> tuple[Header, list[Damage]]:
+    """Decode and check all that a .rd file codes, without making pixels of it.
+
+    Returns:
+        The header, and everything that is broken; nothing is, exactly when `decode` succeeds.
+
+    Raises:
+        BitstreamError: the header is damaged or not one.
+        TooLargeError: the picture has more than `max_pixels` pixels.
+        ModelError: the file's model is not there.
+    """
+    parts = read_parts(data, max_pixels=max_pixels)
+    header = parts.header
+    model = find_model(header.model_id, header.fingerprint, weights)
+    tiles = find_damaged_tiles(parts, model, threads or default_threads())
+    return header, tiles + [damage for damage in parts.damage if damage.tile is None]
+
+
+def _picture(
+    parts: Parts, weights: Path | None, threads: int | None, *, best_effort: bool
+) -> Picture:
+    """Decode the colours, and put them together with what else a file holds."""
+    header = parts.header
+    model = find_model(header.model_id, header.fingerprint, weights)
+    rgb = decode_region(parts, model, threads or default_threads(), best_effort=best_effort)
+    if header.is_grey:
+        make_grey(rgb)
+    return Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
+
+
+def read_info(data: bytes) -> Info:
+    """Read what a .rd file contains without decoding it; no weights are needed.
+
+    Raises:
+        BitstreamError: the bytes are not a valid .rd file.
+    """
+    return parse_info(data)

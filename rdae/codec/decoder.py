@@ -1,0 +1,146 @@
+"""The decoding half of the codec: tiles to y_hat, y_hat to the pixels of a picture or a part of it.
+
+A region needs the tiles that it touches and as much of their neighbours as the synthesis sees.
+Their cells are put on one grid; nothing outside of it is ever held.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.container import Container
+from rdae.bitstream.damage import Damage
+from rdae.bitstream.header import Header
+from rdae.bitstream.salvage import Parts
+from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tile_grid, tiles_in
+from rdae.codec.concealment import fill
+from rdae.codec.tile import decode_tile
+from rdae.errors import BitstreamError, CorruptError, option
+from rdae.geometry import PATCH, Rectangle
+from rdae.model.model import Model
+from rdae.network_spec import halo
+from rdae.threads import parallel_map
+
+
+def decode_pixels(container: Container, model: Model, threads: int) -> NDArray[np.uint8]:
+    """The colour pixels `(H, W, 3)` of a parsed file.
+
+    Raises:
+        CorruptError: a tile is damaged.
+    """
+    return decode_region(Parts.of(container), model, threads)
+
+
+def decode_region(
+    parts: Parts, model: Model, threads: int, *, best_effort: bool = False
+) -> NDArray[np.uint8]:
+    """The colour pixels of the region that a file's parts were read for.
+
+    Args:
+        parts: what the file holds. Its list of damage is corrected: broken tiles are added, and
+            tiles that the region does not need are taken out.
+        model: the file's model.
+        threads: how many threads to use.
+        best_effort: fill broken tiles from their neighbours, or with grey where nothing intact is
+            beside them, and say which in the list of damage; otherwise they are errors.
+
+    Returns:
+        `(region.rows, region.columns, 3)`.
+
+    Raises:
+        BitstreamError: a tile that is needed is damaged or not there, and must not be.
+    """
+    region = parts.region
+    window = _cells_seen(region, parts.header, model)
+    rgb = model.synthesise(
+        _latents(parts, window, model, threads, best_effort=best_effort),
+        parts.header.quality_point,
+        threads,
+    )
+    return np.ascontiguousarray(rgb[region.seen_from(window.scaled(PATCH, 1)).slices()])
+
+
+def _latents(
+    parts: Parts, window: Rectangle, model: Model, threads: int, *, best_effort: bool
+) -> NDArray[np.float32]:
+    """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in it."""
+    header = parts.header
+    tiles = tiles_in(header.width, header.height, window)
+    needed = {tile.index for tile in tiles}
+    parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
+    lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
+    if lost and not best_effort:
+        raise _with_way_out(lost[min(lost)].error, header)
+    # float32 holds every integer below 2^24
+    y_hat = np.empty((window.rows, window.columns, model.spec.latent_channels), np.float32)
+
+    def decode_one(tile: Tile) -> Damage | None:
+        if tile.index in lost:
+            return lost[tile.index]
+        try:
+            _, cells = decode_tile(
+                model, header, tile, parts.tiles[tile.index], threads // len(tiles)
+            )
+        except CorruptError as error:
+            if best_effort:
+                return Damage("tile", error, tile)
+            raise _with_way_out(error, header)  # noqa: B904 - it is the same error
+        both = tile.cells.common(window)
+        y_hat[both.seen_from(window).slices()] = cells[both.seen_from(tile.cells).slices()]
+        return None
+
+    damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]
+    if damaged:
+        holes = [
+            d.tile.cells.common(window).seen_from(window) for d in damaged if d.tile is not None
+        ]
+        filled = [
+            replace(d, filled_with="neighbours" if has_neighbours else "grey")
+            for d, has_neighbours in zip(damaged, fill(y_hat, holes), strict=True)
+        ]
+        parts.damage = filled + [d for d in parts.damage if d.tile is None]
+    return y_hat
+
+
+def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
+    """The error of a tile; where there are others its hint says that they can be saved."""
+    if math.prod(tile_counts(header.width, header.height)) > 1:
+        error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
+    return error
+
+
+def make_grey(rgb: NDArray[np.uint8]) -> None:
+    """Give all channels of `(H, W, 3)` pixels their rounded mean, in place."""
+    grey = rgb.sum(axis=2, dtype=np.uint16)
+    grey += 1
+    grey //= 3
+    rgb[:] = grey[:, :, None]
+
+
+def find_damaged_tiles(parts: Parts, model: Model, threads: int) -> list[Damage]:
+    """All tiles of a file that are broken or not there, found without making pixels of them."""
+    header = parts.header
+    lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
+
+    def check_one(tile: Tile) -> Damage | None:
+        if tile.index in lost:
+            return lost[tile.index]
+        try:
+            decode_tile(model, header, tile, parts.tiles[tile.index])
+        except CorruptError as error:
+            return Damage("tile", error, tile)
+        return None
+
+    tiles = tile_grid(header.width, header.height)
+    return [damage for damage in parallel_map(check_one, tiles, threads) if damage is not None]
+
+
+def _cells_seen(region: Rectangle, header: Header, model: Model) -> Rectangle:
+    """The latent cells that the synthesis must see to make these pixels."""
+    reach = math.ceil(halo(model.spec.synthesis))
+    every = latent_cells(header.width, header.height)
+    return region.scaled(1, PATCH).grown(reach, every.rows, every.columns)

@@ -1,0 +1,182 @@
+"""The encoding half of the codec: a picture to the bytes of a file, at any quality point.
+
+An `Encoder` knows one picture and one model. Before anything is coded it can say what a quality
+point would cost, since the rate is a sum over the integer tables, and how it would look, since the
+decoder is exact. That is all that a search for a target needs (`rdae.codec.targets`). Work goes
+tile by tile, so memory is that of the picture, the coded tiles, and a few tiles in work; where
+pixels are looked at, y_hat of the whole picture too, 4 bytes a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.chunks import WORD_BYTES
+from rdae.bitstream.container import Container, TilePayload, read_container, write_container
+from rdae.bitstream.header import Header
+from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
+from rdae.bitstream.varint import pack_varint
+from rdae.codec.decoder import decode_pixels, make_grey
+from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
+from rdae.distortion import psnr
+from rdae.errors import TooLargeError
+from rdae.geometry import Rectangle, padded
+from rdae.images.picture import Picture
+from rdae.limits import MAX_DIMENSION
+from rdae.model.model import Array, Model
+from rdae.scales import DEFAULT_EFFORT, PLAIN_EFFORT
+from rdae.threads import parallel_map
+
+
+class Encoder:
+    """One picture, ready to be encoded at any quality point."""
+
+    def __init__(
+        self, picture: Picture, model: Model, *, effort: int = DEFAULT_EFFORT, threads: int = 1
+    ) -> None:
+        """Take a picture.
+
+        Args:
+            picture: what to encode.
+            model: the model.
+            effort: 1 rounds to the nearest symbols; all others weigh each symbol's bits against
+                its error.
+            threads: how many threads to use.
+
+        Raises:
+            TooLargeError: a side is longer than a header can say.
+        """
+        if max(picture.width, picture.height) > MAX_DIMENSION:
+            raise TooLargeError(
+                f"the picture is {picture.width}x{picture.height}, a side may have {MAX_DIMENSION}",
+                hint="cut it into pieces",
+            )
+        self.picture, self.model = picture, model
+        self.effort, self.threads = effort, threads
+        self.tiles = tile_grid(picture.width, picture.height)
+        self._bytes: dict[int, int] = {}
+        self._psnrs: dict[int, float] = {}
+
+    def encode(self, point: int) -> bytes:
+        """The file at a quality point, 0 to 255."""
+        return self.encode_plain(point)
+
+    def encode_plain(self, point: int) -> bytes:
+        """The same, whatever else a subclass may search for."""
+        header = self.header(point)
+
+        def code(tile: Tile) -> TilePayload:
+            symbols, _ = self.quantise(tile, point, self.threads // len(self.tiles))
+            return encode_tile(self.model, header, tile, symbols)
+
+        return self.file(header, parallel_map(code, self.tiles, self.threads))
+
+    def is_likely_within(self, point: int, max_bytes: int) -> bool:
+        """Whether `encode(point)` should have at most so many bytes."""
+        return self.estimate_bytes(point) <= max_bytes
+
+    def is_likely_from(self, point: int, min_psnr: float) -> bool:
+        """Whether the picture decoded from `encode(point)` should have at least that PSNR in dB."""
+        return self.estimate_psnr(point) >= min_psnr
+
+    def psnr_at(self, point: int) -> float:
+        """The PSNR in dB of the picture decoded from `encode(point)`; the decoder is exact."""
+        return self.estimate_psnr(point)
+
+    def header(self, point: int) -> Header:
+        """The header of the file at a quality point."""
+        return Header(
+            width=self.picture.width,
+            height=self.picture.height,
+            quality_point=point,
+            model_id=self.model.description.model_id,
+            fingerprint=self.model.fingerprint,
+            is_grey=self.picture.is_grey,
+            has_alpha=self.picture.alpha is not None,
+        )
+
+    def analyse(self, tile: Tile, point: int, threads: int = 1) -> NDArray[np.float32]:
+        """Y of a tile, padded to multiples of 4 cells: `(rows, columns, M)`."""
+        area = Rectangle.at(
+            tile.cells.left, tile.cells.top, padded(tile.columns), padded(tile.rows)
+        )
+        return self.model.analyse(self.picture.rgb, area, point, threads)
+
+    def quantise(self, tile: Tile, point: int, threads: int = 1) -> tuple[TileSymbols, Array]:
+        """A tile's symbols, and the decoder's y_hat of its coded cells."""
+        y = self.analyse(tile, point, threads)
+        return quantise_tile(
+            self.model, tile, y, point, threads, rate_aware=self.effort > PLAIN_EFFORT
+        )
+
+    def estimate_bytes(self, point: int) -> int:
+        """The size of the file at a quality point, within a few bytes."""
+
+        def measure(tile: Tile) -> int:
+            symbols, _ = self.quantise(tile, point, self.threads // len(self.tiles))
+            streams = ideal_bits(self.model, tile, symbols, point)
+            sizes = [WORD_BYTES * math.ceil(bits / 8 / WORD_BYTES) for bits in streams]
+            return sum(size + len(pack_varint(size)) - 1 for size in sizes)
+
+        if point not in self._bytes:
+            sizes = parallel_map(measure, self.tiles, self.threads)
+            self._bytes[point] = self.frame_bytes + sum(sizes)
+        return self._bytes[point]
+
+    def estimate_psnr(self, point: int) -> float:
+        """The PSNR in dB of the decoded picture at a quality point."""
+        if point not in self._psnrs:
+            rgb = self.model.synthesise(self.y_hat(point), point, self.threads)
+            self._psnrs[point] = self._psnr(rgb[: self.picture.height, : self.picture.width])
+        return self._psnrs[point]
+
+    def y_hat(self, point: int) -> NDArray[np.float32]:
+        """What the decoder will have of all latents: `(rows, columns, M)`."""
+        y_hat = self.empty_grid()
+
+        def place(tile: Tile) -> None:
+            _, cells = self.quantise(tile, point, self.threads // len(self.tiles))
+            y_hat[tile.cells.slices()] = cells
+
+        parallel_map(place, self.tiles, self.threads)
+        return y_hat
+
+    def empty_grid(self) -> NDArray[np.float32]:
+        """Room for y_hat of all cells, `(rows, columns, M)`; every integer below 2^24 fits."""
+        cells = latent_cells(self.picture.width, self.picture.height)
+        return np.empty((cells.rows, cells.columns, self.model.spec.latent_channels), np.float32)
+
+    @property
+    def tries(self) -> int:
+        """How many quality points have been estimated."""
+        return len(self._bytes) + len(self._psnrs)
+
+    @cached_property
+    def frame_bytes(self) -> int:
+        """The size of a file whose tiles are empty."""
+        return len(self.file(self.header(0), [TilePayload(b"", b"", 0)] * len(self.tiles)))
+
+    def psnr_of(self, data: bytes) -> float:
+        """The PSNR in dB of what a file of this picture decodes to."""
+        container = read_container(data, max_pixels=self.picture.width * self.picture.height)
+        return self._psnr(decode_pixels(container, self.model, self.threads))
+
+    def _psnr(self, rgb: NDArray[np.uint8]) -> float:
+        if self.picture.is_grey:
+            make_grey(rgb)
+        return psnr(self.picture.rgb, rgb)
+
+    def file(self, header: Header, payloads: list[TilePayload]) -> bytes:
+        """The file that holds these tiles, in raster order, and all else of the picture."""
+        p = self.picture
+        return write_container(Container(header, tuple(payloads), p.alpha, p.icc, p.exif, p.xmp))
+
+
+def quantise(picture: Picture, model: Model, point: int, threads: int = 1) -> list[TileSymbols]:
+    """The symbols of every tile of a picture at a quality point, at the default effort."""
+    encoder = Encoder(picture, model, threads=threads)
+    return [encoder.quantise(tile, point, threads)[0] for tile in encoder.tiles]

@@ -1,0 +1,163 @@
+"""Efforts from 3 on: refinement tile by tile, and only what is really better is kept.
+
+The search itself runs in torch floats (`rdae.autoencoder.search`). What it finds is judged here by
+the exact decoder: bits of the integer tables, pixels as they will be decoded. A tile keeps the
+symbols of plain encoding where they cost less, and its neighbours see what it has chosen, so the
+Lagrangian of the whole picture only ever falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.autoencoder import search as refine
+from rdae.bitstream.tiles import Tile
+from rdae.codec.decoder import make_grey
+from rdae.codec.encoder import Encoder
+from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
+from rdae.distortion import psnr_of, squared_error
+from rdae.geometry import PATCH
+from rdae.images.picture import Picture
+from rdae.model.model import Array, Model
+from rdae.network_spec import halo
+from rdae.scales import NUM_POINTS
+
+# What refinement changes is much the same at neighbouring points, so it is measured at landmarks
+# and expected to be as at the nearest. How far it hardly ever goes saves most of these searches.
+LANDMARK_SPACING = 32
+SIZES = 0.8, 1.1  # times the size of plain encoding
+PSNRS = -0.3, 0.8  # dB above it
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search has come.
+
+    Attributes:
+        done: share of the work on this file, 0 to 1.
+        bpp: bits per pixel of the tile in work, as estimated now.
+        psnr: of the tile in work in dB, as estimated now.
+        search: which search this is, from 1 on; a target may need several.
+    """
+
+    done: float
+    bpp: float
+    psnr: float
+    search: int = 1
+
+
+class RefiningEncoder(Encoder):
+    """One picture, ready to be encoded with a search for better latents.
+
+    Estimates, and the symbols that the search starts from, are those of plain encoding.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        model: Model,
+        *,
+        effort: int,
+        threads: int = 1,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Take a picture; `progress` is called during a search. See `Encoder`."""
+        super().__init__(picture, model, effort=effort, threads=threads)
+        self._progress = progress
+        self._files: dict[int, bytes] = {}
+
+    def encode(self, point: int) -> bytes:
+        """The refined file at a quality point; searched for once."""
+        if point not in self._files:
+            header, y_hat = self.header(point), self.y_hat(point)
+            payloads = [
+                encode_tile(self.model, header, tile, self._refined(tile, point, y_hat))
+                for tile in self.tiles
+            ]
+            self._files[point] = self.file(header, payloads)
+        return self._files[point]
+
+    def is_likely_within(self, point: int, max_bytes: int) -> bool:
+        """See `Encoder`."""
+        plain, room = self.estimate_bytes(point) - self.frame_bytes, max_bytes - self.frame_bytes
+        least, most = (factor * plain for factor in SIZES)
+        if not least <= room < most:
+            return most <= room
+        landmark = _landmark(point)
+        refined = len(self.encode(landmark)) - self.frame_bytes
+        return plain * refined <= room * (self.estimate_bytes(landmark) - self.frame_bytes)
+
+    def is_likely_from(self, point: int, min_psnr: float) -> bool:
+        """See `Encoder`."""
+        plain = self.estimate_psnr(point)
+        least, most = (plain + gain for gain in PSNRS)
+        if not least < min_psnr <= most:
+            return min_psnr <= least
+        landmark = _landmark(point)
+        gain = self.psnr_at(landmark) - self.estimate_psnr(landmark)
+        return plain + (gain if math.isfinite(gain) else 0) >= min_psnr
+
+    def psnr_at(self, point: int) -> float:
+        """See `Encoder`; searches for the file and decodes it."""
+        return self.psnr_of(self.encode(point))
+
+    def _refined(self, tile: Tile, point: int, y_hat: NDArray[np.float32]) -> TileSymbols:
+        """One tile's best symbols; `y_hat` of the whole picture is brought up to date with them."""
+        model, threads = self.model, self.threads
+        own = tile.cells
+        reach = math.ceil(halo(model.spec.synthesis))
+        seen = own.grown(reach, *y_hat.shape[:2])  # whose pixels depend on the tile
+        around = own.grown(2 * reach, *y_hat.shape[:2])  # on which those pixels depend
+        pixels = self.picture.rgb[seen.slices(PATCH)]
+        y = self.analyse(tile, point, threads)
+
+        def lagrangian(symbols: TileSymbols, cells: Array) -> float:
+            y_hat[own.slices()] = cells
+            inside = seen.seen_from(around)
+            rgb = model.synthesise(y_hat[around.slices()], point, threads)[inside.slices(PATCH)]
+            rgb = rgb[: pixels.shape[0], : pixels.shape[1]]
+            if self.picture.is_grey:
+                make_grey(rgb)
+            error = squared_error(pixels, rgb)
+            return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
+
+        def report(step: int, steps: int, bits: float, error: float) -> None:
+            if self._progress is not None:
+                done = (tile.index + step / steps) / len(self.tiles)
+                bpp = bits / (tile.rows * tile.columns * PATCH**2)
+                psnr = psnr_of(error, pixels.size)
+                self._progress(Progress(done, bpp, psnr, len(self._files) + 1))
+
+        plain = quantise_tile(model, tile, y, point, threads)
+        better_y, better_z = refine.refine(
+            model,
+            refine.Tile(
+                y=y,
+                symbols=plain[0],
+                y_hat=y_hat[around.slices()],
+                top=own.top - around.top,
+                left=own.left - around.left,
+                rows=tile.rows,
+                columns=tile.columns,
+                seen=seen.seen_from(around).slices(),
+                pixels=pixels,
+            ),
+            point,
+            self.effort,
+            threads=threads,
+            report=report,
+        )
+        better = quantise_tile(model, tile, better_y, point, threads, rate_aware=False, z=better_z)
+        symbols, cells = min(plain, better, key=lambda found: lagrangian(*found))
+        y_hat[own.slices()] = cells
+        return symbols
+
+
+def _landmark(point: int) -> int:
+    """The nearest of a few points that are spread over all of them."""
+    return min(LANDMARK_SPACING * round(point / LANDMARK_SPACING), NUM_POINTS - 1)

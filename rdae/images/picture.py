@@ -1,0 +1,341 @@
+"""A picture as the codec sees it, and the ways in and out of it through Pillow.
+
+A picture is 8-bit RGB, an alpha plane where there is one, and the ICC, EXIF and XMP data. What
+comes in is turned upright, so a viewer that ignores EXIF is right too. What cannot be held
+whole is refused (`rdae.images.reader`), unless the user says what may be done to it: to_8bit
+(`rdae.images.bit_depth`), first_frame, to_srgb (`rdae.images.colour`). What is accepted otherwise
+comes through whole: a fully opaque alpha plane stays, and so do the colours under transparent
+pixels.
+
+Greyscale follows the image's mode: 1, L and LA are grey, and come back as L or LA. A palette is
+colour even where its entries are grey, as an RGB image is.
+
+Not kept, since they are no part of the picture or have no place in it: text and comments, IPTC,
+the resolution where it is not in the EXIF data, PNG's gAMA and cHRM, an EXIF thumbnail in TIFF.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from rdae.errors import UnsupportedImageError
+from rdae.images.bit_depth import to_8_bits
+from rdae.images.channels import Plane, planes, srgb_planes, turned
+from rdae.images.colour import COLOUR_MODES
+from rdae.images.metadata import (
+    EXIF_PREFIX,
+    exif_without_gps,
+    metadata_of,
+    orientation,
+    tiff_file,
+    upright,
+    xmp_without_gps,
+)
+from rdae.images.reader import (
+    Allowed,
+    check_kind,
+    check_size,
+    foreign_errors,
+    has_more_than_8_bits,
+    load,
+    open_image,
+)
+from rdae.limits import MAX_PIXELS
+
+OUTPUT_FORMATS = {
+    "png": "PNG",
+    "ppm": "PPM",
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "webp": "WEBP",
+    "tif": "TIFF",
+    "tiff": "TIFF",
+}
+PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
+JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
+
+_KINDS = {"all", "exif", "gps", "icc", "xmp"}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    r"""An upright picture with its metadata.
+
+    Attributes:
+        rgb: `(H, W, 3)` uint8, C-contiguous.
+        alpha: `(H, W)` uint8, not premultiplied; None if the picture has no alpha.
+        is_grey: the picture was grey and is to be written as such; then R = G = B.
+        icc: ICC profile; empty if there is none.
+        exif: EXIF data without the prefix `Exif\0\0`, orientation 1 or absent; may be empty.
+        xmp: XMP packet, orientation 1 or absent; may be empty.
+
+    Raises:
+        UnsupportedImageError: no pixels, or arrays of another shape or type.
+    """
+
+    rgb: Plane
+    alpha: Plane | None
+    is_grey: bool
+    icc: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Check the arrays and make them contiguous."""
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or 0 in self.rgb.shape:
+            raise UnsupportedImageError(f"pixels of shape {self.rgb.shape}, wanted (H, W, 3)")
+        planes = [self.rgb] if self.alpha is None else [self.rgb, self.alpha]
+        for plane in planes:
+            if plane.dtype != np.uint8:
+                raise UnsupportedImageError(f"pixels of type {plane.dtype}, wanted uint8")
+        if self.alpha is not None and self.alpha.shape != self.rgb.shape[:2]:
+            raise UnsupportedImageError(f"alpha of shape {self.alpha.shape}, wanted (H, W)")
+        object.__setattr__(self, "rgb", np.ascontiguousarray(self.rgb))
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", np.ascontiguousarray(self.alpha))
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.rgb.shape[0])
+
+    def without(self, kinds: Collection[str]) -> Picture:
+        """Return the picture without some of its metadata.
+
+        Args:
+            kinds: any of "exif", "xmp", "icc", "gps" and "all". "all" is EXIF and XMP: the ICC
+                profile stays, as without it the colours are wrong. "gps" takes the place out of
+                EXIF and XMP and keeps the rest; where that cannot be done safely, the whole of
+                the EXIF data or XMP packet goes.
+
+        Raises:
+            ValueError: an unknown kind.
+        """
+        unknown = set(kinds) - _KINDS
+        if unknown:
+            raise ValueError(f"unknown kind of metadata: {', '.join(sorted(unknown))}")
+        exif, xmp = self.exif, self.xmp
+        if "gps" in kinds:
+            exif, xmp = exif_without_gps(exif), xmp_without_gps(xmp)
+        return replace(
+            self,
+            icc=b"" if "icc" in kinds else self.icc,
+            exif=b"" if "exif" in kinds or "all" in kinds else exif,
+            xmp=b"" if "xmp" in kinds or "all" in kinds else xmp,
+        )
+
+
+def read_picture(
+    source: str | os.PathLike[str] | BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    to_8bit: bool = False,
+    first_frame: bool = False,
+    to_srgb: bool = False,
+) -> Picture:
+    """Read a picture from an image file: PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM or JPEG XL.
+
+    Args:
+        source: path, or binary file, which is read from its beginning (a pipe: to its end) and
+            stays open.
+        max_pixels: limit on width times height, checked before anything is decoded.
+        to_8bit: reduce more than 8 bits per channel. Integers are scaled and rounded (16 bits:
+            v / 257); floats are taken as 0 to 1 and clipped (details in `rdae.images.bit_depth`).
+        first_frame: take the first picture of an animation or of a file of several pages.
+        to_srgb: convert CMYK, Lab, HSV and YCbCr colours, and everything that has an ICC profile,
+            to sRGB, with perceptual intent; the picture then has no profile.
+
+    Raises:
+        TooLargeError: more pixels than `max_pixels`.
+        UnsupportedImageError: not an image, a damaged one, or of a kind that cannot be held:
+            more than 8 bits per channel, several pictures, CMYK, Lab, unless the options above
+            allow it; unknown extra channels; JPEG XL without pillow-jxl-plugin.
+        OSError: the file is not there or cannot be read.
+    """
+    allowed = Allowed(to_8bit=to_8bit, first_frame=first_frame, to_srgb=to_srgb)
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            return _from_checked(open_image(file, max_pixels=max_pixels, allowed=allowed), allowed)
+    if not source.seekable():
+        source = io.BytesIO(source.read())
+    return _from_checked(open_image(source, max_pixels=max_pixels, allowed=allowed), allowed)
+
+
+def from_pillow(
+    image: Image.Image,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    to_8bit: bool = False,
+    first_frame: bool = False,
+    to_srgb: bool = False,
+) -> Picture:
+    """Make a picture of a Pillow image, under the same rules as `read_picture`.
+
+    The orientation in `image.info["exif"]` is applied, as `ImageOps.exif_transpose` would. Of an
+    image of several frames pass `image.copy()` to have the present one. Pillow reduces files of
+    16 bits per channel to 8 on loading; after that it cannot be seen, and is not refused.
+
+    Args:
+        image: stays as it is, but is loaded.
+        max_pixels: limit on width times height.
+        to_8bit: as for `read_picture`.
+        first_frame: take the first frame, whichever is the present one.
+        to_srgb: as for `read_picture`.
+
+    Raises:
+        ImageError: as `read_picture`.
+    """
+    allowed = Allowed(to_8bit=to_8bit, first_frame=first_frame, to_srgb=to_srgb)
+    with foreign_errors("cannot read this image"):
+        frame = image.tell() if first_frame and getattr(image, "is_animated", False) else 0
+        if frame:
+            image.seek(0)
+        try:
+            check_size(image.size, max_pixels)
+            check_kind(image, allowed)
+            return _from_checked(image, allowed)
+        finally:
+            if frame:
+                image.seek(frame)
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """Return a Pillow image of mode L, LA, RGB or RGBA, its metadata in `info`."""
+    image = Image.fromarray(picture.rgb[..., 0] if picture.is_grey else picture.rgb)
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    if picture.icc:
+        image.info["icc_profile"] = picture.icc
+    if picture.exif:
+        image.info["exif"] = EXIF_PREFIX + picture.exif
+    if picture.xmp:
+        image.info["xmp"] = picture.xmp
+    return image
+
+
+def write_picture(picture: Picture, file: BinaryIO, format: str) -> None:
+    """Write a picture as an image file, with its metadata where the format can hold it.
+
+    png, tiff and webp are lossless and hold everything (but WebP has no grey and no alpha that is
+    opaque throughout: there such pictures become RGB). jpg has quality 95 and full colour
+    resolution. ppm holds nothing but the pixels, as PGM where they are grey. jpg and ppm have no
+    alpha and refuse it.
+
+    Args:
+        picture: what to write.
+        file: binary; need not be seekable. Nothing is written to it if the picture is refused.
+        format: a key of `OUTPUT_FORMATS` or a value, in any case.
+
+    Raises:
+        UnsupportedImageError: the format cannot hold the picture, or is unknown.
+        OSError: `file` cannot be written.
+    """
+    name = OUTPUT_FORMATS.get(format.lower())  # Pillow's names, in lower case, are keys too
+    if name is None:
+        raise UnsupportedImageError(
+            f"cannot write {format!r} files", hint=f"{', '.join(OUTPUT_FORMATS)} are written"
+        )
+    if picture.alpha is not None and name in ("JPEG", "PPM"):
+        raise UnsupportedImageError(
+            f"{name} has no alpha and the picture has", hint="write png, webp or tiff instead"
+        )
+    with foreign_errors(f"cannot be written as {name}", hint="write png instead"):
+        data = _WRITERS[name](picture)
+    file.write(data)
+
+
+def _write_png(picture: Picture) -> bytes:
+    chunks = PngImagePlugin.PngInfo()
+    if picture.xmp:
+        # As bytes: the packet need not be valid UTF-8 to come back as it is.
+        chunks.add_itxt("XML:com.adobe.xmp", picture.xmp)
+    options = {"compress_level": PNG_LEVEL, "pnginfo": chunks, "exif": picture.exif}
+    return _save(picture, "PNG", **options)
+
+
+def _write_jpeg(picture: Picture) -> bytes:
+    # Without `optimize`: Pillow would then guess a buffer for the whole file, too small for noise.
+    exif = EXIF_PREFIX + picture.exif if picture.exif else b""
+    return _save(
+        picture, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4", exif=exif, xmp=picture.xmp
+    )
+
+
+def _write_webp(picture: Picture) -> bytes:
+    # `exact`: without it the colours under transparent pixels would be lost.
+    return _save(picture, "WEBP", lossless=True, exact=True, exif=picture.exif, xmp=picture.xmp)
+
+
+def _write_tiff(picture: Picture) -> bytes:
+    # Not with Pillow: its libtiff path cannot write the EXIF directory.
+    samples = picture.rgb[..., :1] if picture.is_grey else picture.rgb
+    if picture.alpha is not None:
+        samples = np.concatenate([samples, picture.alpha[..., None]], axis=2)
+    return tiff_file(samples, icc=picture.icc, exif=picture.exif, xmp=picture.xmp)
+
+
+def _write_ppm(picture: Picture) -> bytes:
+    magic, samples = ("P5", picture.rgb[..., 0]) if picture.is_grey else ("P6", picture.rgb)
+    return f"{magic}\n{picture.width} {picture.height}\n255\n".encode() + samples.tobytes()
+
+
+def _save(picture: Picture, name: str, **options: Any) -> bytes:
+    """Return the file that Pillow writes; to memory, so that errors of `file` are its own."""
+    file = io.BytesIO()
+    options = {key: value for key, value in options.items() if value != b""}
+    to_pillow(picture).save(file, name, icc_profile=picture.icc or None, **options)
+    return file.getvalue()
+
+
+_WRITERS: dict[str, Callable[[Picture], bytes]] = {
+    "JPEG": _write_jpeg,
+    "PNG": _write_png,
+    "PPM": _write_ppm,
+    "TIFF": _write_tiff,
+    "WEBP": _write_webp,
+}
+
+
+def _from_checked(image: Image.Image, allowed: Allowed) -> Picture:
+    """Load an image that has been checked, and make a picture of it."""
+    with foreign_errors(f"cannot read this {image.format or 'image'} file"):
+        if has_more_than_8_bits(image):
+            pixels = to_8_bits(image, load)
+        else:
+            load(image)
+            pixels = image
+        icc, exif, xmp = metadata_of(image)
+        if allowed.to_srgb and (icc or pixels.mode in COLOUR_MODES):
+            rgb, alpha, is_grey = srgb_planes(pixels, icc)
+            icc = b""
+        else:
+            rgb, alpha, is_grey = planes(pixels)
+    turn = _turn_to_apply(image, exif, xmp)
+    exif, xmp = upright(exif, xmp)
+    rgb = turned(rgb, turn)
+    return Picture(rgb, None if alpha is None else turned(alpha, turn), is_grey, icc, exif, xmp)
+
+
+def _turn_to_apply(image: Image.Image, exif: bytes, xmp: bytes) -> int:
+    """Return the orientation, 1 to 8, in which a loaded image's pixels still are."""
+    if image.format == "TIFF":  # Pillow's TIFF plugin has turned the pixels already
+        return 1
+    if image.format == "JXL" and not getattr(image, "jpeg", False):  # and so has libjxl
+        return 1
+    if image.format == "AVIF":
+        # AVIF is turned by properties of its own (irot, imir), which Pillow reports in the EXIF
+        # data; what XMP says does not count in this format.
+        return orientation(exif, b"")
+    return orientation(exif, xmp)

@@ -1,0 +1,9 @@
+"""Models: their specs and weights files, those that are installed, and the loaded network.
+
+spec           the sections of an autoencoder, as data
+presets        the specs that can be trained
+weights_file   integers and their description, in safetensors
+installed      which models there are, and finding one by name, number or path
+model          a loaded model, exact on the decoder's side
+passes         the quarter of a tile's latents that each pass codes
+"""

@@ -1,0 +1,113 @@
+"""The architectures that can be trained, as specs; a weights file carries its own."""
+
+from __future__ import annotations
+
+from rdae.geometry import PATCH
+from rdae.model.spec import NUM_PASSES, ModelSpec
+from rdae.network_spec import Layers
+
+
+def block(channels: int) -> Layers:
+    """A depthwise and a pointwise residual, the second with twice the hidden width."""
+    c = channels
+    return [
+        ["residual", [["linear", c, c, 3], ["depthwise", c, 3], ["linear", c, c]]],
+        ["residual", [["linear", c, 2 * c, 3], ["linear", 2 * c, c]]],
+    ]
+
+
+def light_block(channels: int) -> Layers:
+    """A depthwise filter and a pointwise pair in one residual, for the finer resolutions."""
+    c = channels
+    return [["residual", [["depthwise", c, 3], ["linear", c, 2 * c, 3], ["linear", 2 * c, c]]]]
+
+
+def filter_block(channels: int) -> Layers:
+    """A light block whose strength depends on the quality point."""
+    [[_, inner]] = light_block(channels)
+    return [["residual", [*inner, ["gain", channels]]]]
+
+
+def preset(
+    *,
+    width: int = 256,
+    analysis_blocks: int = 4,
+    synthesis_blocks: int = 2,
+    latent: int = 256,
+    hyper: int = 96,
+    context: int = 128,
+    context_blocks: int = 2,
+    render: int = 48,
+    render_blocks: int = 2,
+    filter_blocks: int = 1,
+) -> ModelSpec:
+    """The default architecture; the arguments scale it.
+
+    The synthesis adds a rendering network and a linear inverse transform as patches of 4x4 pixels;
+    the filter blocks behind the sum see what both made of neighbouring 16x16 patches and smooth
+    the steps between them.
+    """
+    n, m, c, r = width, latent, context, render
+    patch, pixels = 3 * PATCH**2, 3 * 4**2  # values of a 16x16 patch, of a 4x4 one
+    return ModelSpec(
+        latent_channels=m,
+        hyper_channels=hyper,
+        features=c,
+        analysis=[
+            ["unshuffle", PATCH],
+            [
+                "sum",
+                [["linear", patch, n], ["gain", n], *block(n) * analysis_blocks, ["linear", n, m]],
+                [["linear", patch, m]],
+            ],
+        ],
+        hyper_analysis=[
+            ["linear", m, c],
+            *block(c),
+            ["unshuffle", 2],
+            ["linear", 4 * c, c],
+            *block(c),
+            ["unshuffle", 2],
+            ["linear", 4 * c, hyper],
+        ],
+        hyper_synthesis=[
+            ["linear", hyper, 4 * c],
+            ["shuffle", 2],
+            *block(c),
+            ["linear", c, 4 * c],
+            ["shuffle", 2],
+            *block(c),
+            ["gain", c],
+        ],
+        first=[["linear", c, 2 * m]],
+        inputs=[[["linear", c + m, c]] for _ in range(NUM_PASSES - 1)],
+        shared=block(c) * context_blocks,
+        outputs=[[["linear", c, 2 * m]] for _ in range(NUM_PASSES - 1)],
+        synthesis=[
+            [
+                "sum",
+                [
+                    ["linear", m, n],
+                    *block(n) * synthesis_blocks,
+                    ["gain", n],
+                    ["linear", n, 16 * r],
+                    ["shuffle", 4],
+                    ["gain", r],
+                    *light_block(r) * render_blocks,
+                    ["linear", r, pixels],
+                ],
+                [["linear", m, patch], ["shuffle", 4]],
+            ],
+            *filter_block(pixels) * filter_blocks,
+            ["linear", pixels, pixels],
+            ["shuffle", 4],
+        ],
+    )
+
+
+def tiny() -> ModelSpec:
+    """The default architecture shrunk until it trains in seconds, to try things out."""
+    return preset(width=24, latent=32, hyper=8, context=16, render=8, analysis_blocks=1)
+
+
+PRESETS = {"photo": preset, "tiny": tiny}

@@ -1,0 +1,137 @@
+"""Weights files: integer tensors and a description, in safetensors format.
+
+The metadata key `rdae` holds JSON: `format`, `id` (permanent number of the model), `name`, `spec`
+(the network spec) and `provenance`. FORMAT.md, section "Model", names the tensors. No pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from rdae.errors import WeightsMismatchError, WeightsNotFoundError
+from rdae.model.spec import ENCODER_SECTIONS, ModelSpec
+
+FORMAT = 1
+# Tensors that only an encoder reads; all others decide what a file decodes to.
+ENCODER_TENSORS = (*(f"{section}." for section in ENCODER_SECTIONS), "y.gain", "z.gain")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a weights file says of itself.
+
+    Attributes:
+        model_id: permanent number, 1 to 255.
+        name: short name, as in `rdae compress -m NAME`.
+        spec: the networks.
+        provenance: training data, steps, lambda range, date, rate-distortion points.
+    """
+
+    model_id: int
+    name: str
+    spec: ModelSpec
+    provenance: dict[str, Any]
+
+    def validate(self) -> None:
+        """Check the fields that a spec does not check itself.
+
+        Raises:
+            ValueError: naming the field.
+        """
+        if not isinstance(self.model_id, int) or not 1 <= self.model_id <= 255:
+            raise ValueError(f"the model's id is {self.model_id!r}, it must be 1 to 255")
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError("the model has no name")
+        if not isinstance(self.provenance, dict):
+            raise ValueError("the model's provenance is not an object")
+
+
+def write_weights(path: Path, description: Description, tensors: dict[str, NDArray[Any]]) -> None:
+    """Write a weights file; it appears under its name only when it is complete."""
+    description.validate()
+    content = {
+        "format": FORMAT,
+        "id": description.model_id,
+        "name": description.name,
+        "spec": json.loads(description.spec.to_json()),
+        "provenance": description.provenance,
+    }
+    part = path.with_name(path.name + ".part")
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    save_file(ordered, part, {"rdae": json.dumps(content)})
+    part.chmod(0o644)  # safetensors makes files that only their owner can read
+    os.replace(part, path)
+
+
+def read_description(path: Path) -> Description:
+    """Read what a weights file says of itself, without its tensors.
+
+    Raises:
+        WeightsNotFoundError: there is no such file.
+        WeightsMismatchError: it is not a weights file of rdae.
+    """
+    return _read(path, with_tensors=False)[0]
+
+
+def read_weights(path: Path) -> tuple[Description, dict[str, NDArray[Any]]]:
+    """Read a whole weights file.
+
+    Raises:
+        WeightsNotFoundError: there is no such file.
+        WeightsMismatchError: it is not a weights file of rdae.
+    """
+    return _read(path, with_tensors=True)
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[Description, dict[str, NDArray[Any]]]:
+    if not path.is_file():
+        raise WeightsNotFoundError(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads((file.metadata() or {})["rdae"])
+            names = list(file.keys()) if with_tensors else []
+            tensors = {name: file.get_tensor(name) for name in names}
+        if content["format"] != FORMAT:
+            raise WeightsMismatchError(
+                f"{path} has weights of format {content['format']}, this rdae reads {FORMAT}",
+                hint="upgrade rdae",
+            )
+        spec = ModelSpec.from_json(json.dumps(content["spec"]))
+        description = Description(content["id"], content["name"], spec, content["provenance"])
+        description.validate()
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, WeightsMismatchError):
+            raise
+        raise WeightsMismatchError(
+            f"{path} is not a weights file of rdae, or a damaged one ({error})",
+            hint="install rdae again, or copy the file again",
+        ) from error
+    return description, tensors
+
+
+def fingerprint(spec: ModelSpec, tensors: dict[str, NDArray[Any]]) -> bytes:
+    """The first 4 bytes of a SHA-256 over everything that decides what a file decodes to.
+
+    Hashed are the canonical JSON of the decoder's sections and, sorted by name, name, type, shape
+    and little-endian bytes of each of the decoder's tensors: a better encoder for the same decoder
+    keeps the fingerprint.
+    """
+    decoder = {k: v for k, v in vars(spec).items() if k not in ENCODER_SECTIONS}
+    digest = hashlib.sha256(json.dumps(decoder, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        if not name.startswith(ENCODER_TENSORS):
+            tensor = tensors[name]
+            little = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
+            digest.update(f"{name} {tensor.dtype.name} {list(tensor.shape)}\n".encode())
+            digest.update(np.ascontiguousarray(little).tobytes())
+    return digest.digest()[:4]

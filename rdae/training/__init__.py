@@ -1,0 +1,29 @@
+"""Training: from photos to a weights file, as `rdae train` and `rdae export` do it.
+
+launch        processes on all cores or GPUs, or one of torchrun's (`python -m rdae.training`)
+trainer       one process: the step, its schedule, its checkpoints
+data          photos to crops
+export        floats to the integers of a weights file
+"""
+
+import sys
+from importlib.util import find_spec
+
+from rdae.autoencoder import INSTALL_HINT
+from rdae.errors import MissingDependencyError
+
+
+def require_training() -> None:
+    """See whether what training and export need beside torch is installed.
+
+    Raises:
+        MissingDependencyError: it is not.
+    """
+    if missing := [name for name in ("compressai", "pytorch_optimizer") if find_spec(name) is None]:
+        # compressai needs a NumPy that has no wheels beyond
+        hint = (
+            INSTALL_HINT
+            if sys.version_info < (3, 13)
+            else f"with Python 3.10 to 3.12: {INSTALL_HINT}"
+        )
+        raise MissingDependencyError(f"training and export need {', '.join(missing)}", hint=hint)

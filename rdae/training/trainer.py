@@ -1,0 +1,294 @@
+"""One process of a training run: the step, its schedule, and what a checkpoint holds.
+
+Processes hold the same weights; each draws its own crops, gradients are averaged, and the work of
+the optimizer is shared out (see `optimizer`).
+
+The schedule follows the share of `hours` (or `steps`) that has passed: warm-up, constant, cosine to
+zero. In the last tenth the analysis is frozen and everything that a decoder runs is trained on
+rounded latents and their true discrete likelihood: scales trained on noise are too wide at low
+rates. A run that is continued with more hours is in the soft phase again until its new last tenth.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from rdae.autoencoder.autoencoder import Autoencoder
+from rdae.autoencoder.objective import evaluate
+from rdae.autoencoder.precision import use_bfloat16
+from rdae.errors import RdaeError
+from rdae.model.presets import PRESETS
+from rdae.model.spec import NUM_ANCHORS
+from rdae.training.checkpoint import (
+    equal_everywhere,
+    load_matching,
+    read_checkpoint,
+    write_checkpoint,
+)
+from rdae.training.config import TrainConfig
+from rdae.training.curves import write_curves
+from rdae.training.data import PhotoCache
+from rdae.training.log import append_metrics, read_metrics
+from rdae.training.optimizer import SharedOptimizer
+from rdae.training.progress import ProgressLine
+from rdae.training.validation import validate
+
+WARM_UP_STEPS = 100
+CONSTANT_SHARE = 0.4  # of the run; then cosine to zero
+HARD_SHARE = 0.9  # from here on rounded latents, analysis frozen
+EMA_DECAY = 0.999
+MAX_SKIPS = 50  # steps in a row without finite gradients, after which a run has failed
+RECORD_STEPS = 20  # steps between two records of metrics.jsonl
+
+log = logging.getLogger("rdae")
+
+
+def learning_rate_factor(step: int, progress: float) -> float:
+    """Warm-up, constant, cosine to zero; `progress` in [0, 1] is the share of the run."""
+    decay = 1.0
+    if progress > CONSTANT_SHARE:
+        share = (progress - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)
+        decay = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
+
+
+class Trainer:
+    """One process of a run: model, optimizer, data, and their checkpoints.
+
+    Attributes:
+        stop: set it to end the run, with a checkpoint, after the step that is running.
+    """
+
+    def __init__(
+        self, config: TrainConfig, run: Path, device: torch.device, *, quiet: bool = True
+    ) -> None:
+        self.config, self.run, self.device = config, run, device
+        self.rank = dist.get_rank()
+        self.stop = False
+        self.progress_line = ProgressLine(quiet=quiet or self.rank > 0)
+        self.low_precision = use_bfloat16(config.precision, device)
+        torch.manual_seed(config.seed)
+        self.model = Autoencoder(PRESETS[config.preset]()).to(device)
+        self.model.use_bfloat16(self.low_precision)
+        self.ema = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = SharedOptimizer(
+            self.model,
+            config.learning_rate,
+            every=config.precondition_every,
+            low_precision=self.low_precision,
+        )
+        self.step, self.seconds, self.hard = 0, 0.0, False
+        self.skipped, self.skipped_in_a_row = 0, 0
+        self.rng = np.random.default_rng([config.seed, self.rank])
+        torch.manual_seed(config.seed + 1000 + self.rank)
+        self.cache = PhotoCache(run / "photos.u8")
+
+    def start_from(self, state: dict[str, torch.Tensor], name: str) -> None:
+        """Start with the weights of another run, as far as they fit.
+
+        Raises:
+            ValueError: none fits.
+        """
+        unfit = load_matching(self.model, state)
+        self.ema.load_state_dict(self.model.state_dict())
+        if unfit and self.rank == 0:
+            log.warning("%s: %d tensors do not fit and start afresh", name, len(unfit))
+
+    def train(self) -> None:
+        """Train until the hours or steps are used up; checkpoints and validations on the way.
+
+        Raises:
+            RdaeError: the gradients are not finite any more, or the processes disagree.
+            SystemExit: the process that started this one is gone.
+        """
+        if self.progress >= 1:
+            return
+        parent = os.getppid()
+        saved = validated = last = time.monotonic()
+        records: list[dict[str, Any]] = []
+        while self.progress < 1:
+            records = [*records[1 - RECORD_STEPS :], self.take_step()]
+            if self.rank == 0:
+                self.progress_line.update(mean_record(records), self.progress)
+                if self.step % RECORD_STEPS == 0:
+                    append_metrics(self.run, mean_record(records))
+            if os.getppid() != parent:  # killed: another run may go on in this folder
+                raise SystemExit(1)
+            now = time.monotonic()
+            elapsed, last = now - last, now
+            save_due = now - saved > 60 * self.config.checkpoint_minutes
+            validation_due = now - validated > 60 * self.config.validation_minutes
+            # every process must follow the same schedule: the largest of all answers
+            clock = torch.tensor([elapsed, save_due, validation_due, self.stop], dtype=torch.float)
+            dist.all_reduce(clock := clock.to(self.device), dist.ReduceOp.MAX)
+            elapsed, save_due, validation_due, stop = clock.tolist()
+            self.seconds += elapsed
+            if stop:
+                self.save()
+                return
+            if validation_due:
+                self.validate()
+                validated = time.monotonic()
+            if save_due:
+                self.save()
+                saved = time.monotonic()
+        if self.rank == 0 and self.step % RECORD_STEPS:
+            append_metrics(self.run, mean_record(records))
+        self.validate()
+        self.save()
+
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done; past 1 when its hours were exceeded."""
+        if self.config.steps is not None:
+            return self.step / self.config.steps
+        assert self.config.hours is not None  # by TrainConfig
+        return self.seconds / (3600 * self.config.hours)
+
+    def take_step(self) -> dict[str, Any]:
+        """Train on one batch.
+
+        Returns:
+            The step's record for metrics.jsonl.
+
+        Raises:
+            RdaeError: the gradients have not been finite for `MAX_SKIPS` steps.
+        """
+        config = self.config
+        if self.progress >= HARD_SHARE and not self.hard:
+            self.model.load_state_dict(self.ema.state_dict())
+            self._begin_hard_phase()
+        factor = learning_rate_factor(self.step, self.progress)
+        self.optimizer.set_rate(factor)
+        crops = self.cache.crops(self.rng, config.batch, config.crop, config.downscale)
+        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        anchors = (torch.rand(config.batch) * (NUM_ANCHORS - 1)).to(self.device)
+        terms = evaluate(self.model, x, anchors, noisy=not self.hard)
+        self.model.zero_grad(set_to_none=True)
+        terms.loss.backward()
+        self.optimizer.average_gradients()
+        norm = self.optimizer.clip(1.0)
+        if torch.isfinite(norm):  # the same on all processes: gradients are equal
+            self.optimizer.step()
+            self._update_ema()
+            self.skipped_in_a_row = 0
+        else:
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row >= MAX_SKIPS:
+                raise diverged(f"gradients of {MAX_SKIPS} steps in a row")
+        self.step += 1
+        measured = {
+            "loss": terms.loss.item(),
+            "bpp": terms.bpp.mean().item(),
+            "psnr": (10 * torch.log10(255**2 / terms.mse)).mean().item(),
+            "elbo_bits": -terms.negative_elbo_bits(config.crop**2).mean().item(),
+            "gradient_norm": norm.item(),
+        }
+        return {
+            "step": self.step,
+            "seconds": round(self.seconds, 1),
+            "rate_factor": round(factor, 4),
+            # JSON has no NaN
+            **{name: v if math.isfinite(v) else None for name, v in measured.items()},
+            "skipped": self.skipped,
+            "hard": self.hard,
+        }
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        weight = 1 - min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), weight)
+
+    def _begin_hard_phase(self) -> None:
+        self.hard = True
+        self.model.use_bfloat16(False)  # what is learned now is smaller than its noise
+        for part in (self.model.analysis, self.model.hyper_analysis):
+            part.requires_grad_(False)
+        self.model.z_log_gain.requires_grad_(False)
+
+    def validate(self) -> None:
+        """Code held-out photos with the average weights; record it and draw the curves."""
+        self.ema.use_bfloat16(False)
+        try:
+            points = validate(self.ema, self.cache.held_out)
+        except (ValueError, RdaeError) as error:  # of the export, so the same in all processes
+            self.progress_line.say(f"step {self.step}: cannot be exported yet: {error}")
+            return
+        if self.rank == 0 and self.cache.held_out:
+            found = [{k: round(v, 5) for k, v in vars(point).items()} for point in points]
+            append_metrics(self.run, {"step": self.step, "validation": found})
+            write_curves(self.run / "curves.svg", read_metrics(self.run))
+            line = " · ".join(f"{p.bpp:.3f} bpp {p.psnr:.2f} dB" for p in points)
+            self.progress_line.say(f"step {self.step}, held-out photos: {line}")
+
+    def save(self) -> None:
+        """Write a checkpoint; all processes call this.
+
+        Raises:
+            RdaeError: the weights are not finite, or differ between processes.
+        """
+        model, ema = self.model.state_dict(), self.ema.state_dict()
+        if not all(t.isfinite().all() for t in (*model.values(), *ema.values())):
+            raise diverged("weights")
+        if not equal_everywhere([*self.model.parameters(), *self.ema.parameters()]):
+            raise RdaeError(
+                "the processes of the run hold different weights",
+                hint="the same command with --resume goes on from the last checkpoint",
+            )
+        content = None
+        if self.rank == 0:
+            counters = {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
+            spec = self.model.spec.to_json()
+            content = {"model": model, "ema": ema, "hard": self.hard, **counters, "spec": spec}
+        rng = {"numpy": json.dumps(self.rng.bit_generator.state), "torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        write_checkpoint(self.run, self.step, content, {**self.optimizer.content(), "rng": rng})
+        self.progress_line.say(f"step {self.step}: checkpoint written")
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint folder, written by any number of processes."""
+        content, processes = read_checkpoint(folder)
+        self.model.load_state_dict(content["model"])
+        self.ema.load_state_dict(content["ema"])
+        self.step, self.seconds = content["step"], content["seconds"]
+        self.skipped = content["skipped"]
+        # a run with more hours than before is back in the soft phase
+        if content["hard"] and self.progress >= HARD_SHARE:
+            self._begin_hard_phase()
+        self.optimizer.restore(processes)
+        if self.rank < len(processes):
+            rng = processes[self.rank]["rng"]
+            self.rng.bit_generator.state = json.loads(rng["numpy"])
+            torch.set_rng_state(rng["torch"])
+            if self.device.type == "cuda" and "cuda" in rng:
+                torch.cuda.set_rng_state(rng["cuda"], self.device)
+
+
+def mean_record(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last record, with the means of what all of them measured: each has its own qualities."""
+    means = {}
+    for name in ("loss", "bpp", "psnr", "elbo_bits", "gradient_norm"):
+        values = [record[name] for record in records if record[name] is not None]
+        means[name] = sum(values) / len(values) if values else None
+    return {**records[-1], **means}
+
+
+def diverged(what: str) -> RdaeError:
+    """The error of a run that cannot go on."""
+    return RdaeError(
+        f"the {what} are not finite",
+        hint="--resume with a lower --learning-rate goes on from the last checkpoint",
+    )

@@ -1,0 +1,287 @@
+"""Efforts from 3 on: files that cost less, and that any decoder reads."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from rdae.autoencoder import search as refine  # noqa: E402
+from rdae.autoencoder import search_decoder as search_decoder  # noqa: E402
+from rdae.autoencoder.float_decoder import TableRate, _Between, at_point, float_decoder  # noqa: E402
+from rdae.autoencoder.precision import bfloat16_pays  # noqa: E402
+from rdae.autoencoder.search_decoder import SearchDecoder, assemble  # noqa: E402
+from rdae.codec import decode, encode, read_info  # noqa: E402
+from rdae.codec.encoder import Encoder, quantise  # noqa: E402
+from rdae.codec.refined import RefiningEncoder  # noqa: E402
+from rdae.codec.targets import encode_from, encode_within  # noqa: E402
+from rdae.distortion import psnr, squared_error  # noqa: E402
+from rdae.errors import RateTargetError  # noqa: E402
+from rdae.exact.network import UNIT_BITS  # noqa: E402
+from rdae.images.picture import Picture  # noqa: E402
+from rdae.model.passes import put, take  # noqa: E402
+from rdae.scales import NUM_POINTS, quality_to_point  # noqa: E402
+
+QUALITY = 50
+
+
+def cost(picture, encoded, model):
+    error = squared_error(picture.rgb, decode(encoded.data).rgb)
+    bits = 8 * (encoded.info.y_bytes + encoded.info.z_bytes)
+    return bits + model.rd_lambda(quality_to_point(QUALITY)) / 3 * error
+
+
+def test_more_effort_costs_less_and_decodes_like_any_file(crop, model):
+    picture = Picture(crop, None, False)
+    seen = []
+    efforts = {
+        effort: encode(picture, quality=QUALITY, effort=effort, progress=seen.append)
+        for effort in (1, 2, 3, 5)
+    }
+    costs = [cost(picture, encoded, model) for encoded in efforts.values()]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[3] < 0.97 * costs[0]
+    assert len(seen) == refine.STEPS[3] + refine.STEPS[5] and seen[-1].done == 1
+    # what is reported is what comes out, as nearly as relaxed rounding knows
+    assert seen[-1].bpp == pytest.approx(efforts[5].info.bpp, rel=0.05)
+    assert seen[-1].psnr == pytest.approx(psnr(crop, decode(efforts[5].data).rgb), abs=0.2)
+
+
+def test_refinement_gives_the_same_file_twice_and_leaves_torch_alone(crop):
+    search_decoder._networks.cache_clear()
+    bfloat16_pays.cache_clear()
+    picture = Picture(crop[:64, :64], None, False)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    files = {encode(picture, quality=QUALITY, effort=3, threads=n).data for n in (1, 1)}
+    assert len(files) == 1
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+
+
+def test_tiles_are_refined_with_their_neighbours_in_view(crop, model):
+    wide = np.tile(crop[:48], (1, 5, 1))[:, :1100]
+    picture = Picture(np.ascontiguousarray(wide), None, False)
+    plain, refined = (encode(picture, quality=QUALITY, effort=e) for e in (2, 3))
+    assert refined.info.tile_columns == 2
+    assert cost(picture, refined, model) < cost(picture, plain, model)
+
+
+def test_what_is_not_better_is_not_taken(crop, model, monkeypatch):
+    picture = Picture(crop, None, False)
+    monkeypatch.setattr(
+        refine, "refine", lambda model, tile, *_, **__: (tile.y + 1, tile.symbols.z)
+    )
+    worse, plain = (encode(picture, quality=QUALITY, effort=e) for e in (3, 2))
+    assert worse.data == plain.data
+
+
+def test_targets_are_met_with_refinement_and_as_closely_as_the_points_allow(crop, model):
+    picture = Picture(crop[:96, :128], None, False)
+    encoder = RefiningEncoder(picture, model, effort=3)
+
+    def point_of(data):
+        return read_info(data).quality_point
+
+    for max_bytes in (700, 1000):
+        sized = encode_within(encoder, max_bytes)
+        assert len(sized) <= max_bytes < len(encoder.encode(point_of(sized) + 1))
+    floored = encode_from(encoder, 28)
+    below = encoder.encode(point_of(floored) - 1)
+    assert psnr(picture.rgb, decode(below).rgb) < 28 <= psnr(picture.rgb, decode(floored).rgb)
+    assert floored == encode(picture, min_psnr=28, effort=3, threads=1).data
+    assert len(floored) < len(encode(picture, min_psnr=28).data)
+
+
+def test_targets_out_of_reach_are_refused_without_a_search(crop, monkeypatch):
+    monkeypatch.setattr(refine, "refine", None)
+    picture = Picture(crop, None, False)
+    for target in ({"max_bytes": 100}, {"min_psnr": 60}):
+        with pytest.raises(RateTargetError):
+            encode(picture, effort=9, **target)
+
+
+def test_what_only_a_search_can_reach_is_reached(crop):
+    picture = Picture(crop, None, False)
+    plain, refined = (
+        psnr(crop, decode(encode(picture, quality=100, effort=e).data).rgb) for e in (2, 3)
+    )
+    assert refined > plain + 0.02
+    reached = encode(picture, min_psnr=refined - 0.01, effort=3)
+    assert psnr(crop, decode(reached.data).rgb) >= refined - 0.01
+    with pytest.raises(RateTargetError) as error:
+        encode(picture, min_psnr=refined + 0.01, effort=3)
+    assert error.value.reachable == pytest.approx(refined)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(0.7, 1.2),
+    st.integers(0, 4000),
+    st.integers(0, 300),
+    st.booleans(),
+)
+def test_larger_targets_never_end_at_lower_points_with_refinement(
+    seed, factor, target, more, is_small
+):
+    jitter = np.random.default_rng(seed).integers(-9, 10, NUM_POINTS)
+
+    def met(minimum, what):
+        try:
+            return what(Imagined(jitter, factor, is_small), minimum)[0]
+        except RateTargetError:
+            return None
+
+    for what, scale in ((encode_within, 1), (encode_from, 0.01)):
+        points = [met(scale * t, what) for t in (target, target + more)]
+        if None not in points:
+            assert points[0] <= points[1]
+
+
+class Imagined(RefiningEncoder):
+    """Sizes and PSNRs that grow from point to point but for some jitter, refined ones otherwise."""
+
+    frame_bytes = 20
+
+    def __init__(self, jitter, factor, is_small):
+        side = 8 if is_small else 80
+        self.picture = Picture(np.zeros((side, side, 3), np.uint8), None, False)
+        self.effort, self.jitter, self.factor = 3, jitter, factor
+
+    def estimate_bytes(self, point):
+        return 200 + 10 * point + self.jitter[point]
+
+    def estimate_psnr(self, point):
+        return 20 + 0.05 * point + 0.01 * self.jitter[point]
+
+    def encode(self, point):
+        size = self.factor * self.estimate_bytes(point) + self.jitter[-point]
+        return bytes([point]) + bytes(int(size))
+
+    def encode_plain(self, point):
+        return bytes([point]) + bytes(self.estimate_bytes(point))
+
+    def psnr_of(self, data):
+        return self.estimate_psnr(data[0]) + self.factor - 0.9
+
+
+def test_tiny_pictures_and_alpha_are_refined_too(crop):
+    alpha = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    for picture in (Picture(crop[:1, :1], None, False), Picture(crop[:5, :6], alpha, False)):
+        decoded = decode(encode(picture, quality=QUALITY, effort=3).data)
+        assert decoded.rgb.shape == picture.rgb.shape
+        assert picture.alpha is None or np.array_equal(decoded.alpha, alpha)
+
+
+def test_the_float_decoder_predicts_what_the_exact_networks_do(crop, model):
+    point = quality_to_point(QUALITY)
+    picture = Picture(crop, None, False)
+    (symbols,) = quantise(picture, model, point)
+    encoder = Encoder(picture, model)
+    y = encoder.analyse(encoder.tiles[0], point)
+    decoder = float_decoder(model)
+    rgb = np.pad(crop, ((0, -crop.shape[0] % 64), (0, -crop.shape[1] % 64), (0, 0)), "edge")
+    x = torch.from_numpy(rgb / np.float32(255))[None] - 0.5
+    with torch.no_grad():
+        guess = decoder.analysis(x.float(), at_point(point))[0].numpy()
+    assert np.abs(guess - y).max() < 1e-2 * np.abs(y).max()
+    rate = TableRate(model.y_tables, refine.Y_REACH)
+    tables, values = (torch.from_numpy(a.astype(np.float32)) for a in (symbols.indexes, symbols.y))
+    exact = model.y_tables.bits(symbols.y.ravel(), symbols.indexes.ravel())
+    assert float(rate(tables, values).sum()) == pytest.approx(exact, rel=1e-5)
+    half = torch.full_like(values, 0.5)
+    mixed = rate.between(tables + 0.5, values, half)
+    corners = [
+        rate(t, v) for t in (tables, (tables + 1).clamp(max=127)) for v in (values, values + 1)
+    ]
+    inside = tables < 127
+    assert torch.allclose(mixed[inside], (sum(corners) / 4)[inside], rtol=1e-4)
+
+
+def test_the_search_sees_what_the_exact_decoder_will_do(crop, model):
+    point = quality_to_point(QUALITY)
+    picture = Picture(crop, None, False)
+    (symbols,) = quantise(picture, model, point)
+    rows, columns, _ = symbols.y.shape
+    decoder = SearchDecoder(model, point, rows, columns)
+    features = model.features(symbols.z, point)
+    seen = decoder.features(torch.from_numpy(symbols.z).float()[None])
+    y_hat, quarters = np.zeros(symbols.y.shape), []
+    unit = 2.0**-UNIT_BITS
+    for k in range(4):
+        mean, tables = model.predict(k, features, y_hat, point)
+        guess, guessed_tables = decoder.predict(k, seen, quarters)
+        assert np.abs(guess[0].numpy() - mean * unit).max() < 0.02 * np.abs(mean * unit).max()
+        inside = (tables > 0) & (tables < 127)
+        assert np.abs(guessed_tables[0].numpy() - tables)[inside].mean() < 1
+        quarter = model.dequantise_y(k, take(k, symbols.y), mean, point)
+        put(k, quarter, y_hat)
+        quarters.append(torch.from_numpy(quarter * unit).float()[None])
+    whole = assemble(quarters)
+    assert np.array_equal(whole[0].numpy(), np.float32(y_hat * unit))
+    pixels = 255 * (decoder.synthesis(whole)[0].numpy() + 0.5)
+    decoded = model.synthesise(y_hat, point, 1)
+    assert np.abs(np.clip(pixels, 0, 255) - decoded).mean() < 0.5
+
+
+def test_slopes_of_the_search_are_those_of_its_functions():
+    rng = torch.Generator().manual_seed(3)
+
+    def numbers(*shape):
+        return torch.rand(shape, generator=rng, dtype=torch.float64)
+
+    bits = 20 * numbers(5, 9)
+    low = torch.tensor([-4.0, -1, 0, 2, 3], dtype=torch.float64)
+    arguments = ((0.5 + 3 * numbers(5)).requires_grad_(), low, numbers(5).requires_grad_())
+    assert torch.autograd.gradcheck(partial(_Between.apply, bits), arguments)
+    v = (low + 0.1 + 0.8 * numbers(5)).requires_grad_()
+    assert torch.autograd.gradcheck(refine._Share.apply, (v, low, 0.1 + 0.8 * numbers(5), 0.4))
+    quarters = [numbers(1, 4, 6, 2).requires_grad_() for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda *parts: assemble(list(parts)), quarters)
+
+
+def test_grey_pictures_are_judged_by_their_grey_pixels(crop, model):
+    grey = Picture(np.repeat(crop[:64, :128, 1:2], 3, axis=2), None, True)
+    plain, refined = (encode(grey, quality=QUALITY, effort=e) for e in (2, 3))
+    assert cost(grey, refined, model) <= cost(grey, plain, model)
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        assert torch.get_default_dtype() is dtype
+        torch.set_default_dtype(before)
+
+
+def test_what_the_caller_has_set_in_torch_changes_nothing(crop):
+    picture = Picture(crop[:48, :64], None, False)
+
+    def search():
+        return encode(picture, quality=QUALITY, effort=3).data
+
+    # in this order, since networks are built in the first one and kept
+    search_decoder._networks.cache_clear()
+    refine._y_rate.cache_clear()
+    with default_dtype(torch.float64):
+        first = search()
+    assert first != encode(picture, quality=QUALITY).data
+    settings = (
+        nullcontext(),
+        default_dtype(torch.bfloat16),
+        torch.device("meta"),
+        torch.autocast("cpu", torch.bfloat16),
+        torch.inference_mode(),
+        torch.no_grad(),
+    )
+    for setting in settings:
+        with setting:
+            assert search() == first

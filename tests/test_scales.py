@@ -1,0 +1,227 @@
+"""Targets: the quality point for a size or a PSNR."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rdae
+from rdae.codec import _bytes_of, decode, encode
+from rdae.codec.encoder import Encoder
+from rdae.codec.targets import encode_from, encode_within, walk
+from rdae.distortion import psnr
+from rdae.errors import RateTargetError
+from rdae.images.picture import Picture
+from rdae.scales import (
+    LAMBDA_RANGE,
+    NUM_POINTS,
+    decoder_variance,
+    highest_point,
+    point_to_quality,
+    quality_to_point,
+    rd_lambda_at,
+)
+
+
+@pytest.fixture(scope="module")
+def small(crop) -> Picture:
+    return Picture(crop, None, False, exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0")
+
+
+@given(st.integers(-1, NUM_POINTS - 1))
+def test_the_highest_point_that_fits_is_found_in_nine_tries(wanted):
+    tried = []
+
+    def fits(point):
+        tried.append(point)
+        return point <= wanted
+
+    assert highest_point(fits) == wanted
+    assert len(tried) == len(set(tried)) <= 9
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=NUM_POINTS, max_size=NUM_POINTS),
+    st.integers(0, 2000),
+    st.integers(0, 500),
+)
+def test_a_larger_target_never_gives_a_lower_point_even_if_sizes_do_not_grow(jitter, target, more):
+    sizes = [5 * point + 7 * j for point, j in enumerate(jitter)]
+    small, large = (highest_point(lambda p, t=t: sizes[p] <= t) for t in (target, target + more))
+    assert small <= large
+    assert small < 0 or sizes[small] <= target
+
+
+@pytest.mark.parametrize("max_bytes", [700, 1500, 2600, 6000])
+def test_a_size_is_a_ceiling_and_the_next_point_is_above_it(small, model, max_bytes):
+    encoded = encode(small, max_bytes=max_bytes)
+    point = encoded.info.quality_point
+    assert len(encoded.data) <= max_bytes and encoded.tries <= 9
+    assert encoded.data == encode(small, quality=point_to_quality(point)).data
+    # streams are whole words, so sizes of so small a picture grow in steps of a percent
+    above = encode(small, quality=point_to_quality(point + 2)).data
+    assert len(above) > max_bytes - 16
+
+
+def test_a_size_beyond_the_best_quality_gives_the_best_quality(small):
+    assert encode(small, max_bytes=10**7).info.quality_point == NUM_POINTS - 1
+
+
+@pytest.mark.parametrize("decibels", [27, 30.3, 33])
+def test_a_psnr_is_a_floor_for_the_decoded_picture(small, decibels):
+    encoded = encode(small, min_psnr=decibels)
+    assert psnr(small.rgb, decode(encoded.data).rgb) >= decibels
+    below = encode(small, quality=point_to_quality(encoded.info.quality_point - 1))
+    assert psnr(small.rgb, decode(below.data).rgb) < decibels
+    assert encoded.tries <= 9
+
+
+def test_the_psnr_of_a_grey_picture_is_that_of_its_grey_pixels(crop):
+    grey = Picture(np.repeat(crop[..., 1:2], 3, axis=2), None, True)
+    encoded = encode(grey, min_psnr=35)
+    assert psnr(grey.rgb, decode(encoded.data).rgb) >= 35
+
+
+def test_unreachable_targets_say_what_can_be_had(small):
+    with pytest.raises(RateTargetError, match="300 bytes are too few") as few:
+        encode(small, max_bytes=300)
+    least = len(encode(small, quality=0).data)
+    assert few.value.reachable == least
+    assert encode(small, max_bytes=least).info.quality_point == 0
+    with pytest.raises(RateTargetError, match="70 dB are too many") as many:
+        encode(small, min_psnr=70)
+    best = psnr(small.rgb, decode(encode(small, quality=100).data).rgb)
+    assert many.value.reachable == pytest.approx(best)
+
+
+@pytest.mark.parametrize("bpp", [1e-5, 5e-324])
+def test_bits_per_pixel_that_are_less_than_a_byte_are_as_unreachable_as_any(crop, bpp):
+    with pytest.raises(RateTargetError, match="too few") as few:
+        rdae.compress(crop, target_bpp=bpp)
+    least = len(rdae.compress(crop, quality=0))
+    assert few.value.reachable == least
+    named = float(re.search(r"--target-bpp (\S+) ", few.value.hint)[1])
+    assert len(rdae.compress(crop, target_bpp=named)) == least
+
+
+@pytest.mark.parametrize("bpp", [1e307, 100])
+def test_bits_per_pixel_beyond_every_file_give_the_best_quality(crop, bpp):
+    assert rdae.compress(crop, target_bpp=bpp) == rdae.compress(crop, quality=100)
+
+
+@pytest.mark.parametrize("bpp", [0, -1, math.inf, math.nan])
+def test_bits_per_pixel_that_are_no_size_are_refused(crop, bpp):
+    with pytest.raises(ValueError, match="a number above 0"):
+        rdae.compress(crop, target_bpp=bpp)
+
+
+@given(st.integers(2, 10**9), st.integers(1, 10**9))
+def test_bits_per_pixel_of_a_file_are_a_ceiling_that_it_meets(size, pixels):
+    assert _bytes_of(8 * size / pixels, pixels) == size
+    assert _bytes_of(math.nextafter(8 * size / pixels, 0), pixels) < size
+
+
+@pytest.mark.parametrize("red", [False, True])
+def test_in_a_small_picture_every_point_is_tried(red, crop, model):
+    rgb = np.full((1, 1, 3), (255, 0, 0), np.uint8) if red else crop[:13, :17]
+    picture = Picture(rgb, None, False)
+    encoder = Encoder(picture, model)
+    sizes = [len(encoder.encode(point)) for point in range(NUM_POINTS)]
+    psnrs = [encoder.estimate_psnr(point) for point in range(NUM_POINTS)]
+    for size in (min(sizes), sorted(sizes)[NUM_POINTS // 2]):
+        best = max(point for point in range(NUM_POINTS) if sizes[point] <= size)
+        assert encode_within(encoder, size) == encoder.encode(best)
+    for floor in (sorted(psnrs)[NUM_POINTS // 2], max(psnrs)):
+        least = min(point for point in range(NUM_POINTS) if psnrs[point] >= floor)
+        assert encode_from(encoder, floor) == encoder.encode(least)
+    with pytest.raises(RateTargetError) as few:
+        encode_within(encoder, min(sizes) - 1)
+    assert few.value.reachable == min(sizes)
+    with pytest.raises(RateTargetError) as many:
+        encode_from(encoder, max(psnrs) + 0.01)
+    assert many.value.reachable == max(psnrs)
+
+
+def test_estimates_are_what_files_have(small, photo, model):
+    for picture in (small, photo):
+        encoder = Encoder(picture, model, threads=2)
+        for point in (0, 90, 255):
+            data = encoder.encode(point)
+            assert encoder.estimate_bytes(point) == pytest.approx(len(data), abs=12)
+            assert encoder.estimate_psnr(point) == psnr(picture.rgb, decode(data).rgb)
+
+
+def test_both_targets_at_once_and_unknown_efforts_are_refused(small):
+    for other in ({"max_bytes": 1000}, {"max_bpp": 1.0}):
+        with pytest.raises(ValueError, match="exclude each other"):
+            encode(small, min_psnr=30, **other)
+    for effort in (0, 10):
+        with pytest.raises(ValueError, match="effort must be from 1 to 9"):
+            encode(small, effort=effort)
+
+
+def test_the_default_effort_sends_fewer_bits_for_a_better_lagrangian(photo, model):
+    costs = []
+    for effort in (1, 2):
+        encoded = encode(photo, quality=60, effort=effort)
+        error = np.square(photo.rgb.astype(float) - decode(encoded.data).rgb).mean()
+        rd_lambda = model.rd_lambda(quality_to_point(60))
+        costs.append(encoded.info.bpp + rd_lambda * error)
+    assert costs[1] < costs[0]
+
+
+def test_the_multiplier_and_the_gaussian_that_it_stands_for():
+    low, high = LAMBDA_RANGE
+    assert rd_lambda_at(0, low, high) == low
+    assert rd_lambda_at(255, low, high) == pytest.approx(high)
+    # lambda squared levels cost what the Gaussian's exponent costs, in bits, for three samples
+    for rd_lambda in (low, high):
+        exponent = 3 / (2 * decoder_variance(rd_lambda)) / math.log(2)
+        assert exponent == pytest.approx(rd_lambda)
+
+
+def test_the_python_function_takes_one_goal(crop):
+    data = rdae.compress(crop, target_size=2000)
+    assert 1900 < len(data) <= 2000
+    assert data == rdae.compress(crop, target_bpp=8 * 2000 / (crop.shape[0] * crop.shape[1]))
+    assert len(rdae.compress(crop, effort=2)) < len(rdae.compress(crop, effort=1))
+    pixels = np.asarray(rdae.decompress(rdae.compress(crop, target_psnr=31)))
+    assert psnr(crop, pixels) >= 31
+    with pytest.raises(ValueError, match="exclude each other"):
+        rdae.compress(crop, quality=50, target_psnr=31)
+    for goal in ({"target_size": "40k"}, {"target_psnr": "33"}, {"target_size": True}):
+        with pytest.raises(TypeError, match=f"^{next(iter(goal))} must be a number, got "):
+            rdae.compress(crop, **goal)
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=NUM_POINTS, max_size=NUM_POINTS),
+    st.lists(st.integers(-9, 9), min_size=NUM_POINTS, max_size=NUM_POINTS),
+    st.integers(0, 1500),
+    st.integers(0, 300),
+)
+def test_walks_from_rough_expectations_keep_the_order_of_targets(jitter, errors, target, more):
+    sizes = [5 * point + 7 * j for point, j in enumerate(jitter)]
+    expected = [size + 7 * error for size, error in zip(sizes, errors, strict=True)]
+
+    def met(target):
+        start = highest_point(lambda p: expected[p] <= target)
+        return walk(start, lambda p: sizes[p] <= target, step=1)
+
+    small, large = met(target), met(target + more)
+    if small is not None:
+        assert sizes[small] <= target
+        assert small == NUM_POINTS - 1 or sizes[small + 1] > target
+        assert large is not None and small <= large
+
+
+@pytest.mark.parametrize("start", [0, 3, NUM_POINTS - 1])
+def test_a_walk_where_nothing_fits_ends_with_nothing(start):
+    assert walk(start, lambda point: False, step=1) is None
+    assert walk(start, lambda point: False, step=-1) is None
+    assert walk(-1, lambda point: True, step=1) is walk(NUM_POINTS, lambda _: True, step=-1) is None

@@ -1,0 +1,119 @@
+"""The torch autoencoder and the NumPy decoder: the same spec, the same integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("compressai")
+
+from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
+from rdae.autoencoder.exact_decoder import make_exact  # noqa: E402
+from rdae.autoencoder.layers import Points  # noqa: E402
+from rdae.autoencoder.networks import pass_map  # noqa: E402
+from rdae.codec.encoder import quantise  # noqa: E402
+from rdae.geometry import Rectangle  # noqa: E402
+from rdae.images.picture import Picture  # noqa: E402
+from rdae.model.installed import load_model  # noqa: E402
+from rdae.model.model import Model  # noqa: E402
+from rdae.model.passes import put, take  # noqa: E402
+from rdae.model.presets import preset  # noqa: E402
+from rdae.model.spec import NUM_ANCHORS  # noqa: E402
+from rdae.model.weights_file import Description, read_weights  # noqa: E402
+from rdae.training.export import integer_tensors  # noqa: E402
+
+TINY = preset(width=16, latent=16, hyper=8, context=8, render=4, analysis_blocks=1)
+
+
+def tiny_autoencoder() -> Autoencoder:
+    torch.manual_seed(3)
+    model = Autoencoder(TINY)
+    for parameter in model.parameters():  # away from the zeros of the initialisation
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("point", [0, 100, 255])
+def test_torch_float64_gives_the_decoders_integers(crop, threads, point):
+    model = load_model()
+    _, tensors = read_weights(model.path)
+    decoder = Autoencoder(model.spec)
+    make_exact(decoder, tensors)
+    picture = Picture(rgb=crop, alpha=None, is_grey=False)
+    (symbols,) = quantise(picture, model, point, 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        compare_decoders(model, decoder, symbols, point)
+    finally:
+        torch.set_num_threads(before)
+
+
+def compare_decoders(model: Model, decoder: Autoencoder, symbols, point: int) -> None:
+    anchors = torch.tensor([point * (NUM_ANCHORS - 1) / 255], dtype=torch.float64)
+    points = Points(anchors, NUM_ANCHORS)
+
+    def torch_layer(network, x):
+        return network(torch.from_numpy(x)[None], points)[0].numpy()
+
+    z_hat = np.rint(symbols.z * model._z_step[point])
+    features = model.features(symbols.z, point)
+    assert np.array_equal(torch_layer(decoder.hyper_synthesis, z_hat), features)
+    y_hat = np.zeros(symbols.y.shape)
+    for k in range(4):
+        mean, indexes = model.predict(k, features, y_hat, point)
+        as_torch = (torch.from_numpy(v)[None] for v in (features, y_hat))
+        twin_mean, twin_row = (v[0].numpy() for v in decoder.predict(k, *as_torch, points))
+        assert np.array_equal(take(k, twin_mean), mean)
+        rows = np.clip(np.rint((twin_row + model._offset[point]) / 16), 0, 127)
+        assert np.array_equal(take(k, rows), indexes)
+        put(k, model.dequantise_y(k, take(k, symbols.y), mean, point), y_hat)
+    sixteenths = torch_layer(decoder.synthesis, y_hat)
+    pixels = np.clip(np.rint(sixteenths / 16), 0, 255)
+    assert np.array_equal(pixels, model.synthesise(y_hat, point, 1))
+
+
+def test_an_exported_network_predicts_what_the_trained_one_does():
+    torch.manual_seed(0)
+    trained = tiny_autoencoder()
+    model = Model(Description(9, "tiny", TINY, {}), integer_tensors(trained))
+    picture = Picture(
+        rgb=np.random.default_rng(1).integers(0, 256, (64, 128, 3)).astype(np.uint8),
+        alpha=None,
+        is_grey=False,
+    )
+    point = 128
+    anchors = torch.tensor([point * (NUM_ANCHORS - 1) / 255])
+    points = Points(anchors, NUM_ANCHORS)
+    x = torch.from_numpy(picture.rgb)[None].float() / 255 - 0.5
+    with torch.no_grad():
+        y = trained.analysis(x, points)
+        z = trained.hyper_analysis(y, points) * points.interpolate(trained.z_log_gain).exp()
+        z_hat = z.round() * points.interpolate(-trained.z_log_gain).exp()
+        features = trained.hyper_synthesis(z_hat, points)
+        pixels = 255 * (trained.synthesis(y, points) + 0.5)
+    whole = Rectangle(0, y.shape[1], 0, y.shape[2])
+    assert np.allclose(model.analyse(picture.rgb, whole, point, 1), y[0], atol=2e-3)
+    z_symbols = model.quantise_z(y[0].numpy(), point)
+    assert np.array_equal(z_symbols, z[0].round().int())
+    assert np.allclose(model.features(z_symbols, point) / 4096, features[0], atol=5e-3)
+    y_hat = np.rint(y[0].numpy() * 4096.0)
+    wanted = pixels[0].clamp(0, 255).numpy()
+    # half a level by rounding pixels, the rest by rounding to sixteenths before the filter
+    assert np.abs(model.synthesise(y_hat, point, 1) - wanted).max() < 0.75
+
+
+def test_both_halves_share_the_order_of_passes():
+    which = np.full((4, 6, 16), -1)
+    for k in range(4):
+        put(k, np.full((4, 6, 4), k), which)
+    assert np.array_equal(which, pass_map(16, 4, 6))
+
+
+def test_every_pass_codes_a_quarter_of_each_channel_group():
+    which = pass_map(16, 4, 4)
+    for group in range(4):
+        counts = torch.bincount(which[..., 4 * group : 4 * group + 4].flatten(), minlength=4)
+        assert counts.tolist() == [16, 16, 16, 16]
