@@ -13,6 +13,7 @@ from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, UsageError, emit, grouped, shown, table
 from rdae.cli.models import require_model
+from rdae.distortion import decoder_variance
 from rdae.errors import RdaeError
 from rdae.limits import MAX_PIXELS
 from rdae.scales import (
@@ -20,7 +21,6 @@ from rdae.scales import (
     DEFAULT_QUALITY,
     PLAIN_EFFORT,
     REFINED_EFFORT,
-    decoder_variance,
     quality_to_point,
 )
 

@@ -14,8 +14,9 @@ from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, emit, grouped, human_bytes, shown, table
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
+from rdae.distortion import decoder_variance
 from rdae.errors import RdaeError
-from rdae.scales import LAMBDA_RANGE, decoder_variance, rd_lambda_at
+from rdae.scales import LAMBDA_RANGE, rd_lambda_at
 
 if TYPE_CHECKING:
     from rdae.bitstream.container import Info

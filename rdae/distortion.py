@@ -1,4 +1,15 @@
-"""Squared error and PSNR of 8-bit pixels."""
+"""Distortion: squared error and PSNR of 8-bit pixels, and the density that they stand for.
+
+A decoder that says N(x; x_hat, s^2) of every sample needs -log2 of it to recover x exactly, in bits
+that grow by 1 / (2 s^2 ln 2) for each squared level. So rate + lambda * distortion, with lambda in
+bits per pixel per MSE (on 0..255, over all samples) and three samples a pixel, is the length of a
+message that says x exactly, up to a constant, if
+
+    lambda = 3 / (2 s^2 ln 2).
+
+This is where a codec's lambda and a variational autoencoder's variance meet: see `rdae.autoencoder.
+objective` for training, `rdae.codec.elbo` for one picture, docs/theory.md for all terms.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +47,8 @@ def psnr(source: Rgb, decoded: Rgb) -> float:
 def psnr_of(total: float, samples: int) -> float:
     """The PSNR in dB of `samples` values whose squared errors add up to `total`."""
     return 10 * math.log10(PEAK**2 * samples / total) if total else math.inf
+
+
+def decoder_variance(rd_lambda: float) -> float:
+    """The variance s^2, in squared levels, of the Gaussian that a multiplier stands for."""
+    return 3 / (2 * rd_lambda * math.log(2))

@@ -1,4 +1,4 @@
-"""The scales of quality and effort, and the search for the quality point that meets a target.
+"""The scales of quality, quality points, lambda and effort.
 
 A model has 256 quality points. Point q trades rate for distortion with a Lagrange multiplier
 that grows geometrically from the first point to the last, so equal steps of quality are about
@@ -6,9 +6,6 @@ equal steps of decibels. The bitstream stores the point, one byte.
 """
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
 
 NUM_POINTS = 256
 DEFAULT_QUALITY = 60.0
@@ -36,29 +33,3 @@ def point_to_quality(point: int) -> float:
 def rd_lambda_at(point: int, low: float, high: float) -> float:
     """The Lagrange multiplier of a quality point, if the first has `low` and the last `high`."""
     return float(low * (high / low) ** (point / (NUM_POINTS - 1)))
-
-
-def decoder_variance(rd_lambda: float) -> float:
-    """The variance, in squared levels, of the decoder's Gaussian that a multiplier stands for.
-
-    -log2 N(x; x_hat, s^2) grows by 1 / (2 s^2 ln 2) for each squared level, in each of the three
-    samples of a pixel, so lambda = 3 / (2 s^2 ln 2).
-    """
-    return 3 / (2 * rd_lambda * math.log(2))
-
-
-def highest_point(fits: Callable[[int], bool]) -> int:
-    """The highest quality point that fits, -1 if none does, after at most 9 tries.
-
-    Bisection: a point that fits is searched above, one that does not below. The order of points is
-    fixed, so if everything that fits a first target fits a second one too, the second target never
-    ends at a lower point, even where sizes do not grow evenly from point to point.
-    """
-    low, high = 0, NUM_POINTS  # all below `low` are taken to fit, none from `high` on
-    while low < high:
-        middle = (low + high) // 2
-        if fits(middle):
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1

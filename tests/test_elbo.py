@@ -9,8 +9,9 @@ import pytest
 
 from rdae.codec import decode, encode
 from rdae.codec.elbo import NoisyPrior, RelaxedPosterior, coded_terms
+from rdae.distortion import decoder_variance
 from rdae.images.picture import Picture
-from rdae.scales import decoder_variance, quality_to_point
+from rdae.scales import quality_to_point
 
 
 @pytest.mark.parametrize("table", [0, 20, 60, 100, 127])

@@ -13,19 +13,11 @@ from hypothesis import strategies as st
 import rdae
 from rdae.codec import _bytes_of, decode, encode
 from rdae.codec.encoder import Encoder
-from rdae.codec.targets import encode_from, encode_within, walk
-from rdae.distortion import psnr
+from rdae.codec.targets import encode_from, encode_within, highest_point, walk
+from rdae.distortion import decoder_variance, psnr
 from rdae.errors import RateTargetError
 from rdae.images.picture import Picture
-from rdae.scales import (
-    LAMBDA_RANGE,
-    NUM_POINTS,
-    decoder_variance,
-    highest_point,
-    point_to_quality,
-    quality_to_point,
-    rd_lambda_at,
-)
+from rdae.scales import LAMBDA_RANGE, NUM_POINTS, point_to_quality, quality_to_point, rd_lambda_at
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,9 @@
 
 Read as a variational autoencoder, the codec's hidden variables are (y, z). With additive uniform
 noise of width 1 the encoder's own entropy is log 1 = 0, so the KL term of the ELBO is the prior's
-cross entropy: the rate, E[-log2 P(z)] + E[-log2 P(y | z)] bits. An isotropic Gaussian decoder of
-variance s^2 makes E[-log2 P(x | y)] = MSE / (2 s^2 ln 2) bits per sample plus a constant: the
-distortion. Weighing MSE with lambda therefore fixes that variance: for bits per pixel and 3 samples
-a pixel, lambda = 3 / (2 s^2 ln 2). Minimising
+cross entropy: the rate, E[-log2 P(z)] + E[-log2 P(y | z)] bits. An isotropic Gaussian decoder makes
+E[-log2 P(x | y)] proportional to MSE, up to a constant: the distortion, with the weight lambda that
+its variance fixes (`rdae.distortion`). Minimising
 
     L = bpp + lambda * MSE   (MSE on 0..255 over all samples)
 

@@ -20,7 +20,7 @@ from rdae.bitstream.container import Info, parse_info, read_container
 from rdae.bitstream.damage import Damage, rescue_text
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts, read_parts
-from rdae.codec.decoder import decode_region, find_damaged_tiles, make_grey
+from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import Encoder
 from rdae.codec.targets import encode_from, encode_within
 from rdae.geometry import Rectangle
@@ -257,8 +257,6 @@ def _picture(
     header = parts.header
     model = find_model(header.model_id, header.fingerprint, weights)
     rgb = decode_region(parts, model, threads or default_threads(), best_effort=best_effort)
-    if header.is_grey:
-        make_grey(rgb)
     return Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
 
 

@@ -18,6 +18,7 @@ from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tile_grid, tiles_in
 from rdae.codec.concealment import fill
+from rdae.codec.rendering import render
 from rdae.codec.tile import decode_tile
 from rdae.errors import BitstreamError, CorruptError, option
 from rdae.geometry import PATCH, Rectangle
@@ -56,12 +57,14 @@ def decode_region(
     """
     region = parts.region
     window = _cells_seen(region, parts.header, model)
-    rgb = model.synthesise(
+    return render(
+        model,
         _latents(parts, window, model, threads, best_effort=best_effort),
         parts.header.quality_point,
         threads,
+        area=region.seen_from(window.scaled(PATCH, 1)),
+        is_grey=parts.header.is_grey,
     )
-    return np.ascontiguousarray(rgb[region.seen_from(window.scaled(PATCH, 1)).slices()])
 
 
 def _latents(
@@ -111,14 +114,6 @@ def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
     if math.prod(tile_counts(header.width, header.height)) > 1:
         error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
     return error
-
-
-def make_grey(rgb: NDArray[np.uint8]) -> None:
-    """Give all channels of `(H, W, 3)` pixels their rounded mean, in place."""
-    grey = rgb.sum(axis=2, dtype=np.uint16)
-    grey += 1
-    grey //= 3
-    rgb[:] = grey[:, :, None]
 
 
 def find_damaged_tiles(parts: Parts, model: Model, threads: int) -> list[Damage]:

@@ -8,8 +8,7 @@ under the priors is the whole KL term. The *coded* one is the single point that 
 bits are those that the range coder has written.
 
 The decoder's density of a picture is a Gaussian around the decoded pixels whose variance is fixed
-by the quality's Lagrange multiplier: with lambda in bits per pixel per MSE and three samples a
-pixel, lambda = 3 / (2 s^2 ln 2).
+by the quality's Lagrange multiplier (`rdae.distortion`).
 
 Papers: Ballé et al. 2018 (arXiv:1802.01436, section 3), Yang et al. 2020 (arXiv:2006.04240,
 section 2, on the gap that amortisation leaves).
@@ -30,15 +29,13 @@ from rdae.bitstream.container import parse_info
 from rdae.bitstream.range_coder import PRECISION_BITS, TableFamily
 from rdae.bitstream.tiles import Tile
 from rdae.codec import decode, encode
-from rdae.codec.decoder import make_grey
 from rdae.codec.encoder import Encoder
-from rdae.codec.tile import channel_tables
-from rdae.distortion import squared_error
+from rdae.codec.tile import channel_tables, follow_passes
+from rdae.distortion import decoder_variance, squared_error
 from rdae.images.picture import Picture
 from rdae.model.model import Array, Model
-from rdae.model.passes import put, take
-from rdae.model.spec import NUM_PASSES
-from rdae.scales import PLAIN_EFFORT, decoder_variance, point_to_quality
+from rdae.model.passes import take
+from rdae.scales import PLAIN_EFFORT, point_to_quality
 
 if TYPE_CHECKING:
     from rdae.codec.refined import Progress
@@ -142,9 +139,7 @@ class RelaxedPosterior:
             z_part, y_part, y_hat = self._sample_tile(tile, y, rng)
             z_bits, y_bits = z_bits + z_part, y_bits + y_part
             grid[tile.cells.slices()] = y_hat
-        rgb = model.synthesise(grid, point, encoder.threads)[: picture.height, : picture.width]
-        if picture.is_grey:
-            make_grey(rgb)
+        rgb = encoder.render(grid, point)
         return Terms(
             z_bits=z_bits,
             y_bits=y_bits,
@@ -160,18 +155,17 @@ class RelaxedPosterior:
         z = model.z_in_symbols(y, point)
         z += rng.uniform(-0.5, 0.5, z.shape)
         z_bits = NoisyPrior(model.z_tables(point)).bits(z.ravel(), channel_tables(z)).sum()
-        features = model.features(z, point, threads)
-        y_hat, y_bits = np.zeros(y.shape), 0.0
-        y_prior = NoisyPrior(model.y_tables)
-        for k in range(NUM_PASSES):
-            mean, rows = model.predict(k, features, y_hat, point, threads)
+
+        def draw(k: int, mean: Array, rows: NDArray[np.uint8]) -> Array:
             v = model.y_in_symbols(k, take(k, y), mean, point)
             v += rng.uniform(-0.5, 0.5, v.shape)
-            coded = slice(tile.rows), slice(tile.columns)
-            v_coded, rows_coded = v[coded].ravel(), rows[coded].ravel()
-            y_bits += y_prior.bits(v_coded, rows_coded).sum()
-            put(k, model.dequantise_y(k, v, mean, point), y_hat)
-        return float(z_bits), float(y_bits), y_hat[: tile.rows, : tile.columns]
+            return v
+
+        drawn, y_hat = follow_passes(model, tile, z, draw, point, threads)
+        coded = slice(tile.rows), slice(tile.columns)
+        y_prior = NoisyPrior(model.y_tables)
+        y_bits = y_prior.bits(drawn.y[coded].ravel(), drawn.indexes[coded].ravel()).sum()
+        return float(z_bits), float(y_bits), y_hat
 
 
 class NoisyPrior:

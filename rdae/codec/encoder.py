@@ -20,7 +20,8 @@ from rdae.bitstream.container import Container, TilePayload, read_container, wri
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
 from rdae.bitstream.varint import pack_varint
-from rdae.codec.decoder import decode_pixels, make_grey
+from rdae.codec.decoder import decode_pixels
+from rdae.codec.rendering import render
 from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr
 from rdae.errors import TooLargeError
@@ -130,8 +131,7 @@ class Encoder:
     def estimate_psnr(self, point: int) -> float:
         """The PSNR in dB of the decoded picture at a quality point."""
         if point not in self._psnrs:
-            rgb = self.model.synthesise(self.y_hat(point), point, self.threads)
-            self._psnrs[point] = self._psnr(rgb[: self.picture.height, : self.picture.width])
+            self._psnrs[point] = psnr(self.picture.rgb, self.render(self.y_hat(point), point))
         return self._psnrs[point]
 
     def y_hat(self, point: int) -> NDArray[np.float32]:
@@ -150,6 +150,12 @@ class Encoder:
         cells = latent_cells(self.picture.width, self.picture.height)
         return np.empty((cells.rows, cells.columns, self.model.spec.latent_channels), np.float32)
 
+    def render(self, y_hat: Array, point: int) -> NDArray[np.uint8]:
+        """The pixels that the decoder will make of all coded cells."""
+        area = Rectangle.whole(self.picture.width, self.picture.height)
+        is_grey = self.picture.is_grey
+        return render(self.model, y_hat, point, self.threads, area=area, is_grey=is_grey)
+
     @property
     def tries(self) -> int:
         """How many quality points have been estimated."""
@@ -163,12 +169,7 @@ class Encoder:
     def psnr_of(self, data: bytes) -> float:
         """The PSNR in dB of what a file of this picture decodes to."""
         container = read_container(data, max_pixels=self.picture.width * self.picture.height)
-        return self._psnr(decode_pixels(container, self.model, self.threads))
-
-    def _psnr(self, rgb: NDArray[np.uint8]) -> float:
-        if self.picture.is_grey:
-            make_grey(rgb)
-        return psnr(self.picture.rgb, rgb)
+        return psnr(self.picture.rgb, decode_pixels(container, self.model, self.threads))
 
     def file(self, header: Header, payloads: list[TilePayload]) -> bytes:
         """The file that holds these tiles, in raster order, and all else of the picture."""

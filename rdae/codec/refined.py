@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from rdae.autoencoder import search as refine
 from rdae.bitstream.tiles import Tile
-from rdae.codec.decoder import make_grey
 from rdae.codec.encoder import Encoder
+from rdae.codec.rendering import render
 from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr_of, squared_error
-from rdae.geometry import PATCH
+from rdae.geometry import PATCH, Rectangle
 from rdae.images.picture import Picture
 from rdae.model.model import Array, Model
 from rdae.network_spec import halo
@@ -113,16 +113,20 @@ class RefiningEncoder(Encoder):
         reach = math.ceil(halo(model.spec.synthesis))
         seen = own.grown(reach, *y_hat.shape[:2])  # whose pixels depend on the tile
         around = own.grown(2 * reach, *y_hat.shape[:2])  # on which those pixels depend
-        pixels = self.picture.rgb[seen.slices(PATCH)]
+        area = seen.scaled(PATCH, 1).common(Rectangle.whole(*self.picture.rgb.shape[1::-1]))
+        pixels = self.picture.rgb[area.slices()]
         y = self.analyse(tile, point, threads)
 
         def lagrangian(symbols: TileSymbols, cells: Array) -> float:
             y_hat[own.slices()] = cells
-            inside = seen.seen_from(around)
-            rgb = model.synthesise(y_hat[around.slices()], point, threads)[inside.slices(PATCH)]
-            rgb = rgb[: pixels.shape[0], : pixels.shape[1]]
-            if self.picture.is_grey:
-                make_grey(rgb)
+            rgb = render(
+                model,
+                y_hat[around.slices()],
+                point,
+                threads,
+                area=area.seen_from(around.scaled(PATCH, 1)),
+                is_grey=self.picture.is_grey,
+            )
             error = squared_error(pixels, rgb)
             return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
 

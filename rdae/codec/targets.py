@@ -1,7 +1,7 @@
 """The file that meets a target: as good as a size allows, or as small as a PSNR allows.
 
 First the point is found from what the encoder expects of its files, with at most 9 tries, in an
-order that is fixed (`rdae.scales.highest_point`). Then files are really coded and measured, from
+order that is fixed (`highest_point`). Then files are really coded and measured, from
 there on point by point, as long as they meet the target and until one does. Neither part ever ends
 at a lower quality for a target that allows more: what an encoder expects does not depend on the
 target, and whoever walks from further up to the first file that fits ends no further down.
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from rdae.bitstream.varint import grouped
 from rdae.codec.encoder import Encoder
 from rdae.errors import RateTargetError, option
-from rdae.scales import NUM_POINTS, REFINED_EFFORT, highest_point, point_to_quality
+from rdae.scales import NUM_POINTS, REFINED_EFFORT, point_to_quality
 
 # A search takes no file further from that of plain encoding. So at the ends of the scale, where
 # expectations say no, real files are asked only if a target is as near as this.
@@ -163,3 +163,20 @@ def walk(start: int, fits: Callable[[int], bool], *, step: int) -> int | None:
         if fits(point):
             return point
     return None
+
+
+def highest_point(fits: Callable[[int], bool]) -> int:
+    """The highest quality point that fits, -1 if none does, after at most 9 tries.
+
+    Bisection: a point that fits is searched above, one that does not below. The order of points is
+    fixed, so if everything that fits a first target fits a second one too, the second target never
+    ends at a lower point, even where sizes do not grow evenly from point to point.
+    """
+    low, high = 0, NUM_POINTS  # all below `low` are taken to fit, none from `high` on
+    while low < high:
+        middle = (low + high) // 2
+        if fits(middle):
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1

@@ -32,12 +32,12 @@ class TileSymbols:
 
     Attributes:
         z: `(hyper rows, hyper columns, N)` int32.
-        y: `(rows, columns, M)` int32, rows and columns multiples of 4; 0 in cells not coded.
+        y: `(rows, columns, M)`, as z; rows and columns multiples of 4; 0 in cells not coded.
         indexes: table of each latent, as `y`, uint8.
     """
 
-    z: NDArray[np.int32]
-    y: NDArray[np.int32]
+    z: Array
+    y: Array
     indexes: NDArray[np.uint8]
 
 
@@ -76,17 +76,18 @@ def quantise_tile(
 def follow_passes(
     model: Model,
     tile: Tile,
-    z: NDArray[np.int32],
-    symbols_of: Callable[[int, Array, NDArray[np.uint8]], NDArray[np.int32]],
+    z: Array,
+    symbols_of: Callable[[int, Array, NDArray[np.uint8]], Array],
     point: int,
     threads: int = 1,
 ) -> tuple[TileSymbols, Array]:
-    """Go through the passes of a tile, the same way for encoder and decoder.
+    """Go through the passes of a tile, the same way for encoder, decoder and estimates.
 
     Args:
         model: the model.
         tile: where the tile lies.
-        z: `(hyper rows, hyper columns, N)` symbols of the hyper-latent.
+        z: `(hyper rows, hyper columns, N)` symbols of the hyper-latent: int32, or floats for
+            symbols with noise, as those of y are then.
         symbols_of: the symbols of a pass from its number, means and table indexes; all of them are
             quarters `(rows, columns, M/4)`. In cells that are not coded, the symbols are not used.
         point: quality point, 0 to 255.
@@ -98,11 +99,11 @@ def follow_passes(
     features = model.features(z, point, threads)
     shape = (*features.shape[:2], model.spec.latent_channels)
     y_hat = np.zeros(shape)
-    symbols, indexes = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
+    symbols, indexes = np.zeros(shape, z.dtype), np.zeros(shape, np.uint8)
     coded = slice(tile.rows), slice(tile.columns)
     for k in range(NUM_PASSES):
         mean, rows = model.predict(k, features, y_hat, point, threads)
-        quarter = np.zeros(mean.shape, np.int32)
+        quarter = np.zeros(mean.shape, z.dtype)
         quarter[coded] = symbols_of(k, mean, rows)[coded]
         put(k, quarter[coded], symbols[coded])
         put(k, rows[coded], indexes[coded])
