@@ -44,6 +44,24 @@ def walk(layers: Layers, path: str) -> Iterator[tuple[str, Layer]]:
             yield here, layer
 
 
+def final_linear(layers: Layers, path: str) -> str:
+    """The path of the linear layer that gives a network's results, if only shuffles follow it.
+
+    Units of results are folded into its weights, so a leak must not come in between.
+
+    Raises:
+        ValueError: the network ends otherwise.
+    """
+    for i in reversed(range(len(layers))):
+        match layers[i]:
+            case ["shuffle", _]:
+                continue
+            case ["linear", _, _]:
+                return f"{path}.{i}"
+        break
+    raise ValueError(f"{path} must end in a linear layer without leak, before any shuffles")
+
+
 def kinds(layers: Layers) -> set[str]:
     """The kinds of all layers, inner ones included."""
     found = set()

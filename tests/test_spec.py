@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -77,6 +78,29 @@ def test_a_model_whose_synthesis_gives_no_pixels_is_refused():
     content = json.loads(preset().to_json())
     content["synthesis"] = [["linear", 256, 3]]
     with pytest.raises(ValueError, match="synthesis must change the resolution"):
+        ModelSpec.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        ({"chorus": ["synthesis.1"]}, "the role chorus"),
+        ({"pixels": ["synthesis.99"]}, "not that of linear layers"),
+        ({"pixels": ["synthesis.1.0"]}, "not that of linear layers"),  # a depthwise one
+        ({"analysis_skip": ["synthesis.0.1.0"]}, "as analysis_skip it must be"),
+        ({"pixels": ["first.0"]}, "as pixels it must be"),
+    ],
+)
+def test_roles_of_layers_that_cannot_have_them_are_refused(roles, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(preset(), roles=roles).validate()
+
+
+@pytest.mark.parametrize("end", [["gain", 3], ["linear", 3, 3, 2], ["residual", []]])
+def test_a_synthesis_that_ends_in_anything_but_a_linear_layer_is_refused(end):
+    content = json.loads(preset().to_json())
+    content["synthesis"].append(end)
+    with pytest.raises(ValueError, match="synthesis must end in a linear layer"):
         ModelSpec.from_json(json.dumps(content))
 
 

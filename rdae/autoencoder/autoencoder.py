@@ -22,12 +22,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor
 
-from rdae.autoencoder.layers import Linear, Points, Residual
+from rdae.autoencoder.initialisation import start_as_transform_codec
+from rdae.autoencoder.layers import Points
 from rdae.autoencoder.networks import (
     LAMBDA_MAX,
     LAMBDA_MIN,
@@ -38,7 +38,6 @@ from rdae.autoencoder.networks import (
     Networks,
     pass_map,
 )
-from rdae.geometry import PATCH
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, ModelSpec
 from rdae.rounding import REACH, dead_zones
 
@@ -78,27 +77,7 @@ class Autoencoder(Networks):
         self.z_prior.quantiles.requires_grad_(False)  # medians stay 0: z is rounded to integers
         self.y_conditional = GaussianConditional(None, scale_bound=SCALE_MIN)
         self.register_buffer("dead_zones", self._gaussian_dead_zones(), persistent=False)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Start as a transform codec: DCT skips around networks that are nearly silent."""
-        for module in self.modules():
-            if isinstance(module, Residual):
-                [layer for layer in module if isinstance(layer, Linear)][-1].weight.data.mul_(0.3)
-        with torch.no_grad():
-            # the preset's "sum": branch 0 is the network, branch 1 the linear skip
-            (network, skip), (render, unskip) = self.analysis[1], self.synthesis[0]
-            *filters, last, _ = self.synthesis[1:]
-            basis, gain = colour_dct(self.spec.latent_channels), 12.0
-            for quiet in (network[-1], render[-1], *(residual[-2] for residual in filters)):
-                quiet.weight.mul_(0.1)
-                quiet.bias.zero_()
-            render[0].weight.div_(gain)  # networks start on values around one
-            skip[0].weight.copy_(basis * gain)
-            unskip[0].weight.copy_(basis.T[quarter_order()] / gain)
-            last.weight.copy_(torch.eye(len(last.weight)))
-            for layer in (skip[0], unskip[0], last):
-                layer.bias.zero_()
+        start_as_transform_codec(self)
 
     def rd_lambda(self, anchors: Tensor) -> Tensor:
         """The Lagrange multiplier at (fractional) anchors: bits per pixel per MSE on 0..255."""
@@ -169,34 +148,3 @@ class Autoencoder(Networks):
         folded = z.permute(0, 3, 1, 2).reshape(1, b * n, h, w)
         _, likelihood = torch.func.functional_call(self.z_prior, parameters, (folded, noisy))
         return -torch.log2(likelihood).reshape(b, n, h, w).permute(0, 2, 3, 1)
-
-
-def quarter_order() -> Tensor:
-    """Where two shuffles by 4 take what one shuffle by 16 takes: `(768,)` indices."""
-    # one shuffle: (row / 4, row % 4, column / 4, column % 4, colour)
-    order = torch.arange(3 * PATCH**2).reshape(4, 4, 4, 4, 3)
-    return order.permute(0, 2, 1, 3, 4).flatten()
-
-
-def colour_dct(channels: int) -> Tensor:
-    """The first rows of an orthonormal colour x 16x16 DCT: `(channels, 768)`.
-
-    Low frequencies and luma come first; columns are ordered as `Unshuffle` orders pixels.
-    """
-    colour = np.array([[1, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]])
-    colour /= np.linalg.norm(colour, axis=1, keepdims=True)
-    k, i = np.arange(PATCH)[:, None], np.arange(PATCH)[None]
-    dct = np.cos(np.pi * (2 * i + 1) * k / (2 * PATCH)) * math.sqrt(2 / PATCH)
-    dct[0] /= math.sqrt(2)
-    weights = (1, 4, 6)  # how much later a chroma row of the same frequency comes
-    order = sorted(
-        ((math.hypot(u, v) + 1) * weights[c], u, v, c)
-        for u in range(PATCH)
-        for v in range(PATCH)
-        for c in range(3)
-    )
-    rows = [
-        (dct[u][:, None, None] * dct[v][None, :, None] * colour[c]).reshape(-1)
-        for _, u, v, c in order[:channels]
-    ]
-    return torch.tensor(np.array(rows), dtype=torch.float32)

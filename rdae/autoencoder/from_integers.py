@@ -13,7 +13,8 @@ from torch import Tensor
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, Networks
 from rdae.exact.network import UNIT_BITS
 from rdae.model.model import PIXEL_BITS, ROW_BITS
-from rdae.model.spec import NUM_ANCHORS
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES
+from rdae.network_spec import final_linear
 from rdae.scales import NUM_POINTS
 
 Array = NDArray[Any]
@@ -66,12 +67,12 @@ def _unfold_units(state: dict[str, Tensor], model: Networks) -> None:
     """The inverse of `export.fold_units`."""
     m = model.spec.latent_channels
     row = 2.0**ROW_BITS * 2.0**-UNIT_BITS / LN_SCALE_RATIO
-    heads = [model.spec.first, *model.spec.outputs]
-    for name, layers in zip(["first", *(f"outputs.{k}" for k in range(3))], heads, strict=True):
-        last = f"{name}.{len(layers) - 1}"
+    sections = model.spec.sections()
+    for name in ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1))):
+        last = final_linear(sections[name], name)
         state[f"{last}.weight"][m:] /= row
         state[f"{last}.bias"][m:] = state[f"{last}.bias"][m:] / row + math.log(SCALE_MIN)
     level = 255 * 2.0**PIXEL_BITS * 2.0**-UNIT_BITS
-    last = f"synthesis.{len(model.spec.synthesis) - 2}"  # before the last shuffle
+    last = final_linear(model.spec.synthesis, "synthesis")
     state[f"{last}.weight"] /= level
     state[f"{last}.bias"] = state[f"{last}.bias"] / level - 0.5

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Linear, Points, build
-from rdae.model.spec import NUM_ANCHORS, NUM_ROWS, PASS_OF, ModelSpec
+from rdae.model.spec import NUM_ANCHORS, NUM_ROWS, PASS_OF, WHOLE_ROLES, ModelSpec
 from rdae.scales import LAMBDA_RANGE
 
 LAMBDA_MIN, LAMBDA_MAX = LAMBDA_RANGE
@@ -75,11 +75,21 @@ class Networks(nn.Module):
                 module.low_precision = enabled and module not in straight
 
     def straight_layers(self) -> set[nn.Module]:
-        """The linear skips and the last layer, which carry latents and pixels whole.
+        """Those that carry latents and pixels whole.
 
         They stay in float32: 8 significant bits would change them by whole symbols and levels.
         """
-        return {*self.analysis[1][1], *self.synthesis[0][1], self.synthesis[-2]}
+        return {layer for role in WHOLE_ROLES for layer in self.with_role(role)}
+
+    def with_role(self, role: str) -> list[Linear]:
+        """The layers that have a role (`rdae.model.spec.ROLES`)."""
+        return [self.linear(path) for path in self.spec.roles.get(role, [])]
+
+    def linear(self, path: str) -> Linear:
+        """The linear layer at a path."""
+        layer = self.get_submodule(path)
+        assert isinstance(layer, Linear)
+        return layer
 
     def predict(
         self, k: int, features: Tensor, y_hat: Tensor, points: Points

@@ -102,6 +102,17 @@ def preset(
             ["linear", pixels, pixels],
             ["shuffle", 4],
         ],
+        roles={
+            "analysis_skip": ["analysis.1.1.0"],
+            "synthesis_skip": ["synthesis.0.1.0"],
+            "pixels": [f"synthesis.{1 + filter_blocks}"],
+            "synthesis_input": ["synthesis.0.0.0"],
+            "quiet": [
+                f"analysis.1.0.{2 + 2 * analysis_blocks}",
+                f"synthesis.0.0.{5 + 2 * synthesis_blocks + render_blocks}",
+                *(f"synthesis.{1 + i}.2" for i in range(filter_blocks)),
+            ],
+        },
     )
 
 

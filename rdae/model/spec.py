@@ -7,11 +7,21 @@ spec, not new code. FORMAT.md, section "Model", is the normative description.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from rdae.geometry import HYPER_PATCH, PATCH
 from rdae.limits import MAX_CHANNELS
-from rdae.network_spec import Layers, kinds, macs_per_cell, output_channels, resolution, walk
+from rdae.network_spec import (
+    Layer,
+    Layers,
+    final_linear,
+    kinds,
+    macs_per_cell,
+    output_channels,
+    resolution,
+    walk,
+)
 
 NUM_PASSES = 4
 NUM_ANCHORS = 16  # quality points that are trained, with a prior of their own for z
@@ -19,6 +29,14 @@ NUM_ROWS = 128  # tables of y, one per standard deviation
 # pass that codes [channel group][phase], phase = 2 * (row % 2) + column % 2
 PASS_OF = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 ENCODER_SECTIONS = ("analysis", "hyper_analysis")
+ROLES = {
+    "analysis_skip": "pixels to y in one step, which start as a DCT",
+    "synthesis_skip": "y_hat to pixels in one step, which start as its inverse",
+    "pixels": "the last layer, which carries whole pixels through",
+    "synthesis_input": "the first layer of the network beside the synthesis skip",
+    "quiet": "last layers of what is added to the skips; nearly silent at the start",
+}
+WHOLE_ROLES = ("analysis_skip", "synthesis_skip", "pixels")  # carry latents and pixels whole
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,8 @@ class ModelSpec:
         shared: the context network of passes 1 to 3.
         outputs: for passes 1 to 3, the shared width to 2M channels (mean, table row).
         synthesis: y_hat to 3 channels of pixels.
+        roles: paths of linear layers that code must find, by what they are for; the `ROLES`, each
+            of which may be left out. They say nothing of what a network computes.
     """
 
     latent_channels: int
@@ -50,6 +70,7 @@ class ModelSpec:
     shared: Layers
     outputs: list[Layers]
     synthesis: Layers
+    roles: dict[str, list[str]] = field(default_factory=dict)
 
     def sections(self) -> dict[str, Layers]:
         """Every network of the model by the first part of its layers' paths."""
@@ -101,12 +122,27 @@ class ModelSpec:
             got = output_channels(layers, inputs, name)
             if got != outputs:
                 raise ValueError(f"{name} gives {got} channels, {outputs} are wanted")
-            if name.split(".")[0] in ("first", "outputs") and layers[-1][0::3] != ["linear"]:
-                raise ValueError(f"{name} must end in a linear layer without leak")
+            if name.split(".")[0] in ("first", "outputs", "synthesis"):
+                final_linear(layers, name)
             if name in self.decoder_sections() and "unshuffle" in kinds(layers):
                 raise ValueError(f"{name} is the decoder's and cannot unshuffle")
             if resolution(layers) != factor:
                 raise ValueError(f"{name} must change the resolution by a factor of 1/{factor}")
+        linear = {path: layer for path, layer in self.layers() if layer[0] == "linear"}
+        skips = {"analysis_skip": [3 * PATCH**2, m], "synthesis_skip": [m, 3 * PATCH**2]}
+        for role, paths in self.roles.items():
+            if role not in ROLES or not linear.keys() >= set(paths):
+                raise ValueError(f"the role {role} of {paths!r:.80} is not that of linear layers")
+            for path in paths:
+                shape = linear[path][1:3]
+                wanted = skips.get(role, shape[:1] * 2 if role == "pixels" else shape)
+                if shape != wanted:
+                    raise ValueError(f"{path} is {shape}, as {role} it must be {wanted}")
+
+    def layers(self) -> Iterator[tuple[str, Layer]]:
+        """Yield `(path, layer)` for every layer that has parameters."""
+        for name, layers in self.sections().items():
+            yield from walk(layers, name)
 
     def to_json(self) -> str:
         """The canonical text of the spec: sorted keys, no spaces."""
@@ -129,12 +165,11 @@ class ModelSpec:
     def num_parameters(self) -> int:
         """Weights and biases of all linear and depthwise layers."""
         total = 0
-        for name, layers in self.sections().items():
-            for _, layer in walk(layers, name):
-                if layer[0] == "linear":
-                    total += (layer[1] + 1) * layer[2]
-                elif layer[0] == "depthwise":
-                    total += (layer[2] ** 2 + 1) * layer[1]
+        for _, layer in self.layers():
+            if layer[0] == "linear":
+                total += (layer[1] + 1) * layer[2]
+            elif layer[0] == "depthwise":
+                total += (layer[2] ** 2 + 1) * layer[1]
         return total
 
     def encoder_macs_per_pixel(self) -> float:

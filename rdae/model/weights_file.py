@@ -126,7 +126,7 @@ def fingerprint(spec: ModelSpec, tensors: dict[str, NDArray[Any]]) -> bytes:
     and little-endian bytes of each of the decoder's tensors: a better encoder for the same decoder
     keeps the fingerprint.
     """
-    decoder = {k: v for k, v in vars(spec).items() if k not in ENCODER_SECTIONS}
+    decoder = {k: v for k, v in vars(spec).items() if k not in (*ENCODER_SECTIONS, "roles")}
     digest = hashlib.sha256(json.dumps(decoder, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         if not name.startswith(ENCODER_TENSORS):

@@ -25,8 +25,9 @@ from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN
 from rdae.errors import RdaeError
 from rdae.exact.network import MAX_SHIFT, UNIT_BITS
 from rdae.model.model import PIXEL_BITS, ROW_BITS, Model
-from rdae.model.spec import NUM_ANCHORS, ModelSpec
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, ModelSpec
 from rdae.model.weights_file import Description, write_weights
+from rdae.network_spec import final_linear
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
 from rdae.training.data import PhotoCache
@@ -104,11 +105,13 @@ def fold_units(model: Autoencoder) -> Autoencoder:
     unit = 2.0**-UNIT_BITS
     m = model.spec.latent_channels
     row = 2.0**ROW_BITS * unit / LN_SCALE_RATIO
-    for head in [model.first, *model.outputs]:
-        head[-1].weight[m:] *= row
-        head[-1].bias[m:] = (head[-1].bias[m:] - math.log(SCALE_MIN)) * row
+    sections = model.spec.sections()
+    for name in ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1))):
+        head = model.linear(final_linear(sections[name], name))
+        head.weight[m:] *= row
+        head.bias[m:] = (head.bias[m:] - math.log(SCALE_MIN)) * row
     level = 255 * 2.0**PIXEL_BITS * unit
-    last = [layer for layer in model.synthesis if isinstance(layer, Linear)][-1]
+    last = model.linear(final_linear(model.spec.synthesis, "synthesis"))
     last.weight *= level
     last.bias *= level
     last.bias += 0.5 * level  # pixels are centred on 0 inside the networks
