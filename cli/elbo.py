@@ -13,7 +13,6 @@ from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, UsageError, emit, grouped, shown, table
 from rdae.cli.models import require_model
-from rdae.distortion import decoder_variance
 from rdae.errors import RdaeError
 from rdae.limits import MAX_PIXELS
 from rdae.scales import (
@@ -67,6 +66,7 @@ def elbo(
     import numpy as np
 
     from rdae.codec.elbo import RelaxedPosterior, coded_terms
+    from rdae.distortion import decoder_variance
     from rdae.images.picture import read_picture
     from rdae.model.installed import load_model
     from rdae.threads import default_threads

@@ -14,7 +14,6 @@ from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, emit, grouped, human_bytes, shown, table
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
-from rdae.distortion import decoder_variance
 from rdae.errors import RdaeError
 from rdae.scales import LAMBDA_RANGE, rd_lambda_at
 
@@ -136,6 +135,8 @@ def _listing(info: Info) -> str:
 
 def _explanation(info: Info) -> str:
     """Say what the bits of a file are as terms of -ELBO (docs/theory.md)."""
+    from rdae.distortion import decoder_variance  # imports NumPy
+
     bits = figures.split_record(info)
     y, z = bits["y_bits"], bits["z_bits"]
     pixels = info.width * info.height
