@@ -294,7 +294,7 @@ def _measure(
 def _summarise(run: dict[str, Any], folder: Path, anchor: str | None) -> dict[str, Any]:
     from rdae.evaluation import summary
     from rdae.evaluation.experiment import ROWS_FILE
-    from rdae.evaluation.report.page import exports
+    from rdae.evaluation.report import exports
     from rdae.evaluation.results import Results
 
     names = [entry["name"] for entry in (*run["codecs"], *run["published"])]
@@ -326,8 +326,8 @@ def _report(
         console.failure("no figures and no report", missing)
         return False
     from rdae.evaluation.experiment import ROWS_FILE
-    from rdae.evaluation.report.page import page as report
-    from rdae.evaluation.report.page import pictures, plots
+    from rdae.evaluation.report import page as report
+    from rdae.evaluation.report import pictures, plots
     from rdae.evaluation.results import Results
 
     drawings = plots.write_figures(summary, folder)

@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib", reason="the figures need the extra [eval]")
 import numpy as np
 from PIL import Image
 
+from rdae.evaluation.report import plots
 from rdae.evaluation.report.figure_parts import known_points, percent_text, ratio
 from rdae.evaluation.report.figure_style import (
     LIGHT,
@@ -25,7 +26,6 @@ from rdae.evaluation.report.figure_style import (
     themed,
 )
 from rdae.evaluation.report.line_labels import Label, place_labels
-from rdae.evaluation.report.page import plots
 from tests.evaluation_sample import CODECS, summary
 
 SVG = "{http://www.w3.org/2000/svg}"

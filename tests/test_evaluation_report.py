@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from rdae.evaluation.metrics import psnr
+from rdae.evaluation.report import page as report
+from rdae.evaluation.report import pictures, plots
 from rdae.evaluation.report.matching import MATCHED, Coding, Codings, match
-from rdae.evaluation.report.page import page as report
-from rdae.evaluation.report.page import pictures, plots
 from rdae.evaluation.report.pictures import Scene, Version
 from tests.evaluation_sample import CODECS, summary
 

@@ -13,7 +13,7 @@ import pytest
 
 from rdae.evaluation import published
 from rdae.evaluation.published import ImportFileError, read_published
-from rdae.evaluation.report.page import exports
+from rdae.evaluation.report import exports
 from rdae.evaluation.results import Results
 from rdae.evaluation.summary import summarise
 

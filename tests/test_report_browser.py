@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from rdae.evaluation.report.page import page as report
-from rdae.evaluation.report.page import pictures, plots
+from rdae.evaluation.report import page as report
+from rdae.evaluation.report import pictures, plots
 from rdae.evaluation.report.pictures import Scene, Version
 from tests.evaluation_sample import summary
 
