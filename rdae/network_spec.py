@@ -91,9 +91,9 @@ def output_channels(layers: Layers, channels: int, path: str) -> int:
                 result = wanted
             case ["gain", int(wanted)]:
                 result = wanted
-            case ["unshuffle", int(r)] if r >= 1:
+            case ["unshuffle", int(r)] if r >= 2:
                 result = channels * r**2
-            case ["shuffle", int(r)] if r >= 1:
+            case ["shuffle", int(r)] if r >= 2:
                 result, rest = divmod(channels, r**2)
                 if rest:
                     raise ValueError(f"{here}: {channels} channels cannot be shuffled by {r}")

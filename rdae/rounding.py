@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 # Squared error, in symbol units, that is worth a bit. Found on photos outside of every evaluation
 # set; at high rates theory has 2 ln 2 / 12 = 0.116 without regard to what later symbols lose.
 EXCHANGE = 0.04
+MAX_SYMBOL = 32767  # largest magnitude that is sent
 REACH = 16  # magnitudes with a dead zone of their own; larger ones share the last
 WIDEST = 0.45  # a value is never moved further than to the integer below
 

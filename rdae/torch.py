@@ -42,11 +42,17 @@ from torch.nn import functional as F
 
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate, float_decoder
 from rdae.autoencoder.layers import Points
-from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, ClampInward, pass_map
+from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, ClampInward
+from rdae.autoencoder.passes import by_channel, follow_passes, split
+from rdae.autoencoder.rounding import (
+    add_noise,
+    round_straight_through,
+    round_to_symbols,
+    straight_through,
+)
 from rdae.bitstream.tiles import Tile, tile_grid
 from rdae.geometry import HYPER_PATCH, PATCH, padded
 from rdae.model.installed import load_model
-from rdae.model.model import MAX_SYMBOL
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.rounding import REACH, dead_zones
 from rdae.scales import DEFAULT_QUALITY, NUM_POINTS, quality_to_point
@@ -131,7 +137,7 @@ class Codec(nn.Module):
         x_hat = self.networks.synthesis(y_hat, at).permute(0, 3, 1, 2)[:, :, :height, :width]
         x_hat = ClampInward.apply(x_hat + 0.5, 0.0, 1.0)
         if not self.training:
-            x_hat = _straight_through(x_hat, (255 * x_hat).round() / 255)
+            x_hat = straight_through(x_hat, (255 * x_hat).round() / 255)
         return x_hat, bits
 
     def _check(self, x: Tensor) -> None:
@@ -160,64 +166,52 @@ class Codec(nn.Module):
         """
         net = self.networks
         z = net.hyper_analysis(y, at) * at.interpolate(net.z_log_gain).exp()
-        z_symbol = _straight_through(z, z.round().clamp(-MAX_SYMBOL, MAX_SYMBOL))
+        z_symbol = round_straight_through(z)
         z_bits = self._z_bits(z, z_symbol, points)
         features = net.hyper_synthesis(z_symbol * at.interpolate(-net.z_log_gain).exp(), at)
 
         log_gain = at.interpolate(net.y_log_gain)
-        gain, step = log_gain.exp(), at.interpolate(net.y_log_step).exp()
-        which = pass_map(y.shape[3], y.shape[1], y.shape[2]).to(y.device)
-        coded = torch.zeros_like(which, dtype=torch.bool)
-        coded[: tile.rows, : tile.columns] = True
-        y_hat = torch.zeros_like(y)
-        values, symbols, tables = y_hat, y_hat, y_hat
-        for k in range(NUM_PASSES):
-            mean, log_scale = net.predict(k, features, y_hat, at)
-            table = (log_scale + log_gain - math.log(SCALE_MIN)) / LN_SCALE_RATIO
-            table = ClampInward.apply(table, 0.0, NUM_ROWS - 1.0)
-            value = (y - mean) * gain
-            symbol = _straight_through(value, self._sent(value, table)) * coded
-            now = which == k
-            y_hat = torch.where(now, mean + symbol * step, y_hat)
-            values = torch.where(now, value, values)
-            symbols = torch.where(now, symbol, symbols)
-            tables = torch.where(now, table, tables)
-        y_bits = self._y_bits(values, symbols, tables) * coded
-        return y_hat[:, : tile.rows, : tile.columns], z_bits.sum((1, 2, 3)) + y_bits.sum((1, 2, 3))
+        step = at.interpolate(net.y_log_step).exp()
+        coded = y.new_zeros(1, y.shape[1], y.shape[2], NUM_PASSES)
+        coded[:, : tile.rows, : tile.columns] = 1
+        quarters, is_coded = split(y), split(coded)[0]
+        values: list[Tensor] = []
+        symbols: list[Tensor] = []
+        tables: list[Tensor] = []
+
+        def code(k: int, mean: Tensor, log_scale: Tensor) -> Tensor:
+            own = by_channel(k, log_gain)
+            table = (log_scale + own - math.log(SCALE_MIN)) / LN_SCALE_RATIO
+            tables.append(ClampInward.apply(table, 0.0, NUM_ROWS - 1.0))
+            values.append((quarters[k] - mean) * own.exp())
+            symbols.append(self._sent(values[k], tables[k]) * is_coded)
+            return mean + symbols[k] * by_channel(k, step)
+
+        y_hat = follow_passes(net, features, at, code)
+        y_bits = self._y_bits(*(torch.cat(parts) for parts in (values, symbols, tables)))
+        y_bits = (y_bits * is_coded.repeat(NUM_PASSES, 1, 1, 1, 1)).sum((0, 2, 3, 4))
+        return y_hat[:, : tile.rows, : tile.columns], z_bits.sum((1, 2, 3)) + y_bits
 
     def _sent(self, value: Tensor, table: Tensor) -> Tensor:
         """The symbols of values: the nearest in training, otherwise those that an encoder sends."""
-        magnitude = value.detach().abs()
-        symbol = magnitude.round()
-        if not self.training:
-            # as `rdae.rounding.round_to_symbols`
-            zone = self.dead_zones[table.detach().round().long(), symbol.clamp(max=REACH).long()]
-            symbol = symbol - (magnitude < symbol - 0.5 + zone).to(symbol.dtype)
-        return torch.copysign(symbol.clamp(max=MAX_SYMBOL), value)
+        if self.training:
+            return round_straight_through(value)
+        return round_to_symbols(value, table, self.dead_zones)
 
     def _z_bits(self, z: Tensor, symbol: Tensor, points: Tensor) -> Tensor:
         channels = z.shape[3]
         table = self.z_family[points][:, None] * channels + torch.arange(channels, device=z.device)
         table = table[:, None, None].expand(z.shape).to(z.dtype)
         if self.training:
-            return self.z_rate.noisy(table, _with_noise(z))
+            return self.z_rate.noisy(table, add_noise(z))
         low = z.detach().floor()
         return self.z_rate.mixed(table, low, symbol - low)
 
     def _y_bits(self, value: Tensor, symbol: Tensor, table: Tensor) -> Tensor:
         if self.training:
-            return _gaussian_bits(_with_noise(value), table * LN_SCALE_RATIO + math.log(SCALE_MIN))
+            return _gaussian_bits(add_noise(value), table * LN_SCALE_RATIO + math.log(SCALE_MIN))
         low = value.detach().floor()
-        return self.y_rate.between(_straight_through(table, table.round()), low, symbol - low)
-
-
-def _straight_through(value: Tensor, rounded: Tensor) -> Tensor:
-    """`rounded`, with the gradient of `value`."""
-    return value + (rounded - value).detach()
-
-
-def _with_noise(value: Tensor) -> Tensor:
-    return value + torch.empty_like(value).uniform_(-0.5, 0.5)
+        return self.y_rate.between(straight_through(table, table.round()), low, symbol - low)
 
 
 def _gaussian_bits(value: Tensor, log_scale: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st  # noqa: E402
 from rdae.autoencoder import search as refine  # noqa: E402
 from rdae.autoencoder import search_decoder as search_decoder  # noqa: E402
 from rdae.autoencoder.float_decoder import TableRate, _Between, at_point, float_decoder  # noqa: E402
+from rdae.autoencoder.passes import assemble, split  # noqa: E402
 from rdae.autoencoder.precision import bfloat16_pays  # noqa: E402
-from rdae.autoencoder.search_decoder import SearchDecoder, assemble  # noqa: E402
+from rdae.autoencoder.search_decoder import SearchDecoder  # noqa: E402
 from rdae.codec import decode, encode, read_info  # noqa: E402
 from rdae.codec.encoder import Encoder, quantise  # noqa: E402
 from rdae.codec.refined import RefiningEncoder  # noqa: E402
@@ -207,22 +208,28 @@ def test_the_search_sees_what_the_exact_decoder_will_do(crop, model):
     point = quality_to_point(QUALITY)
     picture = Picture(crop, None, False)
     (symbols,) = quantise(picture, model, point)
-    rows, columns, _ = symbols.y.shape
-    decoder = SearchDecoder(model, point, rows, columns)
+    decoder = SearchDecoder(model, point)
     features = model.features(symbols.z, point)
     seen = decoder.features(torch.from_numpy(symbols.z).float()[None])
-    y_hat, quarters = np.zeros(symbols.y.shape), []
+    y_hat = np.zeros(symbols.y.shape)
     unit = 2.0**-UNIT_BITS
-    for k in range(4):
+
+    def of_pass(k, quarter):  # as the exact decoder has it, to as torch has it
+        whole = np.zeros(symbols.y.shape)
+        put(k, quarter, whole)
+        return split(torch.from_numpy(whole)[None])[k]
+
+    def code(k, guess, guessed_tables):
         mean, tables = model.predict(k, features, y_hat, point)
-        guess, guessed_tables = decoder.predict(k, seen, quarters)
-        assert np.abs(guess[0].numpy() - mean * unit).max() < 0.02 * np.abs(mean * unit).max()
+        assert np.abs(guess - of_pass(k, mean * unit)).max() < 0.02 * np.abs(mean * unit).max()
+        tables = of_pass(k, tables)
         inside = (tables > 0) & (tables < 127)
-        assert np.abs(guessed_tables[0].numpy() - tables)[inside].mean() < 1
+        assert np.abs(guessed_tables - tables)[inside].mean() < 1
         quarter = model.dequantise_y(k, take(k, symbols.y), mean, point)
         put(k, quarter, y_hat)
-        quarters.append(torch.from_numpy(quarter * unit).float()[None])
-    whole = assemble(quarters)
+        return of_pass(k, quarter * unit).float()
+
+    whole = decoder.follow_passes(seen, code)
     assert np.array_equal(whole[0].numpy(), np.float32(y_hat * unit))
     pixels = 255 * (decoder.synthesis(whole)[0].numpy() + 0.5)
     decoded = model.synthesise(y_hat, point, 1)
@@ -241,8 +248,9 @@ def test_slopes_of_the_search_are_those_of_its_functions():
     assert torch.autograd.gradcheck(partial(_Between.apply, bits), arguments)
     v = (low + 0.1 + 0.8 * numbers(5)).requires_grad_()
     assert torch.autograd.gradcheck(refine._Share.apply, (v, low, 0.1 + 0.8 * numbers(5), 0.4))
-    quarters = [numbers(1, 4, 6, 2).requires_grad_() for _ in range(3)]
-    assert torch.autograd.gradcheck(lambda *parts: assemble(list(parts)), quarters)
+    quarters = [numbers(4, 2, 2, 3, 2).requires_grad_() for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda *parts: assemble(parts), quarters)
+    assert torch.autograd.gradcheck(split, numbers(2, 4, 6, 8).requires_grad_())
 
 
 def test_grey_pictures_are_judged_by_their_grey_pixels(crop, model):

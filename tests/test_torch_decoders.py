@@ -11,7 +11,7 @@ pytest.importorskip("compressai")
 from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.exact_decoder import make_exact  # noqa: E402
 from rdae.autoencoder.layers import Points  # noqa: E402
-from rdae.autoencoder.networks import pass_map  # noqa: E402
+from rdae.autoencoder.passes import assemble, split  # noqa: E402
 from rdae.codec.encoder import quantise  # noqa: E402
 from rdae.geometry import Rectangle  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
@@ -64,11 +64,14 @@ def compare_decoders(model: Model, decoder: Autoencoder, symbols, point: int) ->
     y_hat = np.zeros(symbols.y.shape)
     for k in range(4):
         mean, indexes = model.predict(k, features, y_hat, point)
-        as_torch = (torch.from_numpy(v)[None] for v in (features, y_hat))
-        twin_mean, twin_row = (v[0].numpy() for v in decoder.predict(k, *as_torch, points))
-        assert np.array_equal(take(k, twin_mean), mean)
-        rows = np.clip(np.rint((twin_row + model._offset[point]) / 16), 0, 127)
-        assert np.array_equal(take(k, rows), indexes)
+        as_torch = [torch.from_numpy(v)[None] for v in (features, y_hat)]
+        predicted = decoder.predict(k, as_torch[0], as_torch[1] if k else None, points)
+        its_mean, its_row = (
+            take(k, assemble([torch.zeros_like(v)] * k + [v])[0].numpy()) for v in predicted
+        )
+        assert np.array_equal(its_mean, mean)
+        offset = take(k, np.broadcast_to(model._offset[point], y_hat.shape))
+        assert np.array_equal(np.clip(np.rint((its_row + offset) / 16), 0, 127), indexes)
         put(k, model.dequantise_y(k, take(k, symbols.y), mean, point), y_hat)
     sixteenths = torch_layer(decoder.synthesis, y_hat)
     pixels = np.clip(np.rint(sixteenths / 16), 0, 255)
@@ -106,14 +109,18 @@ def test_an_exported_network_predicts_what_the_trained_one_does():
 
 
 def test_both_halves_share_the_order_of_passes():
-    which = np.full((4, 6, 16), -1)
+    latents = np.arange(2 * 4 * 6 * 16).reshape(2, 4, 6, 16)
+    quarters = split(torch.from_numpy(latents))
+    assert np.array_equal(assemble(quarters), latents)
     for k in range(4):
-        put(k, np.full((4, 6, 4), k), which)
-    assert np.array_equal(which, pass_map(16, 4, 6))
+        for image in range(2):
+            whole = np.zeros((4, 6, 16), int)
+            put(k, take(k, latents[image]), whole)
+            assert np.array_equal(
+                split(torch.from_numpy(whole)[None])[k][:, 0], quarters[k][:, image]
+            )
 
 
 def test_every_pass_codes_a_quarter_of_each_channel_group():
-    which = pass_map(16, 4, 4)
-    for group in range(4):
-        counts = torch.bincount(which[..., 4 * group : 4 * group + 4].flatten(), minlength=4)
-        assert counts.tolist() == [16, 16, 16, 16]
+    for quarter in split(torch.arange(16).expand(1, 4, 4, 16)):
+        assert torch.bincount(quarter.flatten() // 4).tolist() == [16, 16, 16, 16]

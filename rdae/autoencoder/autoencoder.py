@@ -36,9 +36,10 @@ from rdae.autoencoder.networks import (
     SCALE_MIN,
     ClampInward,
     Networks,
-    pass_map,
 )
-from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, ModelSpec
+from rdae.autoencoder.passes import by_channel, follow_passes, split
+from rdae.autoencoder.rounding import add_noise, round_straight_through, round_to_symbols
+from rdae.model.spec import NUM_ANCHORS, NUM_ROWS, ModelSpec
 from rdae.rounding import REACH, dead_zones
 
 
@@ -48,23 +49,13 @@ class Estimate:
 
     Attributes:
         x_hat: `(B, 3, H, W)` reconstruction, pixels / 255, unclipped.
-        y_bits: `(B, H/16, W/16, M)` bits of every latent symbol.
-        z_bits: `(B, H/64, W/64, N)` bits of every hyper-latent symbol.
+        y_bits: `(B,)` bits of all latent symbols.
+        z_bits: `(B,)` bits of all hyper-latent symbols.
     """
 
     x_hat: Tensor
     y_bits: Tensor
     z_bits: Tensor
-
-
-def round_straight_through(v: Tensor) -> Tensor:
-    """Round to integers; the gradient passes unchanged (Theis et al. 2017, arXiv:1703.00395)."""
-    return v + (torch.round(v) - v).detach()
-
-
-def add_noise(v: Tensor) -> Tensor:
-    """Add uniform noise of width 1, the relaxation of rounding (Ballé et al. 2017)."""
-    return v + torch.empty_like(v).uniform_(-0.5, 0.5)
 
 
 class Autoencoder(Networks):
@@ -100,22 +91,24 @@ class Autoencoder(Networks):
         features = self.hyper_synthesis(z_hat, points)
 
         log_gain = points.interpolate(self.y_log_gain)
-        gain, step = log_gain.exp(), points.interpolate(self.y_log_step).exp()
-        which = pass_map(y.shape[3], y.shape[1], y.shape[2]).to(y.device)
-        y_hat = torch.zeros_like(y)
-        sent, log_scales = y_hat, y_hat  # in symbol units
-        for k in range(NUM_PASSES):
-            mean, log_scale = self.predict(k, features, y_hat, points)
-            log_scale = log_scale + log_gain
-            v = (y - mean) * gain
+        step = points.interpolate(self.y_log_step).exp()
+        quarters = split(y)
+        sent: list[Tensor] = []  # in symbol units, as the scales
+        log_scales: list[Tensor] = []
+
+        def code(k: int, mean: Tensor, log_scale: Tensor) -> Tensor:
+            own = by_channel(k, log_gain)
+            log_scale = log_scale + own
+            v = (quarters[k] - mean) * own.exp()
             symbol = round_straight_through(v) if noisy else self.round_to_symbols(v, log_scale)
-            now = which == k
-            y_hat = torch.where(now, mean + symbol * step, y_hat)
-            sent = torch.where(now, v if noisy else symbol, sent)
-            log_scales = torch.where(now, log_scale, log_scales)
-        y_bits = self.y_bits(add_noise(sent) if noisy else sent, log_scales)
+            sent.append(add_noise(v) if noisy else symbol)
+            log_scales.append(log_scale)
+            return mean + symbol * by_channel(k, step)
+
+        y_hat = follow_passes(self, features, points, code)
+        y_bits = self.y_bits(torch.cat(sent), torch.cat(log_scales)).sum((0, 2, 3, 4))
         x_hat = self.synthesis(y_hat, points) + 0.5
-        return Estimate(x_hat.permute(0, 3, 1, 2), y_bits, z_bits)
+        return Estimate(x_hat.permute(0, 3, 1, 2), y_bits, z_bits.sum((1, 2, 3)))
 
     def y_bits(self, v: Tensor, log_scale: Tensor) -> Tensor:
         """Bits of zero-mean values `v` in symbol units under N(0, exp(log_scale)^2)."""
@@ -125,13 +118,9 @@ class Autoencoder(Networks):
         return -torch.log2(self.y_conditional.likelihood_lower_bound(likelihood))
 
     def round_to_symbols(self, v: Tensor, log_scale: Tensor) -> Tensor:
-        """`rdae.rounding.round_to_symbols` with Gaussian tables; the gradient passes unchanged."""
-        row = ((log_scale.detach() - math.log(SCALE_MIN)) / LN_SCALE_RATIO).round()
-        magnitude = v.detach().abs()
-        symbol = magnitude.round()
-        zone = self.dead_zones[row.clamp(0, NUM_ROWS - 1).long(), symbol.clamp(max=REACH).long()]
-        symbol = symbol - (magnitude < symbol - 0.5 + zone).to(symbol.dtype)
-        return v + (torch.copysign(symbol, v) - v).detach()
+        """Symbols that are worth their bits under Gaussian tables, with straight gradients."""
+        row = (log_scale.detach() - math.log(SCALE_MIN)) / LN_SCALE_RATIO
+        return round_to_symbols(v, row.clamp(0, NUM_ROWS - 1), self.dead_zones)
 
     def _gaussian_dead_zones(self) -> Tensor:
         magnitudes = torch.arange(REACH + 1.0).expand(NUM_ROWS, -1)

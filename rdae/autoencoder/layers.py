@@ -76,6 +76,23 @@ class Linear(ExactMixin, nn.Module):
             x = F.leaky_relu(x, self.slope)
         return x if self.scale is None else round_exact(x, self.scale, self.limit)
 
+    def in_phases(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """Some of the outputs in each phase of the cells, without a leak.
+
+        Args:
+            x: `(4, B, rows, columns, inputs)`, phase by phase.
+            wanted: `(4, outputs)` which outputs.
+        """
+        weight, bias = self.weight[wanted].transpose(1, 2), self.bias[wanted][:, None]
+        flat = x.reshape(4, -1, x.shape[-1])
+        if self.low_precision:
+            out = torch.baddbmm(bias.bfloat16(), flat.bfloat16(), weight.bfloat16()).float()
+        else:
+            out = torch.baddbmm(bias, flat.to(weight.dtype), weight)
+        if self.scale is not None:
+            out = round_exact(out, self.scale[wanted][:, None], self.limit)
+        return out.reshape(*x.shape[:-1], -1)
+
 
 class Depthwise(ExactMixin, nn.Module):
     """One size x size filter per channel, zero padding."""

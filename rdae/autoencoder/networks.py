@@ -11,8 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rdae.autoencoder.layers import Linear, Points, build
-from rdae.model.spec import NUM_ANCHORS, NUM_ROWS, PASS_OF, WHOLE_ROLES, ModelSpec
+from rdae.autoencoder.layers import Linear, Points, Sequence, build
+from rdae.model.passes import phases
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, WHOLE_ROLES, ModelSpec
 from rdae.scales import LAMBDA_RANGE
 
 LAMBDA_MIN, LAMBDA_MAX = LAMBDA_RANGE
@@ -20,12 +21,6 @@ LAMBDA_UNIT = 0.013  # where gains start at one
 
 SCALE_MIN, SCALE_MAX = 0.11, 256.0  # standard deviations in symbol units
 LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_ROWS - 1)
-
-
-def pass_map(channels: int, rows: int, columns: int) -> Tensor:
-    """The pass, 0 to 3, that codes each latent: `(rows, columns, channels)` int64."""
-    phase = 2 * (torch.arange(rows)[:, None] % 2) + torch.arange(columns)[None] % 2
-    return torch.tensor(PASS_OF)[:, phase].permute(1, 2, 0).repeat_interleave(channels // 4, 2)
 
 
 class ClampInward(torch.autograd.Function):
@@ -58,10 +53,15 @@ class Networks(nn.Module):
         self.shared = build(sections["shared"], NUM_ANCHORS)
         self.outputs = nn.ModuleList(build(layers, NUM_ANCHORS) for layers in spec.outputs)
         self.synthesis = build(sections["synthesis"], NUM_ANCHORS)
+        m = spec.latent_channels
+        for k in range(NUM_PASSES):
+            groups = [torch.arange(group.start, group.stop) for _, group in phases(k, m)]
+            wanted = torch.stack([torch.cat([group, group + m]) for group in groups])
+            self.register_buffer(f"wanted_{k}", wanted, persistent=False)
         start = torch.linspace(math.log(LAMBDA_MIN), math.log(LAMBDA_MAX), NUM_ANCHORS)
         start = 0.5 * (start - math.log(LAMBDA_UNIT))[:, None]
-        self.y_log_gain = nn.Parameter(start.repeat(1, spec.latent_channels))
-        self.y_log_step = nn.Parameter(-start.repeat(1, spec.latent_channels))
+        self.y_log_gain = nn.Parameter(start.repeat(1, m))
+        self.y_log_step = nn.Parameter(-start.repeat(1, m))
         self.z_log_gain = nn.Parameter(0.5 * start.repeat(1, spec.hyper_channels))
 
     def use_bfloat16(self, enabled: bool) -> None:
@@ -81,6 +81,10 @@ class Networks(nn.Module):
         """
         return {layer for role in WHOLE_ROLES for layer in self.with_role(role)}
 
+    def heads(self) -> list[Sequence]:
+        """The networks that give what each pass expects."""
+        return [self.first, *self.outputs]
+
     def with_role(self, role: str) -> list[Linear]:
         """The layers that have a role (`rdae.model.spec.ROLES`)."""
         return [self.linear(path) for path in self.spec.roles.get(role, [])]
@@ -92,13 +96,31 @@ class Networks(nn.Module):
         return layer
 
     def predict(
-        self, k: int, features: Tensor, y_hat: Tensor, points: Points
+        self, k: int, features: Tensor, y_hat: Tensor | None, points: Points
     ) -> tuple[Tensor, Tensor]:
-        """Mean and ln(scale), both in base units, of all latents as pass `k` sees them."""
-        if k == 0:
-            out = self.first(features, points)
-        else:
+        """What pass `k` expects of the latents that it codes.
+
+        Args:
+            k: the pass, 0 to 3.
+            features: `(B, rows, columns, F)`.
+            y_hat: `(B, rows, columns, M)`, 0 where not yet decoded; not read by pass 0.
+            points: quality points of the batch.
+
+        Returns:
+            Mean and ln(scale), both in base units: quarters `(4, B, rows / 2, columns / 2, M / 4)`
+            as of `rdae.autoencoder.passes`.
+        """
+        x = features
+        if y_hat is not None:
             seen = torch.cat([features, y_hat], -1)
-            out = self.outputs[k - 1](self.shared(self.inputs[k - 1](seen, points), points), points)
-        mean, log_scale = out.chunk(2, -1)
+            x = self.shared(self.inputs[k - 1](seen, points), points)
+        head = self.heads()[k]
+        *body, last = head
+        for layer in body:
+            x = layer(x, points)
+        assert isinstance(last, Linear)  # by the spec
+        b, rows, columns, inputs = x.shape
+        x = x.reshape(b, rows // 2, 2, columns // 2, 2, inputs).permute(2, 4, 0, 1, 3, 5)
+        x = x.reshape(4, b, rows // 2, columns // 2, inputs)
+        mean, log_scale = last.in_phases(x, self.get_buffer(f"wanted_{k}")).chunk(2, -1)
         return mean, log_scale

@@ -63,8 +63,8 @@ def evaluate(model: Autoencoder, x: Tensor, anchors: Tensor, *, noisy: bool) -> 
     """
     estimate = model(x, anchors, noisy=noisy)
     pixels = x.shape[2] * x.shape[3]
-    z_bpp = estimate.z_bits.sum((1, 2, 3)) / pixels
-    bpp = estimate.y_bits.sum((1, 2, 3)) / pixels + z_bpp
+    z_bpp = estimate.z_bits / pixels
+    bpp = estimate.y_bits / pixels + z_bpp
     mse = 255.0**2 * (estimate.x_hat - x).square().mean((1, 2, 3))
     rd_lambda = model.rd_lambda(anchors)
     weight = (rd_lambda / LAMBDA_UNIT) ** -COST_EXPONENT

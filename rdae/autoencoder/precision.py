@@ -65,5 +65,4 @@ def step_flops(spec: ModelSpec, pixels: int) -> float:
     A multiply-accumulate counts two; the backward pass has two products for each of the forward
     pass. The optimizer's own products are left out.
     """
-    decoder = spec.decoder_macs_per_pixel(all_outputs=True)
-    return 6.0 * pixels * (spec.encoder_macs_per_pixel() + decoder)
+    return 6.0 * pixels * (spec.encoder_macs_per_pixel() + spec.decoder_macs_per_pixel())

@@ -38,7 +38,9 @@ from torch.nn import functional as F
 
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate
 from rdae.autoencoder.networks import ClampInward
-from rdae.autoencoder.search_decoder import SearchDecoder, assemble, take_quarter
+from rdae.autoencoder.passes import assemble, split
+from rdae.autoencoder.rounding import round_straight_through
+from rdae.autoencoder.search_decoder import SearchDecoder
 from rdae.codec.tile import TileSymbols
 from rdae.exact.network import UNIT_BITS
 from rdae.geometry import PATCH
@@ -156,32 +158,33 @@ class _Objective:
 
     def __init__(self, model: Model, tile: Tile, point: int) -> None:
         rows, columns, _ = tile.y.shape
-        self.decoder = SearchDecoder(model, point, rows, columns)
+        self.decoder = SearchDecoder(model, point)
         self.z = torch.from_numpy(tile.symbols.z).float()[None]
         self.error_weight = model.rd_lambda(point) / 3
         self._tile = tile
         self._y_rate = _y_rate(model)
         self._z_rate = TableRate(model.z_tables(point), Z_REACH)
         self._z_tables = torch.arange(self.z.shape[3]).expand_as(self.z)
-        self._coded = torch.zeros(rows, columns, 1)
-        self._coded[: tile.rows, : tile.columns] = 1
+        coded = torch.zeros(1, rows, columns, NUM_PASSES)
+        coded[:, : tile.rows, : tile.columns] = 1
+        self._coded = split(coded)[0]
         self._around = torch.from_numpy(tile.y_hat * 2.0**-UNIT_BITS).float()[None]
         self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None] / 255 - 0.5
 
     def start(self) -> list[Tensor]:
         """Quarters of a y whose symbols are those of plain encoding, some way from them to y."""
-        y = torch.from_numpy(self._tile.y)[None]
-        sent = torch.from_numpy(self._tile.symbols.y).float()[None]
+        y = split(torch.from_numpy(self._tile.y)[None])
+        sent = split(torch.from_numpy(self._tile.symbols.y).float()[None])
         quarters: list[Tensor] = []
-        y_hat: list[Tensor] = []
+
+        def code(k: int, mean: Tensor, table: Tensor) -> Tensor:
+            gain = self.decoder.gain[k]
+            off = (y[k] - mean) * gain - sent[k]
+            quarters.append(mean + (sent[k] + (PULL * off).clamp(-NEAREST, NEAREST)) / gain)
+            return mean + sent[k] * self.decoder.step[k]
+
         with torch.no_grad():
-            features = self.decoder.features(self.z)
-            for k in range(NUM_PASSES):
-                mean, _ = self.decoder.predict(k, features, y_hat)
-                symbols, gain = take_quarter(k, sent), self.decoder.gain[k]
-                off = (take_quarter(k, y) - mean) * gain - symbols
-                quarters.append(mean + (symbols + (PULL * off).clamp(-NEAREST, NEAREST)) / gain)
-                y_hat.append(mean + symbols * self.decoder.step[k])
+            self.decoder.follow_passes(self.decoder.features(self.z), code)
         return quarters
 
     def __call__(
@@ -189,17 +192,18 @@ class _Objective:
     ) -> tuple[Tensor, Tensor]:
         """Bits, and squared error over all samples on 0..255, of one draw of the rounding."""
         low = z.detach().floor()
-        bits = self._z_rate.mixed(self._z_tables, low, z - low).sum()
-        features = self.decoder.features(z + (z.round() - z).detach())
-        y_hat: list[Tensor] = []
-        for k in range(NUM_PASSES):
-            mean, table = self.decoder.predict(k, features, y_hat)
+        bits = [self._z_rate.mixed(self._z_tables, low, z - low).sum()]
+
+        def code(k: int, mean: Tensor, table: Tensor) -> Tensor:
             v = (y[k] - mean) * self.decoder.gain[k]
             low, share = relaxed(v, temperature, generator)
-            y_hat.append(mean + (low + share) * self.decoder.step[k])
             table = ClampInward.apply(table, 0.0, NUM_ROWS - 1.0)
-            bits = bits + (self._y_rate.between(table, low, share) * self._coded).sum()
-        return bits, self._squared_error(assemble(y_hat))
+            bits.append((self._y_rate.between(table, low, share) * self._coded).sum())
+            return mean + (low + share) * self.decoder.step[k]
+
+        features = self.decoder.features(round_straight_through(z))
+        y_hat = self.decoder.follow_passes(features, code)
+        return torch.stack(bits).sum(), self._squared_error(y_hat)
 
     def _squared_error(self, y_hat: Tensor) -> Tensor:
         tile = self._tile

@@ -25,11 +25,10 @@ from rdae.model.passes import for_quarter, phases
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.model.weights_file import Description, fingerprint, read_weights
 from rdae.network_spec import halo
-from rdae.rounding import REACH, dead_zones, round_to_symbols
+from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS, rd_lambda_at
 
 ROW_BITS = 4  # the heads and the offsets give sixteenths of a row
-MAX_SYMBOL = 32767
 PIXEL_BITS = 4  # the synthesis gives sixteenths of a level
 
 Array = NDArray[Any]

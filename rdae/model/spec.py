@@ -178,17 +178,16 @@ class ModelSpec:
             macs_per_cell(self.hyper_analysis) / HYPER_PATCH**2
         )
 
-    def decoder_macs_per_pixel(self, *, all_outputs: bool = False) -> float:
+    def decoder_macs_per_pixel(self) -> float:
         """Multiply-accumulates per pixel of hyper-synthesis, the four passes and synthesis.
 
-        Of its outputs a pass needs those of the quarter of y that it codes, and the decoder leaves
-        the others out where the last layer is linear; `all_outputs` counts them, as training does.
+        Of its outputs a pass needs those of the quarter of y that it codes; the others are left
+        out, in decoding as in training.
         """
         passes = (NUM_PASSES - 1) * macs_per_cell(self.shared)
         passes += sum(macs_per_cell(layers) for layers in self.inputs)
         for layers in (self.first, *self.outputs):
             passes += macs_per_cell(layers)
-            if not all_outputs and layers and layers[-1][0] == "linear":
-                passes -= macs_per_cell(layers[-1:]) * (1 - 1 / NUM_PASSES)
+            passes -= macs_per_cell(layers[-1:]) * (1 - 1 / NUM_PASSES)
         at_latent = passes + macs_per_cell(self.synthesis)
         return at_latent / PATCH**2 + macs_per_cell(self.hyper_synthesis) / HYPER_PATCH**2
