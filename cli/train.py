@@ -14,7 +14,7 @@ from rdae.cli import options
 from rdae.cli.batch import EXIT_INTERRUPTED
 from rdae.cli.console import Console, UsageError, shown
 
-_RUN, _MODEL, _STEP = "Run", "Model", "Step"
+_RUN, _DATA, _MODEL, _STEP = "Run", "Data", "Model", "Step"
 
 
 class Precision(str, Enum):
@@ -78,6 +78,51 @@ def train(
             _RUN,
             "--held-out",
             "Share of photos to validate on. [default: 0.03]",
+            metavar="0..1",
+        ),
+    ] = None,
+    screens: Annotated[
+        Path | None,
+        _option(
+            _DATA,
+            "--screens",
+            "Folder of screenshots to train on as well.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    screen_share: Annotated[
+        float | None,
+        _option(
+            _DATA,
+            "--screen-share",
+            "Share of the crops that are of screens. [default: 0.09]",
+            metavar="0..1",
+        ),
+    ] = None,
+    screens_held_out: Annotated[
+        float | None,
+        _option(
+            _DATA,
+            "--screens-held-out",
+            "Share of the screens that is not trained on. [default: 0.125]",
+            metavar="0..1",
+        ),
+    ] = None,
+    recolour: Annotated[
+        float | None,
+        _option(
+            _DATA,
+            "--recolour",
+            "Share of the crops of photos whose colours are changed. [default: 0.1]",
+            metavar="0..1",
+        ),
+    ] = None,
+    odd_sizes: Annotated[
+        float | None,
+        _option(
+            _DATA,
+            "--odd-sizes",
+            "Share of the steps whose crops end anywhere in a cell. [default: 0.3]",
             metavar="0..1",
         ),
     ] = None,
@@ -173,6 +218,11 @@ def train(
             checkpoint_minutes=checkpoint_minutes,
             validation_minutes=validation_minutes,
             held_out=held_out,
+            screens=screens and str(screens.resolve()),
+            screen_share=screen_share,
+            screens_held_out=screens_held_out,
+            recolour=recolour,
+            odd_sizes=odd_sizes,
             preset=preset,
             batch=batch,
             crop=crop,

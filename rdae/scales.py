@@ -11,7 +11,7 @@ NUM_POINTS = 256
 DEFAULT_QUALITY = 60.0
 PLAIN_EFFORT, DEFAULT_EFFORT, MAX_EFFORT = 1, 2, 9
 REFINED_EFFORT = 3  # from here on, torch looks for better symbols
-LAMBDA_RANGE = (0.0004, 0.16)  # of the first and last point: bits per pixel per MSE on 0..255
+LAMBDA_RANGE = (0.0004, 1.6)  # that models are trained for: bits per pixel per MSE on 0..255
 
 
 def quality_to_point(quality: float) -> int:

@@ -38,11 +38,10 @@ except MissingDependencyError as error:
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate, float_decoder
 from rdae.autoencoder.layers import Points
-from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, ClampInward
+from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, ClampInward, in_phases
 from rdae.autoencoder.passes import by_channel, follow_passes, split
 from rdae.autoencoder.rounding import (
     add_noise,
@@ -51,7 +50,7 @@ from rdae.autoencoder.rounding import (
     straight_through,
 )
 from rdae.bitstream.tiles import Tile, tile_grid
-from rdae.geometry import HYPER_PATCH, PATCH, padded
+from rdae.geometry import PATCH, padded
 from rdae.model.installed import load_model
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.rounding import REACH, dead_zones
@@ -124,8 +123,7 @@ class Codec(nn.Module):
         height, width = x.shape[2:]
         points = self._points(x, quality)
         at = Points((points * (NUM_ANCHORS - 1) / (NUM_POINTS - 1)).to(x.dtype), NUM_ANCHORS)
-        pad = (0, -width % HYPER_PATCH, 0, -height % HYPER_PATCH)
-        y = self.networks.analysis(F.pad(x, pad, "replicate").permute(0, 2, 3, 1) - 0.5, at)
+        y, _ = self.networks.analyse(x, at)
         bits = x.new_zeros(len(x))
         y_hat = y.new_zeros(y.shape)[:, : -(-height // PATCH), : -(-width // PATCH)]
         for tile in tile_grid(width, height):
@@ -134,8 +132,8 @@ class Codec(nn.Module):
             part, part_bits = self._code(cells, tile, points, at)
             y_hat[:, down, across][:, : tile.rows, : tile.columns] = part
             bits = bits + part_bits
-        x_hat = self.networks.synthesis(y_hat, at).permute(0, 3, 1, 2)[:, :, :height, :width]
-        x_hat = ClampInward.apply(x_hat + 0.5, 0.0, 1.0)
+        x_hat = self.networks.synthesise(y_hat, at, height, width)
+        x_hat = ClampInward.apply(x_hat, 0.0, 1.0)
         if not self.training:
             x_hat = straight_through(x_hat, (255 * x_hat).round() / 255)
         return x_hat, bits
@@ -172,9 +170,9 @@ class Codec(nn.Module):
 
         log_gain = at.interpolate(net.y_log_gain)
         step = at.interpolate(net.y_log_step).exp()
-        coded = y.new_zeros(1, y.shape[1], y.shape[2], NUM_PASSES)
-        coded[:, : tile.rows, : tile.columns] = 1
-        quarters, is_coded = split(y), split(coded)[0]
+        is_coded = y.new_zeros(1, y.shape[1], y.shape[2], 1)
+        is_coded[:, : tile.rows, : tile.columns] = 1
+        quarters, is_coded = split(y), in_phases(is_coded)
         values: list[Tensor] = []
         symbols: list[Tensor] = []
         tables: list[Tensor] = []

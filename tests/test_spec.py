@@ -22,8 +22,8 @@ def test_a_spec_survives_its_json():
 
 def test_the_default_model_stays_within_its_complexity_budget():
     spec = preset()
-    assert spec.decoder_macs_per_pixel() <= 12_000
-    assert spec.encoder_macs_per_pixel() <= 12_000
+    assert spec.decoder_macs_per_pixel() <= 15_000
+    assert spec.encoder_macs_per_pixel() <= 15_000
 
 
 @pytest.mark.skipif(not README.is_file(), reason="the tests stand apart from the sources")

@@ -39,7 +39,7 @@ from rdae.autoencoder.networks import (
 )
 from rdae.autoencoder.passes import by_channel, follow_passes, split
 from rdae.autoencoder.rounding import add_noise, round_straight_through, round_to_symbols
-from rdae.model.spec import NUM_ANCHORS, NUM_ROWS, ModelSpec
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, ModelSpec
 from rdae.rounding import REACH, dead_zones
 
 
@@ -78,13 +78,13 @@ class Autoencoder(Networks):
         """Reconstruct a batch and estimate its bits.
 
         Args:
-            x: `(B, 3, H, W)` float in [0, 1], H and W multiples of 64.
+            x: `(B, 3, H, W)` float in [0, 1], any H and W.
             anchors: `(B,)` float in [0, 15], the quality of each sample.
             noisy: rate of noisy latents (differentiable relaxation) and a reconstruction from
                 the nearest integers, instead of both from the symbols that an encoder sends.
         """
         points = Points(anchors, NUM_ANCHORS)
-        y = self.analysis(x.permute(0, 2, 3, 1) - 0.5, points)
+        y, is_coded = self.analyse(x, points)
         z = self.hyper_analysis(y, points) * points.interpolate(self.z_log_gain).exp()
         z_bits = self._z_bits(z, points, noisy=noisy)
         z_hat = round_straight_through(z) * points.interpolate(-self.z_log_gain).exp()
@@ -103,12 +103,13 @@ class Autoencoder(Networks):
             symbol = round_straight_through(v) if noisy else self.round_to_symbols(v, log_scale)
             sent.append(add_noise(v) if noisy else symbol)
             log_scales.append(log_scale)
-            return mean + symbol * by_channel(k, step)
+            return mean + symbol * is_coded * by_channel(k, step)
 
         y_hat = follow_passes(self, features, points, code)
-        y_bits = self.y_bits(torch.cat(sent), torch.cat(log_scales)).sum((0, 2, 3, 4))
-        x_hat = self.synthesis(y_hat, points) + 0.5
-        return Estimate(x_hat.permute(0, 3, 1, 2), y_bits, z_bits.sum((1, 2, 3)))
+        bits = self.y_bits(torch.cat(sent), torch.cat(log_scales))
+        y_bits = (bits * is_coded.repeat(NUM_PASSES, 1, 1, 1, 1)).sum((0, 2, 3, 4))
+        x_hat = self.synthesise(y_hat, points, x.shape[2], x.shape[3])
+        return Estimate(x_hat, y_bits, z_bits.sum((1, 2, 3)))
 
     def y_bits(self, v: Tensor, log_scale: Tensor) -> Tensor:
         """Bits of zero-mean values `v` in symbol units under N(0, exp(log_scale)^2)."""

@@ -52,25 +52,32 @@ def quarter_order() -> Tensor:
     return order.permute(0, 2, 1, 3, 4).flatten()
 
 
+def dct_order(channels: int) -> list[tuple[float, int, int, int]]:
+    """The first rows of the colour DCT: when they come, vertical and horizontal frequency, colour.
+
+    Low frequencies and luma come first.
+    """
+    weights = (1, 4, 6)  # how much later a chroma row of the same frequency comes
+    return sorted(
+        ((math.hypot(u, v) + 1) * weights[c], u, v, c)
+        for u in range(PATCH)
+        for v in range(PATCH)
+        for c in range(3)
+    )[:channels]
+
+
 def colour_dct(channels: int) -> Tensor:
     """The first rows of an orthonormal colour x 16x16 DCT: `(channels, 768)`.
 
-    Low frequencies and luma come first; columns are ordered as `Unshuffle` orders pixels.
+    Columns are ordered as `Unshuffle` orders pixels.
     """
     colour = np.array([[1, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]])
     colour /= np.linalg.norm(colour, axis=1, keepdims=True)
     k, i = np.arange(PATCH)[:, None], np.arange(PATCH)[None]
     dct = np.cos(np.pi * (2 * i + 1) * k / (2 * PATCH)) * math.sqrt(2 / PATCH)
     dct[0] /= math.sqrt(2)
-    weights = (1, 4, 6)  # how much later a chroma row of the same frequency comes
-    order = sorted(
-        ((math.hypot(u, v) + 1) * weights[c], u, v, c)
-        for u in range(PATCH)
-        for v in range(PATCH)
-        for c in range(3)
-    )
     rows = [
         (dct[u][:, None, None] * dct[v][None, :, None] * colour[c]).reshape(-1)
-        for _, u, v, c in order[:channels]
+        for _, u, v, c in dct_order(channels)
     ]
     return torch.tensor(np.array(rows), dtype=torch.float32)

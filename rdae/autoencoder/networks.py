@@ -10,8 +10,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rdae.autoencoder.layers import Linear, Points, Sequence, build
+from rdae.geometry import HYPER_CELLS, PATCH
 from rdae.model.passes import phases
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, WHOLE_ROLES, ModelSpec
 from rdae.scales import LAMBDA_RANGE
@@ -21,6 +23,13 @@ LAMBDA_UNIT = 0.013  # where gains start at one
 
 SCALE_MIN, SCALE_MAX = 0.11, 256.0  # standard deviations in symbol units
 LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_ROWS - 1)
+
+
+def in_phases(x: Tensor) -> Tensor:
+    """`(B, rows, columns, C)` phase by phase: `(4, B, rows / 2, columns / 2, C)`."""
+    b, rows, columns, channels = x.shape
+    x = x.reshape(b, rows // 2, 2, columns // 2, 2, channels).permute(2, 4, 0, 1, 3, 5)
+    return x.reshape(4, b, rows // 2, columns // 2, channels)
 
 
 class ClampInward(torch.autograd.Function):
@@ -95,6 +104,34 @@ class Networks(nn.Module):
         assert isinstance(layer, Linear)
         return layer
 
+    def analyse(self, x: Tensor, points: Points) -> tuple[Tensor, Tensor]:
+        """The latent of pictures of any size, as the encoder of a file has it.
+
+        Pixels are repeated up to whole cells; y, not the pixels, is padded to whole cells of the
+        hyper-latent: the last coded cells have no neighbours that the decoder does not have.
+
+        Args:
+            x: `(B, 3, H, W)` in [0, 1].
+            points: quality points of the batch.
+
+        Returns:
+            y `(B, rows, columns, M)`, rows and columns multiples of 4, 0 in cells that are not
+            coded; and which are, 0 or 1, as a quarter `(4, 1, rows / 2, columns / 2, 1)`.
+        """
+        height, width = x.shape[2:]
+        x = F.pad(x, (0, -width % PATCH, 0, -height % PATCH), "replicate")
+        y = self.analysis(x.permute(0, 2, 3, 1) - 0.5, points)
+        rows, columns = y.shape[1:3]
+        y = F.pad(y, (0, 0, 0, -columns % HYPER_CELLS, 0, -rows % HYPER_CELLS))
+        is_coded = y.new_zeros(1, y.shape[1], y.shape[2], 1)
+        is_coded[:, :rows, :columns] = 1
+        return y, in_phases(is_coded)
+
+    def synthesise(self, y_hat: Tensor, points: Points, height: int, width: int) -> Tensor:
+        """The pixels `(B, 3, height, width)`, unclipped, of the coded cells of y_hat."""
+        y_hat = y_hat[:, : -(-height // PATCH), : -(-width // PATCH)]
+        return self.synthesis(y_hat, points).permute(0, 3, 1, 2)[:, :, :height, :width] + 0.5
+
     def predict(
         self, k: int, features: Tensor, y_hat: Tensor | None, points: Points
     ) -> tuple[Tensor, Tensor]:
@@ -119,8 +156,5 @@ class Networks(nn.Module):
         for layer in body:
             x = layer(x, points)
         assert isinstance(last, Linear)  # by the spec
-        b, rows, columns, inputs = x.shape
-        x = x.reshape(b, rows // 2, 2, columns // 2, 2, inputs).permute(2, 4, 0, 1, 3, 5)
-        x = x.reshape(4, b, rows // 2, columns // 2, inputs)
-        mean, log_scale = last.in_phases(x, self.get_buffer(f"wanted_{k}")).chunk(2, -1)
+        mean, log_scale = last.in_phases(in_phases(x), self.get_buffer(f"wanted_{k}")).chunk(2, -1)
         return mean, log_scale

@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate
-from rdae.autoencoder.networks import ClampInward
+from rdae.autoencoder.networks import ClampInward, in_phases
 from rdae.autoencoder.passes import assemble, split
 from rdae.autoencoder.rounding import round_straight_through
 from rdae.autoencoder.search_decoder import SearchDecoder
@@ -165,9 +165,9 @@ class _Objective:
         self._y_rate = _y_rate(model)
         self._z_rate = TableRate(model.z_tables(point), Z_REACH)
         self._z_tables = torch.arange(self.z.shape[3]).expand_as(self.z)
-        coded = torch.zeros(1, rows, columns, NUM_PASSES)
+        coded = torch.zeros(1, rows, columns, 1)
         coded[:, : tile.rows, : tile.columns] = 1
-        self._coded = split(coded)[0]
+        self._coded = in_phases(coded)
         self._around = torch.from_numpy(tile.y_hat * 2.0**-UNIT_BITS).float()[None]
         self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None] / 255 - 0.5
 

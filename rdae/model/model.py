@@ -20,7 +20,7 @@ from rdae.exact.layers import Levels, Shuffle, clip, round_and_clip
 from rdae.exact.network import LIMIT, UNIT_BITS, build_exact, build_float, take, take_shift
 from rdae.exact.stages import Concatenate, Network, Step
 from rdae.exact.windows import run_in_windows
-from rdae.geometry import HYPER_PATCH, PATCH, Rectangle
+from rdae.geometry import PATCH, Rectangle
 from rdae.model.passes import for_quarter, phases
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.model.weights_file import Description, fingerprint, read_weights
@@ -157,44 +157,44 @@ class Model:
         """The latent of a part of a picture, as if of the whole.
 
         Args:
-            rgb: `(H, W, 3)`, the whole picture. Beyond its last row and column they repeat, up to
-                multiples of 64.
+            rgb: `(H, W, 3)`, the whole picture. Its last row and column are repeated up to
+                multiples of 16.
             area: the cells that are wanted, in units of 16 pixels.
             point: quality point, 0 to 255.
             threads: how many threads to use.
 
         Returns:
-            `(rows, columns, M)` y of the area, in real units.
+            `(rows, columns, M)` y of the area, in real units; 0 in cells that are not coded. The
+            decoder has no pixels there, so the last coded cells must not be made for neighbours
+            that they will not have.
         """
         analysis = self._encoder[0]
         height, width = rgb.shape[:2]
-        rows, columns = (-(-side // HYPER_PATCH) * HYPER_PATCH // PATCH for side in (height, width))
-        shape = (area.bottom - area.top, area.right - area.left, self.spec.latent_channels)
-        y = np.empty(shape, np.float32)
+        cells = Rectangle.whole(width, height).scaled(1, PATCH)
+        coded = area.common(cells)
+        y = np.zeros((area.rows, area.columns, self.spec.latent_channels), np.float32)
 
         def read(window: Rectangle) -> Array:
-            down, across = window.slices(PATCH)
-            part = rgb[min(down.start, height - 1) : down.stop]
-            part = part[:, min(across.start, width - 1) : across.stop]
-            below = down.stop - down.start - part.shape[0]
-            beside = across.stop - across.start - part.shape[1]
+            part = rgb[window.slices(PATCH)]
+            below = window.rows * PATCH - part.shape[0]
+            beside = window.columns * PATCH - part.shape[1]
             pixels = np.pad(part, ((0, below), (0, beside), (0, 0)), "edge").astype(np.float32)
             pixels *= np.float32(1 / 255)
             pixels -= np.float32(0.5)
             return pixels
 
         def write(window: Rectangle, out: Array) -> None:
-            y[window.moved(-area.top, -area.left).slices()] = out
+            y[window.seen_from(area).slices()] = out
 
         run_in_windows(
             lambda x, wanted: analysis(x, point, threads, wanted.scaled(PATCH, 1)),
             read,
             write,
-            rows=rows,
-            columns=columns,
+            rows=cells.rows,
+            columns=cells.columns,
             halo=math.ceil(halo(self.spec.analysis) / PATCH),
             scale=1,
-            area=area,
+            area=coded,
         )
         return y
 

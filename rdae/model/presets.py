@@ -33,7 +33,7 @@ def preset(
     width: int = 256,
     analysis_blocks: int = 4,
     synthesis_blocks: int = 2,
-    latent: int = 256,
+    latent: int = 512,
     hyper: int = 96,
     context: int = 128,
     context_blocks: int = 2,

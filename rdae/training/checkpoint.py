@@ -75,6 +75,13 @@ def equal_everywhere(tensors: list[Tensor]) -> bool:
     return bool(torch.equal(lowest, highest))
 
 
+@torch.no_grad()
+def broadcast_state(module: nn.Module) -> None:
+    """Give all processes the parameters and buffers of process 0; all of them call this."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        dist.broadcast(tensor.data, 0)
+
+
 def _save(content: dict[str, Any], path: Path) -> None:
     with path.open("wb") as out:
         torch.save(content, out)

@@ -36,6 +36,11 @@ class TrainConfig:
     learning_rate: float = _setting(2e-3, "of SOAP; Adam has half of it")
     precision: str = _setting("auto", "of most matrix products; auto measures what is faster")
     downscale: float = _setting(0.25, "share of the crops that are shrunk, up to 2 times")
+    recolour: float = _setting(0.1, "share of the crops of photos whose colours are changed")
+    odd_sizes: float = _setting(0.3, "share of the steps whose crops end anywhere in a cell")
+    screens: str | None = _setting(None, "folder of screenshots, to train on beside the photos")
+    screen_share: float = _setting(0.09, "share of the crops that are of screens")
+    screens_held_out: float = _setting(0.125, "share of the screens that is not trained on")
     held_out: float = _setting(0.03, "share of the photos that only validate")
     precondition_every: int = _setting(10, "steps between updates of SOAP's eigenvectors")
     checkpoint_minutes: float = _setting(4.0, "time between checkpoints")
@@ -56,7 +61,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name.replace('_', ' ')} must be above 0, not {value}")
-        for name in ("downscale", "held_out"):
+        shares = ("downscale", "recolour", "odd_sizes", "screen_share", "held_out")
+        for name in (*shares, "screens_held_out"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name.replace('_', ' ')} is a share from 0 to 1")
 
@@ -89,7 +95,7 @@ def read_config(run: Path, **changes: Any) -> TrainConfig:
     except (ValueError, TypeError, AttributeError) as error:
         raise RdaeError(f"{path} is not the configuration of a run: {error}") from error
     given = {name: value for name, value in changes.items() if value is not None}
-    for name in ("preset", "held_out", "init"):
+    for name in ("preset", "held_out", "screens_held_out", "init"):
         if name in given and given[name] != getattr(config, name):
             raise ValueError(f"a run keeps its {name.replace('_', '-')}: {getattr(config, name)}")
     if given.keys() & {"hours", "steps"}:

@@ -27,8 +27,10 @@ from PIL import Image
 from rdae.errors import ImageError, RdaeError
 from rdae.images.picture import Picture, read_picture
 from rdae.threads import default_threads
+from rdae.training.augmentation import recoloured
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm")
+PHOTO_CACHE, SCREENS_CACHE = "photos.u8", "screens.u8"  # in a run folder
 MIN_SIDE = 64
 HASH_SIDE = 16  # a difference hash compares 16 x 16 pairs of neighbours
 # Recompression and resizing flip up to about 10 of the 256 bits, other pictures about 128.
@@ -61,7 +63,12 @@ class PhotoCache:
         self._share = pixels / pixels.sum()
 
     def crops(
-        self, rng: np.random.Generator, count: int, size: int, downscale: float = 0.0
+        self,
+        rng: np.random.Generator,
+        count: int,
+        size: int,
+        downscale: float = 0.0,
+        recolour: float = 0.0,
     ) -> Pixels:
         """Random crops, flipped and transposed at random: `(count, size, size, 3)`.
 
@@ -73,6 +80,7 @@ class PhotoCache:
             count: number of crops.
             size: side in pixels.
             downscale: share of the crops that are larger squares shrunk by a factor of 1 to 2.
+            recolour: share of the crops whose colours are changed.
         """
         out = np.empty((count, size, size, 3), np.uint8)
         for k, i in enumerate(rng.choice(len(self.training), count, p=self._share)):
@@ -92,7 +100,7 @@ class PhotoCache:
                 crop = crop[:, ::-1]
             if rng.random() < 0.5:
                 crop = crop.transpose(1, 0, 2)
-            out[k] = crop
+            out[k] = recoloured(crop, rng) if rng.random() < recolour else crop
         return out
 
 
@@ -189,7 +197,7 @@ def prepare_cache(
         RdaeError: the cache is of other photos, or there is no usable photo in the folder.
         OSError: the cache cannot be written.
     """
-    cache, config = run / "photos.u8", run / "config.json"
+    cache, config = run / PHOTO_CACHE, run / "config.json"
     if not cache.exists():
         report = build_cache(photos, cache, held_out, progress)
         config.unlink(missing_ok=True)

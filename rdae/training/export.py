@@ -30,7 +30,7 @@ from rdae.model.weights_file import Description, write_weights
 from rdae.network_spec import final_linear
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
-from rdae.training.data import PhotoCache
+from rdae.training.data import PHOTO_CACHE, PhotoCache
 from rdae.training.log import read_metrics
 from rdae.training.tables import (
     Table,
@@ -187,7 +187,7 @@ def export_run(
     folder = (checkpoints(run) or [run])[-1]
     if not (folder / "model.pt").is_file():
         raise RdaeError(f"{run} holds no checkpoint", hint="rdae train makes one")
-    cache = folder.parent / "photos.u8"
+    cache = folder.parent / PHOTO_CACHE
     if not cache.is_file():
         raise RdaeError(f"{cache} is missing", hint="rdae train --resume builds it again")
     content = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")

@@ -33,7 +33,7 @@ from rdae.threads import default_threads
 from rdae.training import require_training
 from rdae.training.checkpoint import checkpoints
 from rdae.training.config import TrainConfig, read_config, write_config
-from rdae.training.data import CacheReport, prepare_cache
+from rdae.training.data import SCREENS_CACHE, CacheReport, build_cache, prepare_cache
 from rdae.training.log import cut_metrics, read_metrics
 from rdae.training.report import write_report
 
@@ -68,6 +68,8 @@ def prepare_run(
             f"{run} holds a run already", hint="--resume goes on with it; or choose another folder"
         )
     report = prepare_cache(run, Path(config.photos), config.held_out, progress)
+    if config.screens is not None and not (run / SCREENS_CACHE).exists():
+        build_cache(Path(config.screens), run / SCREENS_CACHE, config.screens_held_out, progress)
     write_config(run, config)
     return report
 
@@ -190,8 +192,10 @@ def run_process(
         signal.signal(number, stop)
     if saved := checkpoints(run):
         trainer.load(saved[-1])
-    elif config.init is not None:
-        trainer.start_from(read_weights_to_start_from(Path(config.init)), config.init)
+    else:
+        if config.init is not None and trainer.rank == 0:
+            trainer.start_from(read_weights_to_start_from(Path(config.init)), config.init)
+        trainer.share_start()
     if trainer.rank == 0:
         cut_metrics(run, trainer.step)
     trainer.train()

@@ -30,7 +30,9 @@ from rdae.autoencoder.precision import use_bfloat16
 from rdae.errors import RdaeError
 from rdae.model.presets import PRESETS
 from rdae.model.spec import NUM_ANCHORS
+from rdae.training.augmentation import odd_size
 from rdae.training.checkpoint import (
+    broadcast_state,
     equal_everywhere,
     load_matching,
     read_checkpoint,
@@ -38,11 +40,12 @@ from rdae.training.checkpoint import (
 )
 from rdae.training.config import TrainConfig
 from rdae.training.curves import write_curves
-from rdae.training.data import PhotoCache
+from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache, Pixels
 from rdae.training.log import append_metrics, read_metrics
 from rdae.training.optimizer import SharedOptimizer
 from rdae.training.progress import ProgressLine
 from rdae.training.validation import validate
+from rdae.training.warm_start import widened
 
 WARM_UP_STEPS = 100
 CONSTANT_SHARE = 0.4  # of the run; then cosine to zero
@@ -90,20 +93,26 @@ class Trainer:
         )
         self.step, self.seconds, self.hard = 0, 0.0, False
         self.skipped, self.skipped_in_a_row = 0, 0
+        self.disagreed = False  # have the weights of processes come to differ?
         self.rng = np.random.default_rng([config.seed, self.rank])
         torch.manual_seed(config.seed + 1000 + self.rank)
-        self.cache = PhotoCache(run / "photos.u8")
+        self.cache = PhotoCache(run / PHOTO_CACHE)
+        self.screens = PhotoCache(run / SCREENS_CACHE) if config.screens else None
 
     def start_from(self, state: dict[str, torch.Tensor], name: str) -> None:
-        """Start with the weights of another run, as far as they fit.
+        """Start with the weights of another run, as far as they fit; process 0 calls this.
 
         Raises:
             ValueError: none fits.
         """
-        unfit = load_matching(self.model, state)
-        self.ema.load_state_dict(self.model.state_dict())
-        if unfit and self.rank == 0:
+        unfit = load_matching(self.model, widened(state, self.model))
+        if unfit:
             log.warning("%s: %d tensors do not fit and start afresh", name, len(unfit))
+
+    def share_start(self) -> None:
+        """Give all processes the weights of process 0; all of them call this before a run."""
+        broadcast_state(self.model)
+        self.ema.load_state_dict(self.model.state_dict())
 
     def train(self) -> None:
         """Train until the hours or steps are used up; checkpoints and validations on the way.
@@ -171,8 +180,8 @@ class Trainer:
             self._begin_hard_phase()
         factor = learning_rate_factor(self.step, self.progress)
         self.optimizer.set_rate(factor)
-        crops = self.cache.crops(self.rng, config.batch, config.crop, config.downscale)
-        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        crops = torch.from_numpy(self.draw_crops()).to(self.device)
+        x = crops.permute(0, 3, 1, 2).float() / 255
         anchors = (torch.rand(config.batch) * (NUM_ANCHORS - 1)).to(self.device)
         terms = evaluate(self.model, x, anchors, noisy=not self.hard)
         self.model.zero_grad(set_to_none=True)
@@ -193,7 +202,7 @@ class Trainer:
             "loss": terms.loss.item(),
             "bpp": terms.bpp.mean().item(),
             "psnr": (10 * torch.log10(255**2 / terms.mse)).mean().item(),
-            "elbo_bits": -terms.negative_elbo_bits(config.crop**2).mean().item(),
+            "elbo_bits": -terms.negative_elbo_bits(x.shape[2] * x.shape[3]).mean().item(),
             "gradient_norm": norm.item(),
         }
         return {
@@ -205,6 +214,22 @@ class Trainer:
             "skipped": self.skipped,
             "hard": self.hard,
         }
+
+    def draw_crops(self) -> Pixels:
+        """The crops of one step, all of one size: `(batch, H, W, 3)` uint8."""
+        config, rng = self.config, self.rng
+        of_screens = rng.binomial(config.batch, config.screen_share) if self.screens else 0
+        parts = [
+            self.cache.crops(
+                rng, config.batch - of_screens, config.crop, config.downscale, config.recolour
+            )
+        ]
+        if self.screens and of_screens:
+            parts.append(self.screens.crops(rng, of_screens, config.crop))
+        height = width = config.crop
+        if rng.random() < config.odd_sizes:
+            height, width = odd_size(rng, config.crop)
+        return np.concatenate(parts)[:, :height, :width]
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -243,10 +268,18 @@ class Trainer:
         if not all(t.isfinite().all() for t in (*model.values(), *ema.values())):
             raise diverged("weights")
         if not equal_everywhere([*self.model.parameters(), *self.ema.parameters()]):
-            raise RdaeError(
-                "the processes of the run hold different weights",
-                hint="the same command with --resume goes on from the last checkpoint",
+            if self.disagreed:
+                raise RdaeError(
+                    "the processes of the run hold different weights once more",
+                    hint="the same command with --resume goes on from the last checkpoint",
+                )
+            self.disagreed = True
+            self.progress_line.say(
+                f"step {self.step}: the processes hold different weights; all take those of the "
+                "first and go on"
             )
+            for module in (self.model, self.ema):
+                broadcast_state(module)
         content = None
         if self.rank == 0:
             counters = {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}

@@ -18,12 +18,16 @@ from torch import Tensor
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.from_integers import state_of_networks
+from rdae.autoencoder.initialisation import LATENT_GAIN, colour_dct, dct_order, quarter_order
 from rdae.errors import RdaeError
-from rdae.model.spec import NUM_ANCHORS
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES
 from rdae.model.weights_file import read_weights
+from rdae.network_spec import final_linear
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
 
+FRESH_STEP = 0.7  # ln of how much coarser new latent channels begin
+FALL = 1.2  # amplitudes of photographs fall about as frequency^-FALL
 PRIOR_FIT_STEPS = 400
 PRIOR_FIT_REACH = 64  # largest magnitude of z that the fit looks at
 
@@ -63,8 +67,16 @@ def from_weights_file(path: Path) -> dict[str, Tensor]:
     model = Autoencoder(description.spec)
     low, high = description.provenance.get("lambda_range", LAMBDA_RANGE)
     points = _anchor_points(low, high)
-    model.load_state_dict(state_of_networks(model, tensors, points))
-    _fit_prior(model, tensors, points)
+    inside = np.clip(points, 0, NUM_POINTS - 1)
+    state = state_of_networks(model, tensors, inside)
+    # Beyond the file's range its last gains go on, and those of the quantisers as they begin in a
+    # new model: steps fall with the root of lambda.
+    beyond = torch.from_numpy((points - inside) * math.log(high / low) / (NUM_POINTS - 1)).float()
+    state["y_log_gain"] += 0.5 * beyond[:, None]
+    state["y_log_step"] -= 0.5 * beyond[:, None]
+    state["z_log_gain"] += 0.25 * beyond[:, None]
+    model.load_state_dict(state)
+    _fit_prior(model, tensors, inside)
     return model.state_dict()
 
 
@@ -73,6 +85,83 @@ def _anchor_points(low: float, high: float) -> Array:
     first, last = (math.log(rd_lambda) for rd_lambda in LAMBDA_RANGE)
     ours = np.linspace(first, last, NUM_ANCHORS)
     return (ours - math.log(low)) / (math.log(high) - math.log(low)) * (NUM_POINTS - 1)
+
+
+@torch.no_grad()
+def widened(state: dict[str, Tensor], model: Autoencoder) -> dict[str, Tensor]:
+    """The state of a model with fewer latent channels, as one of `model`, a new one.
+
+    Old channels keep their place in their group. The new ones begin as the rows of the DCT that
+    follow, expected to be 0 and about as large as the nearest old one; no other network sees them.
+
+    Args:
+        state: of an `Autoencoder`.
+        model: with the initial weights of its skips.
+
+    Returns:
+        A state of `model`; `state` itself, if it differs in other things than latent channels.
+    """
+    m = model.spec.latent_channels
+    old_m = state["y_log_gain"].shape[1] if "y_log_gain" in state else m
+    others = {
+        name
+        for name, new in model.state_dict().items()
+        if name not in state or state[name].ndim != new.ndim
+    }
+    if old_m >= m or others or not model.spec.roles:
+        return state
+    group, old_group = m // NUM_PASSES, old_m // NUM_PASSES
+    old = torch.arange(old_m)
+    kept = (old // old_group) * group + old % old_group
+    fresh = torch.arange(m).reshape(NUM_PASSES, group)[:, old_group:].T.flatten()
+    places = {  # where the old entries go along a dimension that has grown
+        old_m: kept,
+        2 * old_m: torch.cat([kept, kept + m]),
+        model.spec.features + old_m: torch.cat(
+            [torch.arange(model.spec.features), model.spec.features + kept]
+        ),
+    }
+    result = {}
+    for name, new in model.state_dict().items():
+        value = state[name]
+        if name not in ("y_log_gain", "y_log_step") and value.shape != new.shape:
+            new = torch.zeros_like(new)
+        else:
+            new = new.clone()
+        sizes = list(zip(new.shape, value.shape, strict=True))
+        if any(n != k and (k not in places or len(places[k]) != k) for n, k in sizes):
+            return state
+        where = [torch.arange(n) if n == k else places[k] for n, k in sizes]
+        new[torch.meshgrid(*where, indexing="ij") if where else ...] = value
+        result[name] = new
+    rows = colour_dct(m)[old_m:]
+    for path in model.spec.roles["analysis_skip"]:
+        result[f"{path}.weight"][fresh] = rows * LATENT_GAIN
+    for path in model.spec.roles["synthesis_skip"]:
+        result[f"{path}.weight"][:, fresh] = rows.T[quarter_order()] / LATENT_GAIN
+    sections = model.spec.sections()
+    like, narrower = _nearest_rows(m, old_m)
+    for name in ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1))):
+        head = final_linear(sections[name], name)
+        weight, bias = result[f"{head}.weight"], result[f"{head}.bias"]
+        weight[m + fresh] = weight[m + kept[like]]
+        bias[m + fresh] = bias[m + kept[like]] + narrower
+    for name, sign in (("y_log_gain", -1), ("y_log_step", 1)):
+        result[name][:, fresh] = result[name][:, kept[like]] + sign * FRESH_STEP
+    return result
+
+
+def _nearest_rows(m: int, old_m: int) -> tuple[Tensor, Tensor]:
+    """For each row of the DCT from `old_m` on, the old row most like it, and ln of the ratio."""
+    rows = dct_order(m)
+    like, ratio = [], []
+    for _, u, v, c in rows[old_m:]:
+        same = [i for i in range(old_m) if rows[i][3] == c]
+        best = min(same, key=lambda i: math.hypot(rows[i][1] - u, rows[i][2] - v))
+        own, other = (math.hypot(*pair) + 1 for pair in ((u, v), rows[best][1:3]))
+        like.append(best)
+        ratio.append(-FALL * math.log(own / other))
+    return torch.tensor(like), torch.tensor(ratio)
 
 
 def _fit_prior(model: Autoencoder, tensors: dict[str, Array], points: Array) -> None:
