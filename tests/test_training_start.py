@@ -82,11 +82,10 @@ def test_pixels_beyond_a_picture_have_no_part_in_the_objective():
     assert is_coded.sum() == 3 * 5
 
 
-def test_recolouring_keeps_brightness_and_grey():
+def test_recolouring_keeps_grey_and_goes_from_none_to_more_colour():
     rng = np.random.default_rng(0)
     ramp = np.repeat(np.arange(0, 256, 5, np.uint8)[None, :, None], 3, axis=2)
     muted = np.clip(128 + rng.normal(0, 10, (8, 8, 3)), 0, 255).astype(np.uint8)
-    luma = np.array([0.299, 0.587, 0.114])
     saturations = []
 
     def colourfulness(crop):
@@ -95,7 +94,6 @@ def test_recolouring_keeps_brightness_and_grey():
     for _ in range(40):
         assert np.array_equal(recoloured(ramp, rng), ramp)
         changed = recoloured(muted, rng)
-        assert np.abs(changed @ luma - muted @ luma).mean() < 10  # hue turns move luma a little
         saturations.append(
             np.ptp(changed.astype(int), axis=2).mean() / np.ptp(muted, axis=2).mean()
         )
