@@ -16,11 +16,12 @@ from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, human_bytes, human_seconds, shown
 from rdae.cli.help import Command
-from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
+from rdae.cli.inputs import Source, expand
 from rdae.cli.models import require_model, typical_rates
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
 from rdae.cli.target import Goal, read_goal
 from rdae.errors import ModelError
+from rdae.images.formats import INPUT_SUFFIXES
 from rdae.limits import MAX_PIXELS
 from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
 
@@ -93,7 +94,7 @@ def compress(
     if effort >= REFINED_EFFORT:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     sources = expand(
-        images or [], extensions=IMAGE_EXTENSIONS, recursive=recursive, files_from=files_from
+        images or [], extensions=INPUT_SUFFIXES, recursive=recursive, files_from=files_from
     )
     tasks = plan(
         sources,

@@ -172,7 +172,8 @@ class _Work:
         if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         data = task.source.read()
-        from rdae.images.picture import OUTPUT_FORMATS, write_picture
+        from rdae.images.formats import OUTPUT_FORMATS
+        from rdae.images.picture import write_picture
 
         began = time.perf_counter()
         picture, error, damage = self._decode(data)

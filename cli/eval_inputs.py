@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rdae.cli import signals
 from rdae.cli.console import Console, InputError, UsageError, describe, shown
 from rdae.cli.eval_table import metric_name
-from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
+from rdae.cli.inputs import Source, expand
 from rdae.errors import MissingDependencyError, RdaeError, WeightsNotFoundError
+from rdae.images.formats import INPUT_SUFFIXES
 
 if TYPE_CHECKING:
     from rdae.evaluation.dataset import Image
@@ -49,9 +50,9 @@ def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
     found: dict[str, Source] = {}
     for argument in arguments:
         if argument.startswith("@"):
-            listed = expand([], extensions=IMAGE_EXTENSIONS, files_from=argument[1:])
+            listed = expand([], extensions=INPUT_SUFFIXES, files_from=argument[1:])
         else:
-            listed = expand([argument], extensions=IMAGE_EXTENSIONS, recursive=True)
+            listed = expand([argument], extensions=INPUT_SUFFIXES, recursive=True)
         for source in listed:
             if source.path is None:
                 raise UsageError("pictures must be files, not standard input")
@@ -62,7 +63,7 @@ def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
     if len(folders) != 1:
         return Dataset("pictures", chosen, whole=False)
     folder = folders.pop().resolve()
-    there = expand([str(folder)], extensions=IMAGE_EXTENSIONS, recursive=True)
+    there = expand([str(folder)], extensions=INPUT_SUFFIXES, recursive=True)
     return Dataset(folder.name or "pictures", chosen, whole=len(there) == len(chosen))
 
 

@@ -11,12 +11,6 @@ from pathlib import Path
 from rdae.cli.console import STDIN_NAME, InputError, UsageError
 from rdae.files import read_bounded, read_stream
 
-IMAGE_EXTENSIONS = frozenset(
-    {
-        *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".jxl"),
-        *(".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
-    }
-)
 RD_EXTENSIONS = frozenset({".rd"})
 
 _LIST_BYTES = 1 << 28  # the longest --files-from

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from rdae.errors import ImageError
+from rdae.images.formats import format_of
 from rdae.images.picture import Picture, read_picture, write_picture
-from rdae.images.reader import _SIGNATURES
 from tests.image_samples import read_png_16
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "robust"
@@ -49,8 +49,7 @@ def outcome(path: Path, **options: bool) -> Picture | ImageError:
 
 
 def is_of_a_format_that_is_read(path: Path) -> bool:
-    start = path.read_bytes()[:16]
-    return any(start.startswith(signature, offset) for offset, signature, _ in _SIGNATURES)
+    return format_of(path.read_bytes()[:64]) is not None
 
 
 def is_fuzzed(path: Path) -> bool:

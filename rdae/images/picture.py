@@ -29,6 +29,7 @@ from rdae.errors import UnsupportedImageError
 from rdae.images.bit_depth import to_8_bits
 from rdae.images.channels import Plane, planes, srgb_planes, turned
 from rdae.images.colour import COLOUR_MODES
+from rdae.images.formats import OUTPUT_FORMATS
 from rdae.images.metadata import (
     EXIF_PREFIX,
     exif_without_gps,
@@ -49,15 +50,6 @@ from rdae.images.reader import (
 )
 from rdae.limits import MAX_PIXELS
 
-OUTPUT_FORMATS = {
-    "png": "PNG",
-    "ppm": "PPM",
-    "jpg": "JPEG",
-    "jpeg": "JPEG",
-    "webp": "WEBP",
-    "tif": "TIFF",
-    "tiff": "TIFF",
-}
 PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
 JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
 
@@ -145,7 +137,7 @@ def read_picture(
     first_frame: bool = False,
     to_srgb: bool = False,
 ) -> Picture:
-    """Read a picture from an image file: PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM or JPEG XL.
+    """Read a picture from an image file of one of the `rdae.images.formats.INPUT_FORMATS`.
 
     Args:
         source: path, or binary file, which is read from its beginning (a pipe: to its end) and

@@ -4,9 +4,9 @@ Pillow reads more than it can hold: 16-bit colours become 8-bit ones, the later 
 animation stay behind, a camera raw file shows its thumbnail. This module looks at the file
 before its pixels are decoded and refuses with the reason and a way out, so that nothing is
 lost silently. What a user allows (`Allowed`) passes, and is reduced by others
-(`rdae.images.bit_depth`, `rdae.images.colour`). It deliberately does not read rare formats
-(`_FOREIGN`), for whose colours, depths and profiles Pillow gives no account, nor formats without a
-signature, as TGA, in which any damaged file is a picture.
+(`rdae.images.bit_depth`, `rdae.images.colour`). `rdae.images.formats` has the table of formats;
+rare ones are deliberately not read, for whose colours, depths and profiles Pillow gives no account,
+nor those without a signature, as TGA, in which any damaged file is a picture.
 """
 
 from __future__ import annotations
@@ -28,51 +28,9 @@ from rdae.bitstream.varint import grouped
 from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, option
 from rdae.images import jpeg_xl
 from rdae.images.colour import COLOUR_MODES
+from rdae.images.formats import InputFormat, foreign_name, format_of, input_names
 from rdae.images.png_file import DAMAGED, check_png
 from rdae.images.tiff_errors import tiff_errors
-
-_PLUGINS = {
-    "AVIF": "AvifImagePlugin",
-    "BMP": "BmpImagePlugin",
-    "GIF": "GifImagePlugin",
-    "JPEG": "JpegImagePlugin",
-    "PNG": "PngImagePlugin",
-    "PPM": "PpmImagePlugin",
-    "TIFF": "TiffImagePlugin",
-    "WebP": "WebPImagePlugin",
-}
-_SIGNATURES = (  # (offset, bytes, format)
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (8, b"WEBP", "WebP"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypavis", "AVIF"),
-    (4, b"ftypmif1", "AVIF"),  # or HEIC, which the plugin then refuses
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),
-    (0, b"MM\0+", "TIFF"),
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (0, b"BM", "BMP"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"JXL \r\n\x87\n", "JPEG XL"),
-    *((0, b"P" + digit, "PPM") for digit in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")),
-)
-_FOREIGN = (  # known well enough to be named in the refusal
-    (0, b"\x93RDA", "rdae"),
-    (4, b"ftyphe", "HEIC"),  # heic, heix, heim, heis, hevc, hevx
-    (4, b"jP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"8BPS", "Photoshop"),
-    (0, b"%PDF", "PDF"),
-    (0, b"%!PS", "PostScript"),
-    (0, b"v/1\x01", "OpenEXR"),
-    (0, b"<svg", "SVG"),
-    (0, b"<?xml", "XML or SVG"),
-    (0, b"\0\0\1\0", "icon"),
-    (0, b"qoif", "QOI"),
-)
 
 _CONVERT = "convert it to PNG first, for instance: magick INPUT output.png"
 _UNREADABLE = f"it is damaged, incomplete or of a rare kind; if others read it, {_CONVERT}"
@@ -86,6 +44,8 @@ _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 # Tags of TIFF files.
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 254, 258, 338, 339
 _WIDTH, _HEIGHT, _DNG_VERSION = 256, 257, 50706
+
+_BEGINNING_BYTES = 64
 
 _logger = logging.getLogger("rdae")
 _warnings_lock = threading.RLock()  # their filters are the whole process's
@@ -124,19 +84,34 @@ def open_image(file: BinaryIO, *, max_pixels: int, allowed: Allowed) -> Image.Im
         OSError: `file` cannot be read.
     """
     file.seek(0)
-    name = _format_name(file.read(16))
-    if name == "PNG":
+    found = _format_at(file.read(_BEGINNING_BYTES))
+    if found.name == "PNG":
         check_png(file)
     file.seek(0)
-    if name == "JPEG XL":
+    if found.name == "JPEG XL":
         return _open_jpeg_xl(file.read(), max_pixels, allowed)
-    with foreign_errors(f"cannot read this {name} file"):
-        importlib.import_module(f"PIL.{_PLUGINS[name]}")
-        factory, _ = Image.OPEN[name.upper()]
+    with foreign_errors(f"cannot read this {found.name} file"):
+        _import_plugin(found)
+        factory, _ = Image.OPEN[found.pillow_name]
         image = factory(file, "")
         check_size(image.size, max_pixels)
         check_kind(image, allowed)
         return image
+
+
+def _import_plugin(found: InputFormat) -> None:
+    """Teach Pillow a format."""
+    try:
+        importlib.import_module(found.plugin)
+    except ImportError as error:
+        if not found.package:
+            raise
+        raise UnsupportedImageError(
+            f"{found.name} files are read only with {found.package}",
+            hint=f"pip install {found.package}",
+        ) from error
+    if found.name == "HEIC":
+        importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def _open_jpeg_xl(data: bytes, max_pixels: int, allowed: Allowed) -> Image.Image:
@@ -268,21 +243,19 @@ def _quiet() -> Iterator[None]:
                 _logger.info("Pillow: %s", text)
 
 
-def _format_name(prefix: bytes) -> str:
-    """Return the format that a file's first 16 bytes announce; refuse those that are not read."""
-    for offset, signature, name in _SIGNATURES:
-        if prefix.startswith(signature, offset):
-            return name
-    for offset, signature, name in _FOREIGN:
-        if prefix.startswith(signature, offset):
-            if name == "rdae":
-                raise UnsupportedImageError("an .rd file already", hint="rdae decompress reads it")
-            raise UnsupportedImageError(f"{name} files are not read", hint=_CONVERT)
-    if not prefix:
+def _format_at(beginning: bytes) -> InputFormat:
+    """Return the format that a file's first bytes announce; refuse those that are not read."""
+    if (found := format_of(beginning)) is not None:
+        return found
+    name = foreign_name(beginning)
+    if name == "rdae":
+        raise UnsupportedImageError("an .rd file already", hint="rdae decompress reads it")
+    if name:
+        raise UnsupportedImageError(f"{name} files are not read", hint=_CONVERT)
+    if not beginning:
         raise UnsupportedImageError("the file is empty", hint=DAMAGED)
     raise UnsupportedImageError(
-        "not an image, or of an unknown format",
-        hint=f"{', '.join(_PLUGINS)} and JPEG XL are read; {_CONVERT}",
+        "not an image, or of an unknown format", hint=f"{input_names()} are read; {_CONVERT}"
     )
 
 
@@ -299,6 +272,8 @@ def has_more_than_8_bits(image: Image.Image) -> bool:
         return True
     if any(kind != 1 for kind in _as_tuple(tags.get(_SAMPLE_FORMAT, 1))):  # signed, float
         return True
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8)) > 8
     tiles: list[Any] = getattr(image, "tile", [])
     if not tiles:
         return False

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rdae.errors import ImageError, RdaeError
+from rdae.images.formats import INPUT_SUFFIXES, input_names
 from rdae.images.picture import Picture, read_picture
 from rdae.threads import default_threads
 from rdae.training.augmentation import recoloured
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm")
 PHOTO_CACHE, SCREENS_CACHE = "photos.u8", "screens.u8"  # in a run folder
 MIN_SIDE = 64
 HASH_SIDE = 16  # a difference hash compares 16 x 16 pairs of neighbours
@@ -140,7 +140,9 @@ def build_cache(
     if not folder.is_dir():
         raise RdaeError(f"{folder} is not a folder of photos")
     path.parent.mkdir(parents=True, exist_ok=True)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in INPUT_SUFFIXES and p.is_file()
+    )
     known = evaluation_hashes()
     index: list[dict[str, object]] = []
     skipped: list[str] = []
@@ -167,7 +169,7 @@ def build_cache(
         if count >= len(index):
             raise RdaeError(
                 f"{folder}: {len(index)} photos to train on, {count} of them to be held out",
-                hint=f"photos are {', '.join(SUFFIXES)} of at least {MIN_SIDE}x{MIN_SIDE} pixels; "
+                hint=f"photos are {input_names()} of at least {MIN_SIDE}x{MIN_SIDE} pixels; "
                 "--held-out 0 validates on none",
             )
         for entry in sorted(index, key=lambda entry: str(entry["sha256"]))[:count]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rdae.cli.console import UsageError
-from rdae.cli.inputs import IMAGE_EXTENSIONS, expand
+from rdae.cli.inputs import expand
+from rdae.images.formats import INPUT_SUFFIXES
 
 
 def found(
@@ -18,7 +19,7 @@ def found(
 ) -> list[str]:
     sources = expand(
         [str(argument) for argument in arguments],
-        extensions=IMAGE_EXTENSIONS,
+        extensions=INPUT_SUFFIXES,
         recursive=recursive,
         files_from=files_from,
     )
@@ -57,13 +58,13 @@ def test_a_link_named_on_the_command_line_is_followed(tree: Path) -> None:
 
 
 def test_a_folder_without_recursion_is_a_failing_input(tree: Path) -> None:
-    (source,) = expand(["t"], extensions=IMAGE_EXTENSIONS)
+    (source,) = expand(["t"], extensions=INPUT_SUFFIXES)
     assert "is a directory" in str(source.error)
 
 
 def test_a_folder_without_images_is_a_failing_input(tree: Path) -> None:
     (tree / "empty").mkdir()
-    (source,) = expand(["empty"], extensions=IMAGE_EXTENSIONS, recursive=True)
+    (source,) = expand(["empty"], extensions=INPUT_SUFFIXES, recursive=True)
     assert "holds no file" in str(source.error)
 
 
@@ -100,5 +101,5 @@ def test_standard_input_among_others_is_a_usage_error(tree: Path) -> None:
 
 def test_standard_input_is_one_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"data")))
-    (source,) = expand(["-"], extensions=IMAGE_EXTENSIONS)
+    (source,) = expand(["-"], extensions=INPUT_SUFFIXES)
     assert (source.path, source.name, source.read()) == (None, "stdin", b"data")

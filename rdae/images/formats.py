@@ -1,0 +1,141 @@
+"""The table of picture formats: what files are called, how they begin, who opens them.
+
+Everything that lists formats takes them from here: the reader, which files of a folder are inputs,
+help and errors, training data, what decompress writes. A new format is a row, and what it can hold
+is judged where all formats are (`rdae.images.reader.check_kind`). Nothing is imported here, so
+that a command line can ask before Pillow is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """A format that is read.
+
+    Attributes:
+        name: for people.
+        suffixes: of file names, lower case with the dot.
+        signatures: `(offset, bytes)`, one of which is found in the first 16 bytes of such a file.
+        plugin: the module whose import teaches Pillow the format, and the format's name in Pillow;
+            empty for JPEG XL, which has a reader of its own.
+        package: what `pip install` must have brought; empty if Pillow is enough.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    signatures: tuple[tuple[int, bytes], ...]
+    plugin: str = ""
+    pillow_name: str = ""
+    package: str = ""
+
+
+INPUT_FORMATS = (
+    InputFormat("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), "PIL.PngImagePlugin", "PNG"),
+    InputFormat(
+        "JPEG",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        ((0, b"\xff\xd8\xff"),),
+        "PIL.JpegImagePlugin",
+        "JPEG",
+    ),
+    InputFormat("WebP", (".webp",), ((8, b"WEBP"),), "PIL.WebPImagePlugin", "WEBP"),
+    InputFormat(
+        "AVIF",
+        (".avif", ".avifs"),
+        ((4, b"ftypavif"), (4, b"ftypavis")),
+        "PIL.AvifImagePlugin",
+        "AVIF",
+    ),
+    InputFormat(
+        "TIFF",
+        (".tif", ".tiff"),
+        ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
+        "PIL.TiffImagePlugin",
+        "TIFF",
+    ),
+    InputFormat("GIF", (".gif",), ((0, b"GIF87a"), (0, b"GIF89a")), "PIL.GifImagePlugin", "GIF"),
+    InputFormat("BMP", (".bmp",), ((0, b"BM"),), "PIL.BmpImagePlugin", "BMP"),
+    InputFormat(
+        "PPM",
+        (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+        tuple((0, b"P" + digit) for digit in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")),
+        "PIL.PpmImagePlugin",
+        "PPM",
+    ),
+    InputFormat(
+        "JPEG XL",
+        (".jxl",),
+        ((0, b"\xff\x0a"), (4, b"JXL \r\n\x87\n")),
+        package="pillow-jxl-plugin",
+    ),
+    InputFormat(
+        "HEIC",
+        (".heic", ".heif", ".hif"),
+        (
+            *((4, b"ftyphe" + kind) for kind in (b"ic", b"ix", b"im", b"is", b"vc", b"vx")),
+            (4, b"ftypmsf1"),
+            (4, b"ftypmif1"),  # or AVIF, as its list of brands then says
+        ),
+        "pillow_heif.HeifImagePlugin",
+        "HEIF",
+        package="pillow-heif",
+    ),
+)
+
+FOREIGN = (  # formats that are not read, but known well enough to be named in the refusal
+    (0, b"\x93RDA", "rdae"),
+    (4, b"jP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"v/1\x01", "OpenEXR"),
+    (0, b"<svg", "SVG"),
+    (0, b"<?xml", "XML or SVG"),
+    (0, b"\0\0\1\0", "icon"),
+    (0, b"qoif", "QOI"),
+)
+
+INPUT_SUFFIXES = frozenset(suffix for format in INPUT_FORMATS for suffix in format.suffixes)
+
+OUTPUT_FORMATS = {  # what pictures are written as: the name on the command line, Pillow's name
+    "png": "PNG",
+    "ppm": "PPM",
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "webp": "WEBP",
+    "tif": "TIFF",
+    "tiff": "TIFF",
+}
+
+
+def format_of(beginning: bytes) -> InputFormat | None:
+    """The format that a file's first dozens of bytes announce; None if it is not read."""
+    for format in INPUT_FORMATS:
+        if any(beginning.startswith(mark, offset) for offset, mark in format.signatures):
+            if beginning.startswith(b"ftypmif1", 4) and _brands(beginning) & {b"avif", b"avis"}:
+                return next(other for other in INPUT_FORMATS if other.name == "AVIF")
+            return format
+    return None
+
+
+def foreign_name(beginning: bytes) -> str:
+    """The name of a format that is not read; "" if it is not known."""
+    found = (name for offset, mark, name in FOREIGN if beginning.startswith(mark, offset))
+    return next(found, "")
+
+
+def input_names() -> str:
+    """The formats that are read, for a sentence."""
+    plain = [format.name for format in INPUT_FORMATS if not format.package]
+    extra = [format.name for format in INPUT_FORMATS if format.package]
+    return f"{', '.join(plain)}, and {' and '.join(extra)} with a plugin"
+
+
+def _brands(beginning: bytes) -> set[bytes]:
+    """The compatible brands in the file type box (ISO/IEC 14496-12, section 4.3)."""
+    length = min(int.from_bytes(beginning[:4], "big"), len(beginning))
+    return {beginning[at : at + 4] for at in range(16, length - 3, 4)}
