@@ -14,12 +14,10 @@ from tests.independent_reader import PASS, Grid
 
 
 def rnd(value: int, shift: int) -> int:
-    quotient, remainder = divmod(value, 2**shift)
-    up = 2 * remainder > 2**shift or (2 * remainder == 2**shift and quotient % 2 == 1)
-    return quotient + up
+    return (value + 2 ** (shift - 1)) >> shift
 
 
-def clip(value: int, low: int = 1 - 2**22, high: int = 2**22 - 1) -> int:
+def clip(value: int, low: int = -(2**15), high: int = 2**15 - 1) -> int:
     return low if value < low else min(value, high)
 
 
@@ -39,21 +37,22 @@ def shuffle(x: Grid, r: int) -> Grid:
 
 
 def linear(
-    x: Grid, m: tuple[int, ...], b: tuple[int, ...], e: tuple[int, ...], leak: int = 0
+    x: Grid, m: tuple[int, ...], b: tuple[int, ...], shift: tuple[int, ...], leak: int = 0
 ) -> Grid:
-    columns = [m[o :: len(b)] for o in range(len(b))]
+    columns, (e,) = [m[o :: len(b)] for o in range(len(b))], shift
+    half = 2 ** (e + leak - 1) - 2 ** (e - 1)
 
     def outputs(a: list[int]) -> list[int]:
         sums = [bias + sum(map(mul, a, column)) for bias, column in zip(b, columns, strict=True)]
-        return [clip(rnd(v, s + leak if v < 0 else s)) for v, s in zip(sums, e, strict=True)]
+        return [clip(max(v >> e, (v + half) >> (e + leak))) for v in sums]
 
     return cellwise(outputs, x)
 
 
 def depthwise(
-    x: Grid, m: tuple[int, ...], b: tuple[int, ...], e: tuple[int, ...], size: int
+    x: Grid, m: tuple[int, ...], b: tuple[int, ...], shift: tuple[int, ...], size: int
 ) -> Grid:
-    rows, columns, n = range(len(x)), range(len(x[0])), len(b)
+    rows, columns, n, (e,) = range(len(x)), range(len(x[0])), len(b), shift
     offsets = [(i, j) for i in range(size) for j in range(size)]
 
     def outputs(row: int, column: int) -> list[int]:
@@ -63,7 +62,7 @@ def depthwise(
             if r in rows and c in columns:
                 weights = m[at : at + n]
                 acc = [v + a * w for v, a, w in zip(acc, x[r][c], weights, strict=True)]
-        return [clip(rnd(v, s)) for v, s in zip(acc, e, strict=True)]
+        return [clip(v >> e) for v in acc]
 
     return [[outputs(row, column) for column in columns] for row in rows]
 
@@ -132,7 +131,7 @@ class Networks:
                     for c in range(m):
                         if PASS[4 * c // m][2 * (row % 2) + column % 2] == number:
                             symbol = y[row][column][c] if row < rows and column < columns else 0
-                            cell[c] = clip(out[row][column][c] + rnd(symbol * step[c], e))
+                            cell[c] = clip(rnd(out[row][column][c], 4) + rnd(symbol * step[c], e))
 
         def indexes(number: int, y: Grid) -> Grid:
             """Step 1 of a pass, after the last step of the one before."""
@@ -146,7 +145,7 @@ class Networks:
                 x = self.run(spec["shared"], "shared", x)
                 out = self.run(spec["outputs"][k], f"outputs.{k}", x)
             return cellwise(
-                lambda a: [clip(rnd(v + o, 4), 0, 127) for v, o in zip(a[m:], offset, strict=True)],
+                lambda a: [clip(rnd(v + o, 7), 0, 127) for v, o in zip(a[m:], offset, strict=True)],
                 out,
             )
 
@@ -157,7 +156,7 @@ class Networks:
         """Sections 8.5 and 8.6; for pictures of one tile."""
         width, height = self.file.width, self.file.height
         out = self.run(self.model.spec["synthesis"], "synthesis", self.y_hat(0))
-        rgb = cellwise(lambda a: [clip(rnd(v, 4), 0, 255) for v in a], out)
+        rgb = cellwise(lambda a: [clip(rnd(v, 6), 0, 255) for v in a], out)
         if self.file.is_grey:
             rgb = cellwise(lambda a: [(sum(a) + 1) // 3] * 3, rgb)
         return [line[:width] for line in rgb[:height]]

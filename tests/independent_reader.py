@@ -250,7 +250,7 @@ class Model:
         spec = {key: self.spec[key] for key in DECODER_SPEC}
         digest = hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode())
         for name in sorted(self.entries):
-            if not name.startswith(ENCODER_TENSORS):
+            if not name.startswith(ENCODER_TENSORS) and not name.endswith(".unit"):
                 kind = TYPES[self.entries[name]["dtype"]].split()[0]
                 digest.update(f"{name} {kind} {self.entries[name]['shape']}\n".encode())
                 digest.update(self.raw(name))

@@ -15,102 +15,96 @@ from hypothesis import strategies as st
 from rdae import threads as parallel
 from rdae.errors import WeightsMismatchError
 from rdae.exact.layers import Levels, Shuffle, Unshuffle
-from rdae.exact.layers import clip as clip_in_place
-from rdae.exact.network import LIMIT, build_exact
+from rdae.exact.network import ExactNetwork, exact_steps
 from rdae.exact.stages import Grid, Network, parts
 from rdae.exact.windows import WINDOW_CELLS, cut, run_in_windows
 from rdae.geometry import Rectangle
 from rdae.model.passes import for_quarter, put, take
 from rdae.model.presets import block, light_block
-from rdae.network_spec import halo, resolution, walk
+from rdae.network_spec import halo, resolution
 from rdae.threads import parallel_map
+from tests.exact_definition import random_input, random_tensors, run
 
 
-def random_tensors(layers, seed, largest=32767):
-    """Random integer tensors for every layer of a spec."""
-    rng = np.random.default_rng(seed)
-    tensors = {}
-    for path, layer in walk(layers, "net"):
-        if layer[0] == "gain":
-            tensors[f"{path}.table"] = rng.integers(1, 1 << 14, (256, layer[1])).astype(np.int32)
-            tensors[f"{path}.shift"] = np.array([13], np.int8)
-            continue
-        shape = layer[1:3] if layer[0] == "linear" else (layer[2], layer[2], layer[1])
-        mantissa = rng.integers(-largest, largest + 1, shape)
-        tensors[f"{path}.mantissa"] = mantissa.astype(np.int16)
-        tensors[f"{path}.bias"] = rng.integers(-(1 << 30), 1 << 30, shape[-1])
-        tensors[f"{path}.shift"] = rng.integers(14, 19, shape[-1]).astype(np.int8)
-    return tensors
+def network(spec, tensors) -> ExactNetwork:
+    return ExactNetwork(exact_steps(spec, "net", tensors))
 
 
-def round_half_even(numerator: int, shift: int) -> int:
-    """numerator / 2^shift, rounded half to even, in Python integers."""
-    low = numerator >> shift
-    rest = numerator - (low << shift)
-    half = (1 << shift) // 2 if shift else 1
-    return low + (rest > half or (rest == half and shift > 0 and low & 1))
+def as_defined(spec, tensors, x, point=0):
+    return run(spec, "net", tensors, x.astype(np.int64), point)
 
 
-def clip(value: int) -> int:
-    return max(-LIMIT, min(LIMIT, value))
+LAYERS = [
+    [["linear", 7, 5]],
+    [["linear", 7, 5, 3]],
+    [["linear", 7, 40, 1]],
+    [["depthwise", 7, 3]],
+    [["depthwise", 7, 5]],
+    [["gain", 7]],
+    [["residual", [["linear", 7, 7, 3]]]],
+    [["sum", [["linear", 7, 8]], [["linear", 7, 8, 2]]], ["shuffle", 2]],
+]
 
 
-@given(seed=st.integers(0, 2**32 - 1), leak=st.sampled_from([None, 3]))
-@settings(max_examples=30, deadline=None)
-def test_linear_equals_integer_arithmetic(seed, leak):
-    spec = [["linear", 7, 5] if leak is None else ["linear", 7, 5, leak]]
-    tensors = random_tensors(spec, seed)
-    x = np.random.default_rng(seed).integers(-LIMIT, LIMIT + 1, (2, 3, 7))
-    got = build_exact(spec, "net", tensors)(x.astype(np.float64), 0)
-    m, b, e = (tensors[f"net.0.{part}"] for part in ("mantissa", "bias", "shift"))
-    for row in range(2):
-        for column in range(3):
-            for o in range(5):
-                acc = sum(int(x[row, column, i]) * int(m[i, o]) for i in range(7)) + int(b[o])
-                if leak is not None and acc < 0:
-                    wanted = round_half_even(acc, int(e[o]) + leak)
-                else:
-                    wanted = round_half_even(acc, int(e[o]))
-                assert got[row, column, o] == clip(wanted)
-
-
-@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([3, 5]))
+@pytest.mark.parametrize("spec", LAYERS, ids=lambda spec: str(spec[0][0]))
+@given(seed=st.integers(0, 2**32 - 1), wild=st.booleans(), point=st.integers(0, 255))
 @settings(max_examples=20, deadline=None)
-def test_depthwise_equals_integer_arithmetic_with_zeros_around(seed, size):
-    spec = [["depthwise", 2, size]]
-    tensors = random_tensors(spec, seed)
-    x = np.random.default_rng(seed).integers(-LIMIT, LIMIT + 1, (3, 4, 2))
-    got = build_exact(spec, "net", tensors)(x.astype(np.float64), 0)
-    m, b, e = (tensors[f"net.0.{part}"] for part in ("mantissa", "bias", "shift"))
-    r = size // 2
-    for row in range(3):
-        for column in range(4):
-            for c in range(2):
-                acc = int(b[c])
-                for i in range(size):
-                    for j in range(size):
-                        y, z = row + i - r, column + j - r
-                        if 0 <= y < 3 and 0 <= z < 4:
-                            acc += int(x[y, z, c]) * int(m[i, j, c])
-                assert got[row, column, c] == clip(round_half_even(acc, int(e[c])))
+def test_a_layer_is_as_defined(spec, seed, wild, point):
+    tensors = random_tensors(spec, seed, wild=wild)
+    x = random_input(seed, 3, 4, 7, wild=wild)
+    got = network(spec, tensors)(x, point)
+    assert got.dtype == np.int16
+    assert np.array_equal(got, as_defined(spec, tensors, x, point))
+
+
+def test_halves_go_up_on_both_sides_of_a_leak():
+    spec = [["linear", 1, 1, 1]]
+    tensors = {
+        "net.0.mantissa": np.array([[1]], np.int16),
+        "net.0.bias": np.array([2], np.int32),  # the half of 4
+        "net.0.shift": np.array([2], np.int8),
+    }
+    x = np.arange(-20, 21, dtype=np.int16)[None, :, None]
+    positive, negative = np.floor(x / 4 + 0.5), np.floor(x / 8 + 0.5)
+    assert np.array_equal(network(spec, tensors)(x, 0), np.where(x >= 0, positive, negative))
 
 
 def test_a_linear_layer_does_not_depend_on_the_order_of_summation():
     spec = [["linear", 512, 64, 3]]
     tensors = random_tensors(spec, 5)
-    x = np.random.default_rng(6).integers(-LIMIT, LIMIT + 1, (8, 8, 512)).astype(np.float64)
-    straight = build_exact(spec, "net", tensors)(x, 0)
+    x = random_input(6, 8, 8, 512, wild=True)
+    straight = network(spec, tensors)(x, 0)
     order = np.random.default_rng(7).permutation(512)
     tensors["net.0.mantissa"] = tensors["net.0.mantissa"][order]
-    assert np.array_equal(build_exact(spec, "net", tensors)(x[..., order], 0), straight)
+    assert np.array_equal(network(spec, tensors)(x[..., order], 0), straight)
 
 
-def test_a_layer_that_could_leave_the_exact_range_is_refused():
-    spec = [["linear", 512, 4]]
-    tensors = random_tensors(spec, 1)
-    tensors["net.0.bias"] = np.array([0, 0, 1 << 53, 0])
-    with pytest.raises(WeightsMismatchError, match=r"net\.0 may sum up to"):
-        build_exact(spec, "net", tensors)
+@pytest.mark.parametrize(
+    ("mantissa", "bias", "shift", "leak", "is_fine"),
+    [
+        (32767, 0, 4, 0, True),  # 2 * 32767 * 2^15 is just below 2^31
+        (32767, 1 << 17, 4, 0, False),
+        (32767, (1 << 16) - 1, 4, 0, True),
+        (1, -(1 << 31) + (1 << 17), 4, 0, True),
+        (1, -(1 << 31), 4, 0, False),
+        (1, 0, 28, 3, True),  # 2^30 for the rounding of the larger shift
+        (16384, 0, 28, 3, False),
+    ],
+)
+def test_what_could_leave_32_bits_is_refused(mantissa, bias, shift, leak, is_fine):
+    spec = [["linear", 2, 1, leak] if leak else ["linear", 2, 1]]
+    tensors = {
+        "net.0.mantissa": np.full((2, 1), mantissa, np.int16),
+        "net.0.bias": np.array([bias], np.int32),
+        "net.0.shift": np.array([shift], np.int8),
+    }
+    if not is_fine:
+        with pytest.raises(WeightsMismatchError, match=r"net\.0 may sum up to"):
+            network(spec, tensors)
+        return
+    for value in (-32768, 32767):
+        x = np.full((1, 1, 2), value, np.int16)
+        assert np.array_equal(network(spec, tensors)(x, 0), as_defined(spec, tensors, x))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +112,8 @@ def test_a_layer_that_could_leave_the_exact_range_is_refused():
     [
         ("net.0.mantissa", np.zeros((4, 4), np.float32), "is float32"),
         ("net.0.mantissa", np.zeros((4, 3), np.int16), r"\[4, 3\]"),
-        ("net.0.shift", np.full(4, 31, np.int8), "outside 0..30"),
+        ("net.0.shift", np.full(1, 29, np.int8), "outside 1..28"),
+        ("net.0.shift", np.full(1, 0, np.int8), "outside 1..28"),
         ("net.0.bias", None, "is missing"),
     ],
 )
@@ -130,7 +125,7 @@ def test_a_malformed_tensor_is_named(name, value, message):
     else:
         tensors[name] = value
     with pytest.raises(WeightsMismatchError, match=message):
-        build_exact(spec, "net", tensors)
+        network(spec, tensors)
 
 
 @given(r=st.integers(1, 4), c=st.integers(1, 3), h=st.integers(1, 4), w=st.integers(1, 4))
@@ -185,9 +180,10 @@ def poisoned(shape, dtype, border, new=Grid.new):
 def windows_and_whole(name, rows, columns, reach, cells):
     """Results of one run in windows, and of one over everything."""
     spec = WINDOW_SPECS[name]
-    network = build_exact(spec, "net", random_tensors(spec, 3))
-    rng = np.random.default_rng(rows)
-    x = rng.integers(-LIMIT, LIMIT + 1, (rows, columns, 8)).astype(np.float64)
+    # in floats, since "not set" is no integer
+    steps = exact_steps(spec, "net", random_tensors(spec, 3))
+    network = Network(steps)
+    x = random_input(rows, rows, columns, 8).astype(np.float64)
     whole = network(x, 9)
     scale = round(1 / resolution(spec))
     out = np.full_like(whole, np.nan)
@@ -226,27 +222,6 @@ def test_windows_with_too_small_a_halo_differ(cells):
     assert not np.array_equal(out, whole)
 
 
-def layer_by_layer(spec, path, tensors, x, point):
-    """A network the plain way: the tree of its layers, each over the whole grid."""
-    for i, layer in enumerate(spec):
-        here = f"{path}.{i}"
-        if layer[0] == "residual":
-            x = np.clip(x + layer_by_layer(layer[1], here, tensors, x, point), -LIMIT, LIMIT)
-        elif layer[0] == "sum":
-            first = layer_by_layer(layer[1], f"{here}.0", tensors, x, point)
-            second = layer_by_layer(layer[2], f"{here}.1", tensors, x, point)
-            x = np.clip(first + second, -LIMIT, LIMIT)
-        else:
-            own = {
-                name.replace(here, "net.0"): tensor
-                for name, tensor in tensors.items()
-                if name.rpartition(".")[0] == here
-            }
-            (step,) = build_exact([layer], "net", own).steps
-            x = step(x, point)
-    return x
-
-
 STAGE_SPECS = {
     **WINDOW_SPECS,
     "nested": [
@@ -259,7 +234,7 @@ STAGE_SPECS = {
         ["sum", [["unshuffle", 2], ["linear", 8, 8]], [["unshuffle", 2], ["depthwise", 8, 3]]],
     ],
     "nothing": [],
-    "only moves": [["unshuffle", 1], ["shuffle", 2]],
+    "only moves": [["shuffle", 2], ["unshuffle", 2]],
 }
 
 
@@ -276,16 +251,15 @@ def test_a_network_in_parts_equals_its_layers_one_by_one(
     name, rows, columns, threads, values, seed
 ):
     spec = STAGE_SPECS[name]
-    tensors = random_tensors(spec, seed)
-    x = np.random.default_rng(seed).integers(-LIMIT, LIMIT + 1, (rows, columns, 8))
-    x = x.astype(np.float64)
+    tensors = random_tensors(spec, seed, wild=seed % 2 == 1)
+    x = random_input(seed, rows, columns, 8, wild=seed % 2 == 1)
     before = x.copy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rdae.exact.stages.BLOCK_VALUES", values)
         patch.setattr("rdae.exact.stages.WIDE_BLOCK_VALUES", values)
         patch.setattr("rdae.exact.stages.WIDE", 12)
-        got = build_exact(spec, "net", tensors)(x, 9, threads)
-    assert np.array_equal(got, layer_by_layer(spec, "net", tensors, x, 9))
+        got = network(spec, tensors)(x, 9, threads)
+    assert np.array_equal(got, as_defined(spec, tensors, x, 9))
     assert np.array_equal(x, before)  # the input is never written to
 
 
@@ -302,18 +276,11 @@ def test_parts_cover_the_grid_once_and_are_shared_evenly(threads):
         assert len(areas) >= min(threads, rows)
 
 
-def test_clipping_is_exact_at_the_limit():
-    x = np.array([0, LIMIT, -LIMIT, LIMIT + 1, -LIMIT - 1, 2.0**52, -(2.0**52)])
-    for first, last in [(0, 3), (0, 4), (2, 5), (0, 7)]:
-        wanted = np.clip(x[first:last], -LIMIT, LIMIT)
-        assert np.array_equal(clip_in_place(x[first:last].copy(), LIMIT), wanted)
-
-
-def test_levels_round_half_to_even_and_stay_bytes():
-    sixteenths = np.array([-LIMIT, -9, 7, 8, 9, 24, 40, 255 * 16 + 7, 255 * 16 + 8, LIMIT])
-    levels = Levels(4)(sixteenths[:, None, None].astype(np.float64), 0)
+def test_levels_round_halves_up_and_stay_bytes():
+    parts = np.array([-32768, -33, 31, 32, 33, 96, 160, 255 * 64 + 31, 255 * 64 + 32, 32767])
+    levels = Levels(6)(parts[:, None, None].astype(np.float64), 0)
     assert levels.dtype == np.uint8
-    assert levels.ravel().tolist() == [0, 0, 0, 0, 1, 2, 2, 255, 255, 255]
+    assert levels.ravel().tolist() == [0, 0, 0, 1, 1, 2, 3, 255, 255, 255]
 
 
 @pytest.mark.parametrize("end", [[["linear", 8, 24, 3]], [["linear", 8, 24], ["gain", 24]]])
@@ -321,8 +288,8 @@ def test_levels_round_half_to_even_and_stay_bytes():
 def test_a_pass_computes_the_quarter_that_it_codes(k, end):
     # whatever the last layer is: means and heads (12 channels each) of the pass's own latents
     spec = [["depthwise", 8, 3], *end]
-    steps = build_exact(spec, "net", random_tensors(spec, k)).steps
-    x = np.random.default_rng(k).integers(-LIMIT, LIMIT + 1, (6, 10, 8)).astype(np.float64)
+    steps = exact_steps(spec, "net", random_tensors(spec, k))
+    x = random_input(k, 6, 10, 8).astype(np.float64)
     mean, head = np.split(Network(steps)(x, 9), 2, axis=2)
     got = Network(for_quarter(k, steps, 12))(x, 9, 2)
     assert np.array_equal(got[..., :3], take(k, mean))

@@ -25,7 +25,7 @@ from rdae.codec.refined import RefiningEncoder  # noqa: E402
 from rdae.codec.targets import encode_from, encode_within  # noqa: E402
 from rdae.distortion import psnr, squared_error  # noqa: E402
 from rdae.errors import RateTargetError  # noqa: E402
-from rdae.exact.network import UNIT_BITS  # noqa: E402
+from rdae.exact.arithmetic import MEAN_BITS  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.model.passes import put, take  # noqa: E402
 from rdae.scales import NUM_POINTS, quality_to_point  # noqa: E402
@@ -186,10 +186,9 @@ def test_the_float_decoder_predicts_what_the_exact_networks_do(crop, model):
     encoder = Encoder(picture, model)
     y = encoder.analyse(encoder.tiles[0], point)
     decoder = float_decoder(model)
-    rgb = np.pad(crop, ((0, -crop.shape[0] % 64), (0, -crop.shape[1] % 64), (0, 0)), "edge")
-    x = torch.from_numpy(rgb / np.float32(255))[None] - 0.5
+    x = torch.from_numpy(crop / np.float32(255)).permute(2, 0, 1)[None]
     with torch.no_grad():
-        guess = decoder.analysis(x.float(), at_point(point))[0].numpy()
+        guess = decoder.analyse(x, at_point(point))[0][0].numpy()
     assert np.abs(guess - y).max() < 1e-2 * np.abs(y).max()
     rate = TableRate(model.y_tables, refine.Y_REACH)
     tables, values = (torch.from_numpy(a.astype(np.float32)) for a in (symbols.indexes, symbols.y))
@@ -211,26 +210,26 @@ def test_the_search_sees_what_the_exact_decoder_will_do(crop, model):
     decoder = SearchDecoder(model, point)
     features = model.features(symbols.z, point)
     seen = decoder.features(torch.from_numpy(symbols.z).float()[None])
-    y_hat = np.zeros(symbols.y.shape)
-    unit = 2.0**-UNIT_BITS
+    y_hat = np.zeros(symbols.y.shape, np.int16)
 
-    def of_pass(k, quarter):  # as the exact decoder has it, to as torch has it
+    def of_pass(k, quarter, unit=1.0):  # as the exact decoder has it, to as torch has it
         whole = np.zeros(symbols.y.shape)
         put(k, quarter, whole)
-        return split(torch.from_numpy(whole)[None])[k]
+        return split(torch.from_numpy(whole * unit)[None])[k]
 
     def code(k, guess, guessed_tables):
         mean, tables = model.predict(k, features, y_hat, point)
-        assert np.abs(guess - of_pass(k, mean * unit)).max() < 0.02 * np.abs(mean * unit).max()
+        real = of_pass(k, mean, model.y_unit / 2**MEAN_BITS)
+        assert np.abs(guess - real).max() < 0.02 * np.abs(real).max()
         tables = of_pass(k, tables)
         inside = (tables > 0) & (tables < 127)
         assert np.abs(guessed_tables - tables)[inside].mean() < 1
         quarter = model.dequantise_y(k, take(k, symbols.y), mean, point)
         put(k, quarter, y_hat)
-        return of_pass(k, quarter * unit).float()
+        return of_pass(k, quarter, model.y_unit).float()
 
     whole = decoder.follow_passes(seen, code)
-    assert np.array_equal(whole[0].numpy(), np.float32(y_hat * unit))
+    assert np.array_equal(whole[0].numpy(), np.float32(y_hat * model.y_unit))
     pixels = 255 * (decoder.synthesis(whole)[0].numpy() + 0.5)
     decoded = model.synthesise(y_hat, point, 1)
     assert np.abs(np.clip(pixels, 0, 255) - decoded).mean() < 0.5

@@ -58,35 +58,35 @@ def compare_decoders(model: Model, decoder: Autoencoder, symbols, point: int) ->
     def torch_layer(network, x):
         return network(torch.from_numpy(x)[None], points)[0].numpy()
 
-    z_hat = np.rint(symbols.z * model._z_step[point])
+    shift = model._z_shift
+    z_hat = (symbols.z * model._z_step[point].astype(np.int64) + (1 << (shift - 1))) >> shift
+    z_hat = z_hat.clip(-32768, 32767).astype(np.float64)
     features = model.features(symbols.z, point)
     assert np.array_equal(torch_layer(decoder.hyper_synthesis, z_hat), features)
-    y_hat = np.zeros(symbols.y.shape)
+    y_hat = np.zeros(symbols.y.shape, np.int16)
     for k in range(4):
         mean, indexes = model.predict(k, features, y_hat, point)
-        as_torch = [torch.from_numpy(v)[None] for v in (features, y_hat)]
+        as_torch = [torch.from_numpy(v.astype(float))[None] for v in (features, y_hat)]
         predicted = decoder.predict(k, as_torch[0], as_torch[1] if k else None, points)
         its_mean, its_row = (
             take(k, assemble([torch.zeros_like(v)] * k + [v])[0].numpy()) for v in predicted
         )
         assert np.array_equal(its_mean, mean)
         offset = take(k, np.broadcast_to(model._offset[point], y_hat.shape))
-        assert np.array_equal(np.clip(np.rint((its_row + offset) / 16), 0, 127), indexes)
+        assert np.array_equal(np.clip(np.floor((its_row + offset + 64) / 128), 0, 127), indexes)
         put(k, model.dequantise_y(k, take(k, symbols.y), mean, point), y_hat)
-    sixteenths = torch_layer(decoder.synthesis, y_hat)
-    pixels = np.clip(np.rint(sixteenths / 16), 0, 255)
+    parts = torch_layer(decoder.synthesis, y_hat.astype(float))
+    pixels = np.clip(np.floor((parts + 32) / 64), 0, 255)
     assert np.array_equal(pixels, model.synthesise(y_hat, point, 1))
 
 
 def test_an_exported_network_predicts_what_the_trained_one_does():
     torch.manual_seed(0)
     trained = tiny_autoencoder()
-    model = Model(Description(9, "tiny", TINY, {}), integer_tensors(trained))
-    picture = Picture(
-        rgb=np.random.default_rng(1).integers(0, 256, (64, 128, 3)).astype(np.uint8),
-        alpha=None,
-        is_grey=False,
-    )
+    rgb = np.random.default_rng(1).integers(0, 256, (64, 128, 3)).astype(np.uint8)
+    picture = Picture(rgb, alpha=None, is_grey=False)
+    tensors = integer_tensors(trained, rgb[None])
+    model = Model(Description(9, "tiny", TINY, {}), tensors)
     point = 128
     anchors = torch.tensor([point * (NUM_ANCHORS - 1) / 255])
     points = Points(anchors, NUM_ANCHORS)
@@ -101,11 +101,12 @@ def test_an_exported_network_predicts_what_the_trained_one_does():
     assert np.allclose(model.analyse(picture.rgb, whole, point, 1), y[0], atol=2e-3)
     z_symbols = model.quantise_z(y[0].numpy(), point)
     assert np.array_equal(z_symbols, z[0].round().int())
-    assert np.allclose(model.features(z_symbols, point) / 4096, features[0], atol=5e-3)
-    y_hat = np.rint(y[0].numpy() * 4096.0)
+    unit = 2.0 ** -float(tensors["hyper_synthesis.8.unit"][0])
+    assert np.allclose(model.features(z_symbols, point) * unit, features[0], atol=20 * unit)
+    y_hat = np.rint(y[0].numpy() / model.y_unit).astype(np.int16)
     wanted = pixels[0].clamp(0, 255).numpy()
-    # half a level by rounding pixels, the rest by rounding to sixteenths before the filter
-    assert np.abs(model.synthesise(y_hat, point, 1) - wanted).max() < 0.75
+    # half a level by rounding pixels, the rest by rounding before and in the filter
+    assert np.abs(model.synthesise(y_hat, point, 1) - wanted).max() < 1.5
 
 
 def test_both_halves_share_the_order_of_passes():

@@ -42,7 +42,7 @@ from rdae.training.data import (  # noqa: E402
     prepare_cache,
     same_picture,
 )
-from rdae.training.export import export, export_run  # noqa: E402
+from rdae.training.export import calibration_crops, export, export_run  # noqa: E402
 from rdae.training.launch import free_port  # noqa: E402
 from rdae.training.log import append_metrics, cut_metrics, read_metrics  # noqa: E402
 from rdae.training.optimizer import share_out, soap_matrices  # noqa: E402
@@ -218,7 +218,8 @@ def test_a_weights_file_becomes_the_model_it_was_exported_from(run, alone, photo
         trainer.take_step()
     path = tmp_path / "tiny.safetensors"
     given = {"lambda_range": [LAMBDA_MIN, LAMBDA_MAX]}
-    export(trainer.ema, path, Description(200, "tiny", trainer.ema.spec, given))
+    description = Description(200, "tiny", trainer.ema.spec, given)
+    export(trainer.ema, path, description, trainer.cache, fit_tables=False)
     restored = Autoencoder(trainer.ema.spec)
     restored.load_state_dict(read_weights_to_start_from(path))
     for name, tensor in trainer.ema.named_parameters():
@@ -230,7 +231,7 @@ def test_a_weights_file_becomes_the_model_it_was_exported_from(run, alone, photo
 
 def test_validation_codes_real_files_of_held_out_photos(run, alone):
     trainer = Trainer(config(), run, CPU)
-    points = validate(trainer.ema, trainer.cache.held_out)
+    points = validate(trainer.ema, trainer.cache.held_out, calibration_crops(trainer.cache))
     assert [p.quality for p in points] == [5, 25, 45, 65, 85]
     assert all(a.bpp < b.bpp for a, b in pairwise(points))
     trainer.validate()

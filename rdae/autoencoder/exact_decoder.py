@@ -2,7 +2,7 @@
 
 After `make_exact` the hyper-synthesis, the passes and the synthesis hold the integer tensors of a
 weights file in float64 and round as FORMAT.md says: the same integers as the NumPy decoder's, bit
-for bit. Latents and features are then multiples of 2^-12, 1/16 table rows and 1/16 pixel levels.
+for bit, on features and latents that are integers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear, Residual, Sum
-from rdae.exact.network import LIMIT
 from rdae.model.spec import ENCODER_SECTIONS
 
 
@@ -35,10 +34,9 @@ def make_exact(model: Autoencoder, tensors: dict[str, NDArray[Any]]) -> None:
         elif isinstance(module, Gain):
             module.table = _double(tensors[f"{path}.table"])
         if isinstance(module, Linear | Depthwise | Gain):
-            shift = tensors[f"{path}.shift"].astype(int)
-            module.scale, module.limit = _double(np.ldexp(1.0, -shift)), LIMIT
+            module.scale = 2.0 ** -int(tensors[f"{path}.shift"][0])
         elif isinstance(module, Residual | Sum):
-            module.limit = LIMIT
+            module.exact = True
 
 
 def _double(array: NDArray[Any]) -> Tensor:

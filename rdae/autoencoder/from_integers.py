@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, Networks
-from rdae.exact.network import UNIT_BITS
-from rdae.model.model import PIXEL_BITS, ROW_BITS
-from rdae.model.spec import NUM_ANCHORS, NUM_PASSES
+from rdae.exact.arithmetic import MEAN_BITS, PIXEL_BITS, ROW_BITS
+from rdae.model.spec import HEADS, NUM_ANCHORS
+from rdae.model.values import ValueFlow
 from rdae.network_spec import final_linear
 from rdae.scales import NUM_POINTS
 
@@ -31,17 +31,57 @@ def state_of_networks(
         points: `(16,)` the quality points that the anchors are to stand for, maybe fractional.
     """
     state = dict(model.state_dict())
-    for name in [n.removesuffix(".mantissa") for n in tensors if n.endswith(".mantissa")]:
-        _put_affine(state, tensors, name)
-    for name in [n.removesuffix(".table") for n in tensors if n.endswith(".table")]:
-        scale = 2.0 ** -float(tensors[f"{name}.shift"][0])
-        state[f"{name}.log_gain"] = _at_anchors(tensors[f"{name}.table"] * scale, points)
-    step_bits = -float(tensors["y.step_shift"][0]) - UNIT_BITS
+    units = _Units(model, tensors)
+    for path, layer in model.spec.layers():
+        if layer[0] == "gain":
+            factors = tensors[f"{path}.table"].astype(np.float64)
+            if path in units.of_input:  # the decoder's
+                shift = float(tensors[f"{path}.shift"][0])
+                relative = units.of_input[path] - units.of_output(path)
+                factors = factors * np.exp2(relative - shift)
+            state[f"{path}.log_gain"] = _at_anchors(factors, points)
+        else:
+            weight, bias = _affine(tensors, path, units)
+            weight = weight.T if weight.ndim == 2 else weight.permute(2, 0, 1)[:, None]
+            state[f"{path}.weight"], state[f"{path}.bias"] = weight.float(), bias.float()
+    steps = tensors["y.step"] * np.exp2(-float(tensors["y.step_shift"][0]) - units.y_hat)
     state["y_log_gain"] = _at_anchors(tensors["y.gain"], points)
-    state["y_log_step"] = _at_anchors(tensors["y.step"] * 2.0**step_bits, points)
+    state["y_log_step"] = _at_anchors(steps, points)
     state["z_log_gain"] = _at_anchors(tensors["z.gain"], points)
     _unfold_units(state, model)
     return state
+
+
+class _Units:
+    """Bits behind the point of what the decoder's layers read and give."""
+
+    def __init__(self, model: Networks, tensors: dict[str, Array]) -> None:
+        self._tensors = tensors
+        self.y_hat = tensors["y.unit"].astype(np.float64)
+        spec = model.spec
+        flow = ValueFlow(spec)
+        self._by_channel = flow.y_is_read_by_channel
+        features = np.full(spec.features, self._of(flow.features))
+        self.of_input = {
+            path: np.concatenate([features, self.y_hat])
+            if value == "features + y_hat"
+            else self._of(value)
+            for path, value in flow.inputs.items()
+        }
+        sections = spec.sections()
+        rows = np.full(spec.latent_channels, ROW_BITS)
+        heads = np.concatenate([self.y_hat + MEAN_BITS, rows])
+        self._ends = {final_linear(sections[name], name): heads for name in HEADS}
+        self._ends[final_linear(spec.synthesis, "synthesis")] = np.asarray(PIXEL_BITS)
+
+    def _of(self, value: str) -> Array:
+        if value == "y_hat":
+            return self.y_hat if self._by_channel else self.y_hat[0]
+        name = "z.unit" if value == "z_hat" else f"{value}.unit"
+        return np.asarray(float(self._tensors[name][0]))
+
+    def of_output(self, path: str) -> Array:
+        return self._ends[path] if path in self._ends else self._of(path)
 
 
 def _at_anchors(table: Array, points: Array) -> Tensor:
@@ -54,25 +94,29 @@ def _at_anchors(table: Array, points: Array) -> Tensor:
     return torch.from_numpy(rows).float()
 
 
-def _put_affine(state: dict[str, Tensor], tensors: dict[str, Array], name: str) -> None:
-    scale = np.ldexp(1.0, -tensors[f"{name}.shift"].astype(int))
-    weight = torch.from_numpy(tensors[f"{name}.mantissa"] * scale)
-    weight = weight.T if weight.ndim == 2 else weight.permute(2, 0, 1)[:, None]
-    state[f"{name}.weight"] = weight.float()
-    state[f"{name}.bias"] = torch.from_numpy(tensors[f"{name}.bias"] * scale).float()
-    state[f"{name}.bias"] *= 2.0**-UNIT_BITS
+def _affine(tensors: dict[str, Array], path: str, units: _Units) -> tuple[Tensor, Tensor]:
+    """Weight, as the file has its axes, and bias in real units."""
+    mantissa, bias = tensors[f"{path}.mantissa"], tensors[f"{path}.bias"].astype(np.float64)
+    shift = tensors[f"{path}.shift"].astype(np.float64)
+    if path not in units.of_input:  # the encoder's
+        return torch.from_numpy(mantissa * np.exp2(-shift)), torch.from_numpy(bias)
+    unit_in, unit_out = units.of_input[path], units.of_output(path)
+    if mantissa.ndim == 2:
+        unit_in = np.broadcast_to(unit_in, mantissa.shape[:1])[:, None]
+    weight = mantissa * np.exp2(unit_in - unit_out - shift)
+    bias = (bias - np.exp2(shift - 1)) * np.exp2(-shift - unit_out)
+    return torch.from_numpy(weight), torch.from_numpy(bias)
 
 
 def _unfold_units(state: dict[str, Tensor], model: Networks) -> None:
     """The inverse of `export.fold_units`."""
     m = model.spec.latent_channels
-    row = 2.0**ROW_BITS * 2.0**-UNIT_BITS / LN_SCALE_RATIO
     sections = model.spec.sections()
-    for name in ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1))):
+    for name in HEADS:
         last = final_linear(sections[name], name)
-        state[f"{last}.weight"][m:] /= row
-        state[f"{last}.bias"][m:] = state[f"{last}.bias"][m:] / row + math.log(SCALE_MIN)
-    level = 255 * 2.0**PIXEL_BITS * 2.0**-UNIT_BITS
+        state[f"{last}.weight"][m:] *= LN_SCALE_RATIO
+        state[f"{last}.bias"][m:] *= LN_SCALE_RATIO
+        state[f"{last}.bias"][m:] += math.log(SCALE_MIN)
     last = final_linear(model.spec.synthesis, "synthesis")
-    state[f"{last}.weight"] /= level
-    state[f"{last}.bias"] = state[f"{last}.bias"] / level - 0.5
+    state[f"{last}.weight"] /= 255
+    state[f"{last}.bias"] = state[f"{last}.bias"] / 255 - 0.5

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdae import network_spec as specs
+from rdae.exact.arithmetic import HIGHEST, LOWEST
 
 
 class Points:
@@ -40,16 +41,15 @@ class Points:
         return self.lower + (self.fraction >= 0.5).long()
 
 
-def round_exact(acc: Tensor, scale: Tensor, limit: int) -> Tensor:
-    """clip(rint(acc * scale), +-limit), ties to even; scale is a power of two."""
-    return torch.round(acc * scale).clamp(-limit, limit)
+def settle(acc: Tensor) -> Tensor:
+    """Round down, and saturate as an int16."""
+    return acc.floor().clamp(LOWEST, HIGHEST)
 
 
 class ExactMixin:
     """State of a layer that computes in exact integers."""
 
-    scale: Tensor | None = None  # 2^-shift, per output channel
-    limit: int = 0
+    scale: float | None = None  # 2^-shift
 
 
 class Linear(ExactMixin, nn.Module):
@@ -72,9 +72,16 @@ class Linear(ExactMixin, nn.Module):
             x = F.linear(*(part.bfloat16() for part in parts)).float()
         else:
             x = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
-        if self.slope is not None:
-            x = F.leaky_relu(x, self.slope)
-        return x if self.scale is None else round_exact(x, self.scale, self.limit)
+        if self.scale is not None:
+            return self._settled(x)
+        return x if self.slope is None else F.leaky_relu(x, self.slope)
+
+    def _settled(self, acc: Tensor) -> Tensor:
+        assert self.scale is not None
+        x = acc * self.scale
+        if self.slope is not None:  # the larger shift rounds by its own half
+            x = torch.maximum(x, x * self.slope + (1 - self.slope) / 2)
+        return settle(x)
 
     def in_phases(self, x: Tensor, wanted: Tensor) -> Tensor:
         """Some of the outputs in each phase of the cells, without a leak.
@@ -90,7 +97,7 @@ class Linear(ExactMixin, nn.Module):
         else:
             out = torch.baddbmm(bias, flat.to(weight.dtype), weight)
         if self.scale is not None:
-            out = round_exact(out, self.scale[wanted][:, None], self.limit)
+            out = self._settled(out)
         return out.reshape(*x.shape[:-1], -1)
 
 
@@ -110,7 +117,7 @@ class Depthwise(ExactMixin, nn.Module):
             padding=self.weight.shape[-1] // 2,
             groups=self.weight.shape[0],
         ).permute(0, 2, 3, 1)
-        return x if self.scale is None else round_exact(x, self.scale, self.limit)
+        return x if self.scale is None else settle(x * self.scale)
 
 
 class Gain(ExactMixin, nn.Module):
@@ -125,7 +132,7 @@ class Gain(ExactMixin, nn.Module):
         if self.table is None or self.scale is None:
             return x * points.interpolate(self.log_gain).exp().to(x.dtype)
         rows = (points.anchors * ((len(self.table) - 1) / (len(self.log_gain) - 1))).round().long()
-        return round_exact(x * self.table[rows][:, None, None, :], self.scale, self.limit)
+        return settle(x * self.table[rows][:, None, None, :] * self.scale + 0.5)
 
 
 class Shuffle(nn.Module):
@@ -168,21 +175,21 @@ class Sequence(nn.ModuleList):
 class Residual(Sequence):
     """x + f(x), saturating in exact arithmetic."""
 
-    limit: int | None = None
+    exact = False
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
         x = x + super().forward(x, points)
-        return x if self.limit is None else x.clamp(-self.limit, self.limit)
+        return settle(x) if self.exact else x
 
 
 class Sum(nn.ModuleList):
     """f(x) + g(x), saturating in exact arithmetic."""
 
-    limit: int | None = None
+    exact = False
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
         x = self[0](x, points) + self[1](x, points)
-        return x if self.limit is None else x.clamp(-self.limit, self.limit)
+        return settle(x) if self.exact else x
 
 
 def build(layers: specs.Layers, num_anchors: int) -> Sequence:

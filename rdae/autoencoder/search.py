@@ -42,7 +42,6 @@ from rdae.autoencoder.passes import assemble, split
 from rdae.autoencoder.rounding import round_straight_through
 from rdae.autoencoder.search_decoder import SearchDecoder
 from rdae.codec.tile import TileSymbols
-from rdae.exact.network import UNIT_BITS
 from rdae.geometry import PATCH
 from rdae.model.model import Model
 from rdae.model.spec import NUM_PASSES, NUM_ROWS
@@ -168,7 +167,7 @@ class _Objective:
         coded = torch.zeros(1, rows, columns, 1)
         coded[:, : tile.rows, : tile.columns] = 1
         self._coded = in_phases(coded)
-        self._around = torch.from_numpy(tile.y_hat * 2.0**-UNIT_BITS).float()[None]
+        self._around = torch.from_numpy(tile.y_hat * model.y_unit)[None]
         self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None] / 255 - 0.5
 
     def start(self) -> list[Tensor]:

@@ -23,7 +23,7 @@ RELAXATIONS = 8  # at each resolution
 Array = NDArray[Any]
 
 
-def fill(y_hat: NDArray[np.float32], holes: Sequence[Rectangle]) -> list[bool]:
+def fill(y_hat: NDArray[np.int16], holes: Sequence[Rectangle]) -> list[bool]:
     """Fill rectangles of a latent grid, in place, with integers.
 
     Args:
@@ -45,7 +45,7 @@ def fill(y_hat: NDArray[np.float32], holes: Sequence[Rectangle]) -> list[bool]:
     for hole, ring, is_lonely in zip(holes, rings, lonely, strict=True):
         if not is_lonely:
             around = ring.slices()
-            values = np.where(known[around][..., None], y_hat[around], 0)
+            values = np.where(known[around][..., None], y_hat[around], np.float32(0))
             filled = _filled(values * _smoothness(values, known[around]), known[around])
             y_hat[hole.slices()] = np.rint(filled[hole.seen_from(ring).slices()])
             known[hole.slices()] = True

@@ -69,7 +69,7 @@ def decode_region(
 
 def _latents(
     parts: Parts, window: Rectangle, model: Model, threads: int, *, best_effort: bool
-) -> NDArray[np.float32]:
+) -> NDArray[np.int16]:
     """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in it."""
     header = parts.header
     tiles = tiles_in(header.width, header.height, window)
@@ -78,8 +78,7 @@ def _latents(
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
     if lost and not best_effort:
         raise _with_way_out(lost[min(lost)].error, header)
-    # float32 holds every integer below 2^24
-    y_hat = np.empty((window.rows, window.columns, model.spec.latent_channels), np.float32)
+    y_hat = np.empty((window.rows, window.columns, model.spec.latent_channels), np.int16)
 
     def decode_one(tile: Tile) -> Damage | None:
         if tile.index in lost:

@@ -134,7 +134,7 @@ class Encoder:
             self._psnrs[point] = psnr(self.picture.rgb, self.render(self.y_hat(point), point))
         return self._psnrs[point]
 
-    def y_hat(self, point: int) -> NDArray[np.float32]:
+    def y_hat(self, point: int) -> NDArray[np.int16]:
         """What the decoder will have of all latents: `(rows, columns, M)`."""
         y_hat = self.empty_grid()
 
@@ -145,10 +145,10 @@ class Encoder:
         parallel_map(place, self.tiles, self.threads)
         return y_hat
 
-    def empty_grid(self) -> NDArray[np.float32]:
-        """Room for y_hat of all cells, `(rows, columns, M)`; every integer below 2^24 fits."""
+    def empty_grid(self) -> NDArray[np.int16]:
+        """Room for y_hat of all coded cells, `(rows, columns, M)`."""
         cells = latent_cells(self.picture.width, self.picture.height)
-        return np.empty((cells.rows, cells.columns, self.model.spec.latent_channels), np.float32)
+        return np.empty((cells.rows, cells.columns, self.model.spec.latent_channels), np.int16)
 
     def render(self, y_hat: Array, point: int) -> NDArray[np.uint8]:
         """The pixels that the decoder will make of all coded cells."""

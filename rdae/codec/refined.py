@@ -106,7 +106,7 @@ class RefiningEncoder(Encoder):
         """See `Encoder`; searches for the file and decodes it."""
         return self.psnr_of(self.encode(point))
 
-    def _refined(self, tile: Tile, point: int, y_hat: NDArray[np.float32]) -> TileSymbols:
+    def _refined(self, tile: Tile, point: int, y_hat: NDArray[np.int16]) -> TileSymbols:
         """One tile's best symbols; `y_hat` of the whole picture is brought up to date with them."""
         model, threads = self.model, self.threads
         own = tile.cells

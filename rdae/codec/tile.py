@@ -94,11 +94,11 @@ def follow_passes(
         threads: how many threads work on this tile.
 
     Returns:
-        The symbols, and y_hat `(rows, columns, M)` of the coded cells, integers in float64.
+        The symbols, and y_hat `(rows, columns, M)` of the coded cells, int16.
     """
     features = model.features(z, point, threads)
     shape = (*features.shape[:2], model.spec.latent_channels)
-    y_hat = np.zeros(shape)
+    y_hat = np.zeros(shape, np.int16)
     symbols, indexes = np.zeros(shape, z.dtype), np.zeros(shape, np.uint8)
     coded = slice(tile.rows), slice(tile.columns)
     for k in range(NUM_PASSES):
@@ -131,7 +131,7 @@ def decode_tile(
     """Decode a tile, with `threads` threads of its own.
 
     Returns:
-        Its symbols, and y_hat `(rows, columns, M)` of the coded cells, integers in float64.
+        Its symbols, and y_hat `(rows, columns, M)` of the coded cells, int16.
 
     Raises:
         CorruptError: the checksum of the symbols does not match, or no encoder writes these bytes.

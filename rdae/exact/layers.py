@@ -4,11 +4,12 @@ A layer is called as `layer(x, point)` with `x` of shape `(rows, columns, channe
 grid, and the quality point, an int that only gains read. It never writes to `x`. Only `Depthwise`
 looks beyond a cell; what that takes is the business of `rdae.exact.stages`.
 
-Exact layers (FORMAT.md, section "Exact arithmetic") hold integers in float64. Their weights are
-stored times 2^-shift: scaling by a power of two loses nothing, and saves a pass over the output.
-As all sums stay below 2^53 units of 2^-shift, every operation but the one rounding is exact, so
-the order of summation, FMA, BLAS and threads cannot matter. Float layers (`limit` None) are the
-same without rounding and clipping, in float32; only the encoder uses them.
+Exact layers (FORMAT.md, section "Exact arithmetic") hold int16 features in float64. Their weights
+are stored times 2^-shift: scaling by a power of two loses nothing, and saves a pass over the
+output. As all sums stay below 2^31 units of 2^-shift, every operation but the one rounding down is
+exact, so the order of summation, FMA, BLAS and threads cannot matter; halves go up, since a half
+is part of the bias. Float layers are the same without rounding and saturation, in float32; only the
+encoder uses them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
+
+from rdae.exact.arithmetic import HIGHEST, LOWEST
 
 Array = NDArray[Any]
 
@@ -34,23 +37,17 @@ class Layer(Protocol):
         """Apply the layer to `(rows, columns, channels)`."""
 
 
-def round_and_clip(x: Array, limit: int | None) -> Array:
-    """Round half to even and clip to +-limit, in place; nothing at all for float layers."""
-    if limit is not None:
-        np.rint(x, out=x)
-        clip(x, limit)
+def settle(x: Array, exact: bool) -> Array:
+    """Round down and saturate, in place; nothing at all for float layers."""
+    if exact:
+        np.floor(x, out=x)
+        saturate(x)
     return x
 
 
-def clip(x: Array, limit: int) -> Array:
-    """Clip contiguous integers to +-limit, in place."""
-    # There is hardly ever anything to clip, and the sum of squares says so in a sixth of the time.
-    # It is right to 10 digits; the square of an integer beyond the limit is 2^-21 above limit^2.
-    # "not <=" clips also where it is no number, in parts with cells that nobody reads.
-    flat = x.ravel()
-    if not np.dot(flat, flat) <= limit * limit:
-        np.clip(x, -limit, limit, out=x)
-    return x
+def saturate(x: Array) -> Array:
+    """Clip contiguous integers to those of 16 bits, in place."""
+    return np.clip(x, LOWEST, HIGHEST, out=x)
 
 
 def several_cells(x: Array, repeated: Array) -> tuple[Array, Array]:
@@ -75,14 +72,14 @@ class Linear:
     """Pointwise linear layer, optionally with a leaky ReLU before the rounding.
 
     Args:
-        weight: `(inputs, outputs)`, times 2^-shift per output.
-        bias: `(outputs,)`, times 2^-shift.
+        weight: `(inputs, outputs)`, times 2^-shift.
+        bias: `(outputs,)`, times 2^-shift; of an exact layer with the half of the rounding.
         slope: 2^-leak, or None for no leaky ReLU.
-        limit: largest magnitude of the result, or None for a float layer.
+        exact: whether results are rounded and saturate.
     """
 
-    def __init__(self, weight: Array, bias: Array, slope: float | None, limit: int | None) -> None:
-        self.weight, self.bias, self.slope, self.limit = weight, bias, slope, limit
+    def __init__(self, weight: Array, bias: Array, slope: float | None, exact: bool) -> None:
+        self.weight, self.bias, self.slope, self.exact = weight, bias, slope, exact
         self._biases = np.tile(bias, REPEAT)
 
     def __call__(self, x: Array, point: int) -> Array:
@@ -90,29 +87,32 @@ class Linear:
         out: Array = x.reshape(-1, inputs) @ self.weight
         add_to_cells(out, self._biases)
         if self.slope is not None:
-            np.maximum(out, out * self.slope, out=out)
-        return round_and_clip(out, self.limit).reshape(rows, columns, out.shape[1])
+            low = out * self.slope
+            if self.exact:
+                low += (1 - self.slope) / 2  # the larger shift rounds by its own half
+            np.maximum(out, low, out=out)
+        return settle(out, self.exact).reshape(rows, columns, out.shape[1])
 
     def outputs(self, channels: NDArray[np.intp]) -> Linear:
         """A layer that computes some of the output channels only."""
         weight = np.ascontiguousarray(self.weight[:, channels])
-        return Linear(weight, self.bias[channels], self.slope, self.limit)
+        return Linear(weight, self.bias[channels], self.slope, self.exact)
 
 
 class Depthwise:
     """One size x size filter per channel, zero padding.
 
     Args:
-        weight: `(size, size, channels)`, times 2^-shift per channel.
-        bias: `(channels,)`, times 2^-shift.
-        limit: as in `Linear`.
+        weight: `(size, size, channels)`, times 2^-shift.
+        bias: `(channels,)`, as in `Linear`.
+        exact: as in `Linear`.
 
     Attributes:
         radius: how many cells it sees beyond each edge of its output.
     """
 
-    def __init__(self, weight: Array, bias: Array, limit: int | None) -> None:
-        self.limit, self.radius = limit, weight.shape[0] // 2
+    def __init__(self, weight: Array, bias: Array, exact: bool) -> None:
+        self.exact, self.radius = exact, weight.shape[0] // 2
         self._weights, self._biases = np.tile(weight, REPEAT), np.tile(bias, REPEAT)
 
     def __call__(self, x: Array, point: int) -> Array:
@@ -135,7 +135,7 @@ class Depthwise:
         out = np.empty((rows, columns // some, some * channels), x.dtype)
         np.einsum("ijrcn,ijn->rcn", seen, self._weights[..., : some * channels], out=out)
         add_to_cells(out.reshape(-1, channels), self._biases)
-        return round_and_clip(out, self.limit).reshape(rows, columns, channels)
+        return settle(out, self.exact).reshape(rows, columns, channels)
 
 
 class Gain:
@@ -143,15 +143,18 @@ class Gain:
 
     Args:
         table: `(256, channels)`, times 2^-shift.
-        limit: as in `Linear`.
+        exact: as in `Linear`.
     """
 
-    def __init__(self, table: Array, limit: int | None) -> None:
-        self.table, self.limit = table, limit
+    def __init__(self, table: Array, exact: bool) -> None:
+        self.table, self.exact = table, exact
 
     def __call__(self, x: Array, point: int) -> Array:
         wide, factors = several_cells(x, np.tile(self.table[point], REPEAT))
-        return round_and_clip(wide * factors, self.limit).reshape(x.shape)
+        out: Array = wide * factors
+        if self.exact:
+            out += 0.5
+        return settle(out, self.exact).reshape(x.shape)
 
 
 class Shuffle:
@@ -204,11 +207,11 @@ class ByPhase:
 
 
 class Levels:
-    """Numbers in units of 2^-bits to bytes, rounded half to even and clipped to 0..255."""
+    """Numbers in units of 2^-bits to bytes, halves up, clipped to 0..255."""
 
     def __init__(self, bits: int) -> None:
         self.factor = 2.0**-bits
 
     def __call__(self, x: Array, point: int) -> Array:
-        x = np.rint(x * self.factor)
-        return np.clip(x.astype(np.int32), 0, 255).astype(np.uint8)
+        x = np.floor(x * self.factor + 0.5)
+        return np.clip(x, 0, 255, out=x).astype(np.uint8)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.exact.layers import ByPhase, Depthwise, Layer, Shuffle, Unshuffle, clip
+from rdae.exact.layers import ByPhase, Depthwise, Layer, Shuffle, Unshuffle, saturate
 from rdae.geometry import Rectangle
 from rdae.threads import parallel_map
 
@@ -68,16 +68,16 @@ class Add(StackStep):
     """Add the current value to the one below: a residual or a sum ends.
 
     Args:
-        limit: where the result saturates, or None for float networks.
+        exact: whether the result saturates.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
 
     def apply(self, values: list[Any]) -> None:
         """See `StackStep`."""
         out = values[-2] + values[-1]
-        values[-2:] = [out if self.limit is None else clip(out, self.limit)]
+        values[-2:] = [saturate(out) if self.exact else out]
 
 
 Step = Layer | StackStep

@@ -1,7 +1,7 @@
 """A loaded model: the networks, quantisers and tables of one weights file, ready to code.
 
-Latents and features are arrays `(rows, columns, channels)`. On the decoder's side they hold
-integers, multiples of 2^-12 in float64 (exact); on the encoder's side real units in float32.
+Latents and features are arrays `(rows, columns, channels)`. On the decoder's side they hold int16,
+exact on every machine; on the encoder's side real units in float32.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import TableFamily
 from rdae.errors import WeightsMismatchError
-from rdae.exact.layers import Levels, Shuffle, clip, round_and_clip
-from rdae.exact.network import LIMIT, UNIT_BITS, build_exact, build_float, take, take_shift
-from rdae.exact.stages import Concatenate, Network, Step
+from rdae.exact.arithmetic import HIGHEST, LOWEST, MEAN_BITS, PIXEL_BITS, ROW_BITS
+from rdae.exact.layers import Levels, Shuffle
+from rdae.exact.network import ExactNetwork, build_float, exact_steps, take, take_shift
+from rdae.exact.stages import Concatenate, Step
 from rdae.exact.windows import run_in_windows
 from rdae.geometry import PATCH, Rectangle
 from rdae.model.passes import for_quarter, phases
@@ -27,9 +28,6 @@ from rdae.model.weights_file import Description, fingerprint, read_weights
 from rdae.network_spec import halo
 from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS, rd_lambda_at
-
-ROW_BITS = 4  # the heads and the offsets give sixteenths of a row
-PIXEL_BITS = 4  # the synthesis gives sixteenths of a level
 
 Array = NDArray[Any]
 
@@ -56,21 +54,21 @@ class Model:
         self.fingerprint = fingerprint(spec, tensors)
         self.tensors = tensors
         steps = {
-            name: build_exact(layers, name, tensors).steps
+            name: exact_steps(layers, name, tensors)
             for name, layers in spec.decoder_sections().items()
         }
-        self._hyper_synthesis = Network(steps["hyper_synthesis"])
-        self._synthesis = Network(_to_levels(steps["synthesis"]))
-        self._passes = [Network(for_quarter(0, steps["first"], spec.latent_channels))]
+        self._hyper_synthesis = ExactNetwork(steps["hyper_synthesis"])
+        self._synthesis = ExactNetwork(_to_levels(steps["synthesis"]))
+        self._passes = [ExactNetwork(for_quarter(0, steps["first"], spec.latent_channels))]
         for k in range(1, NUM_PASSES):
             inputs, outputs = steps[f"inputs.{k - 1}"], steps[f"outputs.{k - 1}"]
             layers = [Concatenate(), *inputs, *steps["shared"], *outputs]
-            self._passes.append(Network(for_quarter(k, layers, spec.latent_channels)))
+            self._passes.append(ExactNetwork(for_quarter(k, layers, spec.latent_channels)))
         m, n = spec.latent_channels, spec.hyper_channels
-        y_scale, z_scale = (take_shift(tensors, f"{v}.step_shift", 1) for v in "yz")
-        self._y_step = take(tensors, "y.step", "int32", (NUM_POINTS, m)) * y_scale
-        self._z_step = take(tensors, "z.step", "int32", (NUM_POINTS, n)) * z_scale
-        self._offset = take(tensors, "y.offset", "int16", (NUM_POINTS, m)).astype(np.float64)
+        self._y_step = take(tensors, "y.step", "int32", (NUM_POINTS, m))
+        self._z_step = take(tensors, "z.step", "int32", (NUM_POINTS, n))
+        self._y_shift, self._z_shift = (take_shift(tensors, f"{v}.step_shift") for v in "yz")
+        self._offset = take(tensors, "y.offset", "int16", (NUM_POINTS, m))
         self._z_anchor = take(tensors, "z.anchor", "uint8", (NUM_POINTS,))
         if self._z_anchor.max() >= NUM_ANCHORS:
             raise WeightsMismatchError("tensor z.anchor names an anchor that does not exist")
@@ -142,7 +140,7 @@ class Model:
 
     @cached_property
     def _encoder(self) -> tuple[Any, Any, Array, Array]:
-        """Analysis, hyper-analysis, gains of y and of z; a decoder never needs them."""
+        """Analysis, hyper-analysis, gains of y and z; a decoder never needs them."""
         t, spec = self.tensors, self.spec
         return (
             build_float(spec.analysis, "analysis", t),
@@ -150,6 +148,12 @@ class Model:
             take(t, "y.gain", "float32", (NUM_POINTS, spec.latent_channels)),
             take(t, "z.gain", "float32", (NUM_POINTS, spec.hyper_channels)),
         )
+
+    @cached_property
+    def y_unit(self) -> Array:
+        """What an integer of y_hat stands for, in real units, by channel: `(M,)` float32."""
+        bits = take(self.tensors, "y.unit", "int8", (self.spec.latent_channels,))
+        return np.ldexp(np.float32(1), -bits.astype(int))
 
     def analyse(
         self, rgb: NDArray[np.uint8], area: Rectangle, point: int, threads: int
@@ -209,8 +213,9 @@ class Model:
 
     def y_in_symbols(self, k: int, y: NDArray[np.float32], mean: Array, point: int) -> Array:
         """The quarter of y that pass `k` codes, given the decoder's means, before rounding."""
-        v = y - mean * 2.0**-UNIT_BITS
+        v = y.copy()
         for cells, group in phases(k, self.spec.latent_channels):
+            v[cells] -= mean[cells] * (self.y_unit[group] * np.float32(2.0**-MEAN_BITS))
             v[cells] *= self._encoder[2][point, group]
         return v
 
@@ -242,10 +247,14 @@ class Model:
 
     # Decoder: exact integers.
 
-    def features(self, z_symbols: NDArray[np.int32], point: int, threads: int = 1) -> Array:
-        """Hyper-synthesis of one tile: `(4 * rows, 4 * columns, features)`."""
-        z_hat = round_and_clip(z_symbols * self._z_step[point], LIMIT)
-        return self._hyper_synthesis(z_hat, point, threads)
+    def features(self, z_symbols: Array, point: int, threads: int = 1) -> Array:
+        """Hyper-synthesis of one tile: `(4 * rows, 4 * columns, features)`.
+
+        Symbols with noise, as floats, are multiplied as they are and then rounded.
+        """
+        product = z_symbols * self._z_step[point].astype(np.int64)
+        z_hat = _shifted(product.astype(np.int64), self._z_shift)
+        return self._hyper_synthesis(_saturated(z_hat), point, threads)
 
     def predict(
         self, k: int, features: Array, y_hat: Array, point: int, threads: int = 1
@@ -266,17 +275,20 @@ class Model:
         mean, head = np.split(out, 2, axis=2)
         indexes = np.empty(head.shape, np.uint8)
         for cells, group in phases(k, self.spec.latent_channels):
-            table = np.rint((head[cells] + self._offset[point, group]) * 2.0**-ROW_BITS)
-            indexes[cells] = np.clip(table, 0, NUM_ROWS - 1, out=table)
+            row = _shifted(head[cells].astype(np.int32) + self._offset[point, group], ROW_BITS)
+            indexes[cells] = np.clip(row, 0, NUM_ROWS - 1)
         return mean, indexes
 
-    def dequantise_y(self, k: int, symbols: NDArray[np.int32], mean: Array, point: int) -> Array:
-        """y_hat of the quarter that pass `k` codes, from its symbols and means."""
-        y_hat = np.empty(mean.shape)
+    def dequantise_y(self, k: int, symbols: Array, mean: Array, point: int) -> NDArray[np.int16]:
+        """y_hat of the quarter that pass `k` codes, from its symbols and means.
+
+        Symbols with noise, as floats, are multiplied as they are and then rounded.
+        """
+        y_hat = _shifted(mean.astype(np.int64), MEAN_BITS)
         for cells, group in phases(k, self.spec.latent_channels):
-            y_hat[cells] = np.rint(symbols[cells] * self._y_step[point, group])
-        y_hat += mean
-        return clip(y_hat, LIMIT)
+            product = symbols[cells] * self._y_step[point, group].astype(np.int64)
+            y_hat[cells] += _shifted(product.astype(np.int64), self._y_shift)
+        return _saturated(y_hat)
 
     def synthesise(self, y_hat: Array, point: int, threads: int) -> NDArray[np.uint8]:
         """Pixels of a whole latent grid.
@@ -297,7 +309,7 @@ class Model:
 
         run_in_windows(
             lambda x, wanted: self._synthesis(x, point, threads, wanted),
-            lambda window: y_hat[window.slices()].astype(np.float64),
+            lambda window: y_hat[window.slices()],
             write,
             rows=rows,
             columns=columns,
@@ -311,6 +323,16 @@ def _to_levels(steps: list[Step]) -> list[Step]:
     """The synthesis with bytes as its result; before it moves them, if that comes last."""
     last = len(steps) - 1 if steps and isinstance(steps[-1], Shuffle) else len(steps)
     return [*steps[:last], Levels(PIXEL_BITS), *steps[last:]]
+
+
+def _shifted(v: Array, bits: int) -> Array:
+    """Integers without their last bits, halves up."""
+    result: Array = (v + (1 << (bits - 1))) >> bits
+    return result
+
+
+def _saturated(v: Array) -> NDArray[np.int16]:
+    return np.clip(v, LOWEST, HIGHEST).astype(np.int16)
 
 
 def _to_symbols(v: Array) -> NDArray[np.int32]:

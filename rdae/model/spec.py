@@ -36,6 +36,7 @@ ROLES = {
     "synthesis_input": "the first layer of the network beside the synthesis skip",
     "quiet": "last layers of what is added to the skips; nearly silent at the start",
 }
+HEADS = ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1)))
 WHOLE_ROLES = ("analysis_skip", "synthesis_skip", "pixels")  # carry latents and pixels whole
 
 

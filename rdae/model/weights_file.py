@@ -21,9 +21,10 @@ from safetensors.numpy import save_file
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
 from rdae.model.spec import ENCODER_SECTIONS, ModelSpec
 
-FORMAT = 1
+FORMAT = 2
 # Tensors that only an encoder reads; all others decide what a file decodes to.
 ENCODER_TENSORS = (*(f"{section}." for section in ENCODER_SECTIONS), "y.gain", "z.gain")
+UNIT = ".unit"  # what integers stand for in real units: for encoders and for training
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def fingerprint(spec: ModelSpec, tensors: dict[str, NDArray[Any]]) -> bytes:
     decoder = {k: v for k, v in vars(spec).items() if k not in (*ENCODER_SECTIONS, "roles")}
     digest = hashlib.sha256(json.dumps(decoder, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
-        if not name.startswith(ENCODER_TENSORS):
+        if not name.startswith(ENCODER_TENSORS) and not name.endswith(UNIT):
             tensor = tensors[name]
             little = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
             digest.update(f"{name} {tensor.dtype.name} {list(tensor.shape)}\n".encode())

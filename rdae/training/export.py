@@ -1,9 +1,9 @@
 """From a trained autoencoder to a weights file: floats become the decoder's integers.
 
-Each weight W of a layer becomes a mantissa m = rint(W * 2^shift) of 16 bits with one shift per
-output channel; features become multiples of 2^-12. Two changes of unit are folded into last
-layers: sixteenths of a table row instead of ln(scale), and sixteenths of a pixel level instead of
-[0, 1]. Densities become integer tables, so that no machine ever evaluates an exponential to decode.
+The decoder's networks get int16 mantissas and units from calibration (`rdae.training.quantise`).
+Two changes of unit are folded into last layers: table rows instead of ln(scale), and pixel levels
+instead of [0, 1]. Densities become integer tables, so that no machine ever evaluates an exponential
+to decode. The encoder's networks keep a shift for each output; nothing depends on their last bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import datetime
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,22 @@ from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN
 from rdae.errors import RdaeError
-from rdae.exact.network import MAX_SHIFT, UNIT_BITS
-from rdae.model.model import PIXEL_BITS, ROW_BITS, Model
-from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, ModelSpec
+from rdae.exact.arithmetic import HIGHEST, MAX_SHIFT, MEAN_BITS, PIXEL_BITS, ROW_BITS
+from rdae.model.model import Model
+from rdae.model.spec import ENCODER_SECTIONS, HEADS, NUM_ANCHORS, ModelSpec
 from rdae.model.weights_file import Description, write_weights
 from rdae.network_spec import final_linear
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
 from rdae.training.data import PHOTO_CACHE, PhotoCache
 from rdae.training.log import read_metrics
+from rdae.training.quantise import (
+    Units,
+    calibrate,
+    choose_units,
+    quantise_gains,
+    quantise_layer,
+)
 from rdae.training.tables import (
     Table,
     fitted_tables,
@@ -40,14 +48,19 @@ from rdae.training.tables import (
     symbol_histograms,
 )
 
-MANTISSA_MAX = 32767
+CALIBRATION_CROPS, CALIBRATION_SIDE = 24, 256
 TABLE_CROPS = 400  # crops that the tables of y are fitted to
 
 Array = NDArray[Any]
 
 
 def export(
-    model: Autoencoder, path: Path, description: Description, photos: PhotoCache | None = None
+    model: Autoencoder,
+    path: Path,
+    description: Description,
+    photos: PhotoCache,
+    *,
+    fit_tables: bool = True,
 ) -> None:
     """Write the weights file of a trained model.
 
@@ -55,39 +68,66 @@ def export(
         model: the trained model.
         path: the file to write.
         description: what the file says of itself.
-        photos: photos to fit the tables of y to; without them they stay Gaussian.
+        photos: photos to calibrate features with and to fit the tables of y to.
+        fit_tables: otherwise the tables of y stay Gaussian.
 
     Raises:
         ValueError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
     """
-    tensors = integer_tensors(model)
-    if photos is not None:
+    tensors = integer_tensors(model, calibration_crops(photos))
+    if fit_tables:
         counts = symbol_histograms(Model(description, tensors), photos, TABLE_CROPS)
         put_tables(tensors, "y", fitted_tables(counts))
     Model(description, tensors).check()  # the proof of exactness
     write_weights(path, description, tensors)
 
 
-def integer_tensors(model: Autoencoder) -> dict[str, Array]:
-    """All tensors of the weights file of a trained model."""
-    model = fold_units(model)
+def calibration_crops(photos: PhotoCache) -> NDArray[np.uint8]:
+    """The same crops every time: `(N, 256, 256, 3)`."""
+    return photos.crops(np.random.default_rng(0), CALIBRATION_CROPS, CALIBRATION_SIDE)
+
+
+def integer_tensors(model: Autoencoder, pixels: NDArray[np.uint8]) -> dict[str, Array]:
+    """All tensors of the weights file of a trained model.
+
+    Args:
+        model: the trained model.
+        pixels: `(N, H, W, 3)` crops of photographs, to see how large features become.
+
+    Raises:
+        ValueError: a weight is not finite or does not fit 16 bits.
+    """
+    model = copy.deepcopy(model).cpu().requires_grad_(False)
+    model.use_bfloat16(False)
+    if not all(p.isfinite().all() for p in model.parameters()):
+        raise ValueError("the model has weights that are not finite")
+    units = choose_units(model.spec, calibrate(model, pixels))
+    fold_units(model.double())
     tensors: dict[str, Array] = {}
     for path, module in model.named_modules():
+        is_encoders = path.split(".")[0] in ENCODER_SECTIONS
+        put = _put_float_layer if is_encoders else partial(_put_exact_layer, model.spec, units)
         if isinstance(module, Linear):
-            _put_affine(tensors, path, module.weight.T, module.bias)
+            leak = 0 if module.slope is None else round(-math.log2(module.slope))
+            put(tensors, path, module.weight.T, module.bias, leak)
         elif isinstance(module, Depthwise):
-            _put_affine(tensors, path, module.weight[:, 0].permute(1, 2, 0), module.bias)
+            put(tensors, path, module.weight[:, 0].permute(1, 2, 0), module.bias, 0)
         elif isinstance(module, Gain):
-            _put_table(tensors, f"{path}.table", f"{path}.shift", at_points(module.log_gain).exp())
+            factors = at_points(module.log_gain).exp().numpy()
+            if is_encoders:
+                tensors[f"{path}.table"] = factors.astype(np.float32)
+            else:
+                _put_exact_gain(tensors, path, factors, units)
     log_gain = at_points(model.y_log_gain)
     tensors["y.gain"] = log_gain.exp().float().numpy()
     tensors["y.offset"] = (2**ROW_BITS * log_gain / LN_SCALE_RATIO).round().to(torch.int16).numpy()
-    unit = 2.0**UNIT_BITS
-    _put_table(tensors, "y.step", "y.step_shift", unit * at_points(model.y_log_step).exp())
     z_log_gain = at_points(model.z_log_gain)
     tensors["z.gain"] = z_log_gain.exp().float().numpy()
-    _put_table(tensors, "z.step", "z.step_shift", unit * (-z_log_gain).exp())
+    _put_step(tensors, "y", at_points(model.y_log_step).exp().numpy() * np.exp2(units.y_hat))
+    _put_step(tensors, "z", (-z_log_gain).exp().numpy() * 2.0**units.z_hat)
+    tensors["y.unit"] = units.y_hat.astype(np.int8)
+    tensors["z.unit"] = np.array([units.z_hat], np.int8)
     # the same nearest anchor as `Points.nearest`
     position = np.arange(NUM_POINTS) * (NUM_ANCHORS - 1) / (NUM_POINTS - 1)
     tensors["z.anchor"] = np.floor(position + 0.5).astype(np.uint8)
@@ -96,26 +136,19 @@ def integer_tensors(model: Autoencoder) -> dict[str, Array]:
     return tensors
 
 
-def fold_units(model: Autoencoder) -> Autoencoder:
-    """A float64 copy whose heads give 1/16 table rows and whose synthesis gives 1/16 levels.
-
-    Outputs are scaled so that the integer, a multiple of 2^-12, is the 1/16 row or the 1/16 level.
-    """
-    model = copy.deepcopy(model).cpu().double().requires_grad_(False)
-    unit = 2.0**-UNIT_BITS
+@torch.no_grad()
+def fold_units(model: Autoencoder) -> None:
+    """Make heads give table rows, and the synthesis pixel levels on 0..255, in place."""
     m = model.spec.latent_channels
-    row = 2.0**ROW_BITS * unit / LN_SCALE_RATIO
     sections = model.spec.sections()
-    for name in ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1))):
+    for name in HEADS:
         head = model.linear(final_linear(sections[name], name))
-        head.weight[m:] *= row
-        head.bias[m:] = (head.bias[m:] - math.log(SCALE_MIN)) * row
-    level = 255 * 2.0**PIXEL_BITS * unit
+        head.weight[m:] /= LN_SCALE_RATIO
+        head.bias[m:] = (head.bias[m:] - math.log(SCALE_MIN)) / LN_SCALE_RATIO
     last = model.linear(final_linear(model.spec.synthesis, "synthesis"))
-    last.weight *= level
-    last.bias *= level
-    last.bias += 0.5 * level  # pixels are centred on 0 inside the networks
-    return model
+    last.weight *= 255
+    last.bias *= 255
+    last.bias += 127.5  # pixels are centred on 0 inside the networks
 
 
 def at_points(anchors: Tensor) -> Tensor:
@@ -127,32 +160,61 @@ def at_points(anchors: Tensor) -> Tensor:
     return torch.lerp(table[lower], table[lower + 1], fraction)
 
 
-def shifts(largest: Array) -> Array:
-    """The largest shift in 0..30 with which each magnitude still fits 16 bits: int8."""
-    if not np.isfinite(largest).all():
-        raise ValueError("the model has weights that are not finite")
+def _put_exact_layer(
+    spec: ModelSpec,
+    units: Units,
+    tensors: dict[str, Array],
+    path: str,
+    weight: Tensor,
+    bias: Tensor,
+    leak: int,
+) -> None:
+    w, b = weight.detach().numpy(), bias.detach().numpy()
+    unit_in = np.asarray(units.of_input[path])
+    if w.ndim == 2:
+        unit_in = np.broadcast_to(unit_in, w.shape[:1])[:, None]
+    unit_out = units.of_output[path]
+    sections = spec.sections()
+    if path == final_linear(spec.synthesis, "synthesis"):
+        unit_out = np.asarray(PIXEL_BITS)
+    elif any(path == final_linear(sections[name], name) for name in HEADS):
+        rows = np.full(spec.latent_channels, ROW_BITS)
+        unit_out = np.concatenate([units.y_hat + MEAN_BITS, rows])
+    else:
+        tensors[f"{path}.unit"] = np.array([unit_out], np.int8)
+    try:
+        mantissa, whole, shift = quantise_layer(w, b, unit_in, unit_out, leak)
+    except ValueError as error:
+        raise ValueError(f"layer {path}: {error}") from error
+    tensors[f"{path}.mantissa"], tensors[f"{path}.bias"] = mantissa, whole
+    tensors[f"{path}.shift"] = np.array([shift], np.int8)
+
+
+def _put_exact_gain(tensors: dict[str, Array], path: str, factors: Array, units: Units) -> None:
+    unit_out = units.of_output[path]
+    relative = np.exp2(unit_out - units.of_input[path])
+    tensors[f"{path}.table"], shift = quantise_gains(factors * relative)
+    tensors[f"{path}.shift"] = np.array([shift], np.int8)
+    tensors[f"{path}.unit"] = np.array([unit_out], np.int8)
+
+
+def _put_float_layer(
+    tensors: dict[str, Array], path: str, weight: Tensor, bias: Tensor, leak: int
+) -> None:
+    w, b = weight.detach().numpy(), bias.detach().numpy()
     with np.errstate(divide="ignore"):
-        free = np.floor(np.log2(MANTISSA_MAX / largest))
-    if free.min() < 0:
-        raise ValueError(f"a weight of magnitude {largest.max():.6g} does not fit 16 bits")
-    return np.minimum(free, MAX_SHIFT).astype(np.int8)
-
-
-def _put_affine(tensors: dict[str, Array], path: str, weight: Tensor, bias: Tensor) -> None:
-    w, b = weight.detach().double().numpy(), bias.detach().double().numpy()
-    shift = shifts(np.abs(w).reshape(-1, w.shape[-1]).max(0))
-    scale = np.ldexp(1.0, shift.astype(int))
-    tensors[f"{path}.mantissa"] = np.rint(w * scale).astype(np.int16)
-    tensors[f"{path}.bias"] = np.rint(b * scale * 2.0**UNIT_BITS).astype(np.int64)
+        free = np.floor(np.log2(HIGHEST / np.abs(w).reshape(-1, w.shape[-1]).max(0)))
+    shift = np.clip(free, -30, 30).astype(np.int8)
+    tensors[f"{path}.mantissa"] = np.rint(np.ldexp(w, shift.astype(int))).astype(np.int16)
+    tensors[f"{path}.bias"] = b.astype(np.float32)
     tensors[f"{path}.shift"] = shift
 
 
-def _put_table(tensors: dict[str, Array], table: str, shift: str, values: Tensor) -> None:
-    """Positive factors as int32 of about 24 significant bits."""
-    v = values.numpy()
-    bits = int(np.clip(np.floor(np.log2((1 << 24) / v.max())), 0, MAX_SHIFT))
-    tensors[table] = np.rint(np.ldexp(v, bits)).astype(np.int32)
-    tensors[shift] = np.array([bits], np.int8)
+def _put_step(tensors: dict[str, Array], latent: str, steps: Array) -> None:
+    """Steps of a quantiser, in units of its latent, as int32 of about 24 significant bits."""
+    bits = int(np.clip(np.floor(np.log2((1 << 24) / steps.max())), 1, MAX_SHIFT))
+    tensors[f"{latent}.step"] = np.rint(np.ldexp(steps, bits)).astype(np.int32)
+    tensors[f"{latent}.step_shift"] = np.array([bits], np.int8)
 
 
 def put_tables(tensors: dict[str, Array], latent: str, tables: list[Table]) -> None:

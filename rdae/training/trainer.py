@@ -41,6 +41,7 @@ from rdae.training.checkpoint import (
 from rdae.training.config import TrainConfig
 from rdae.training.curves import write_curves
 from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache, Pixels
+from rdae.training.export import calibration_crops
 from rdae.training.log import append_metrics, read_metrics
 from rdae.training.optimizer import SharedOptimizer
 from rdae.training.progress import ProgressLine
@@ -247,7 +248,7 @@ class Trainer:
         """Code held-out photos with the average weights; record it and draw the curves."""
         self.ema.use_bfloat16(False)
         try:
-            points = validate(self.ema, self.cache.held_out)
+            points = validate(self.ema, self.cache.held_out, calibration_crops(self.cache))
         except (ValueError, RdaeError) as error:  # of the export, so the same in all processes
             self.progress_line.say(f"step {self.step}: cannot be exported yet: {error}")
             return

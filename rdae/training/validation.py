@@ -45,18 +45,19 @@ class ValidationPoint:
     psnr: float
 
 
-def validate(model: Autoencoder, photos: Sequence[Pixels]) -> list[ValidationPoint]:
+def validate(model: Autoencoder, photos: Sequence[Pixels], crops: Pixels) -> list[ValidationPoint]:
     """Code the photos at five qualities; all processes call this and share the work.
 
     Args:
         model: the same weights in all processes.
         photos: `(H, W, 3)` uint8 each; the first `MAX_PHOTOS` count.
+        crops: to calibrate the integers with, as of `rdae.training.export.calibration_crops`.
 
     Raises:
         ValueError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
     """
-    exact = Model(Description(1, "validation", model.spec, {}), integer_tensors(model))
+    exact = Model(Description(1, "validation", model.spec, {}), integer_tensors(model, crops))
     chosen = [middle(photo) for photo in photos[:MAX_PHOTOS]]
     totals = torch.zeros(len(QUALITIES), 2, dtype=torch.float64)
     for photo in chosen[dist.get_rank() :: dist.get_world_size()]:

@@ -1,0 +1,185 @@
+"""A trained decoder's floats to int16: units from calibration, mantissas with proven sums.
+
+A feature stands for a number by a unit, 2^-u. Values that are added to each other have one unit;
+all others choose theirs so that what photographs reach fills an int16 but for `HEADROOM` bits:
+synthetic pictures go further. A unit for each channel of y_hat, folded into the layers that read
+it, keeps the few channels that carry brightness from making all others coarse. A layer's mantissas
+are rint(w * 2^(e + u_out - u_in)), with the largest shift e with which every sum provably stays in
+32 bits (`rdae.exact.arithmetic.prove`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rdae.autoencoder.autoencoder import Autoencoder
+from rdae.autoencoder.layers import Depthwise, Gain, Linear, Residual, Sum
+from rdae.exact.arithmetic import HIGHEST, LARGEST, MAX_SHIFT, MEAN_BITS, SUM_LIMIT
+from rdae.model.passes import phases
+from rdae.model.spec import ENCODER_SECTIONS, NUM_ANCHORS, ModelSpec
+from rdae.model.values import ValueFlow
+
+HEADROOM = 2  # bits beyond what calibration has seen
+MAX_UNIT = 20  # of values that are nearly 0
+CHANNEL_UNITS = 4  # bits that a channel of y_hat may be finer than the coarsest one
+CALIBRATED_ANCHORS = range(0, NUM_ANCHORS, 3)
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Ranges:
+    """The largest magnitudes that calibration has seen, in real units.
+
+    Attributes:
+        values: by the path of what gives a value; "z_hat" is one.
+        y_hat: `(M,)`.
+        mean: `(M,)`.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    y_hat: Array = field(default_factory=lambda: np.zeros(0))
+    mean: Array = field(default_factory=lambda: np.zeros(0))
+
+    def note(self, path: str, value: Tensor) -> None:
+        """Remember how large a value is."""
+        self.values[path] = max(self.values.get(path, 0.0), float(value.abs().max()))
+
+
+@torch.no_grad()
+def calibrate(model: Autoencoder, pixels: NDArray[np.uint8]) -> Ranges:
+    """See how large features become on crops `(N, H, W, 3)`."""
+    ranges = Ranges()
+    m = model.spec.latent_channels
+    ranges.y_hat, ranges.mean = np.zeros(m), np.zeros(m)
+    predict = model.predict
+
+    def watch(k: int, *args: Any) -> tuple[Tensor, Tensor]:
+        mean, log_scale = predict(k, *args)
+        for phase, (_, group) in enumerate(phases(k, m)):
+            largest = mean[phase].abs().amax((0, 1, 2)).numpy()
+            ranges.mean[group] = np.maximum(ranges.mean[group], largest)
+        return mean, log_scale
+
+    def see_y_hat(module: Any, args: tuple[Tensor, Any]) -> None:
+        largest = args[0].abs().amax((0, 1, 2)).numpy()
+        ranges.y_hat = np.maximum(ranges.y_hat, largest)
+
+    hooks = [model.synthesis.register_forward_pre_hook(see_y_hat)]
+    first = model.hyper_synthesis.register_forward_pre_hook(
+        lambda _, args: ranges.note("z_hat", args[0])
+    )
+    hooks.append(first)
+    for path, module in model.named_modules():
+        is_decoders = path.split(".")[0] not in ENCODER_SECTIONS
+        if is_decoders and isinstance(module, Linear | Depthwise | Gain | Residual | Sum):
+            hooks.append(
+                module.register_forward_hook(
+                    lambda _, args, out, path=path: ranges.note(path, out)  # type: ignore[misc]
+                )
+            )
+    model.predict = watch  # type: ignore[method-assign, assignment]
+    try:
+        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(model.y_log_gain.dtype) / 255
+        for anchor in CALIBRATED_ANCHORS:
+            model(x, torch.full((len(x),), float(anchor), dtype=x.dtype), noisy=False)
+    finally:
+        del model.predict
+        for hook in hooks:
+            hook.remove()
+    return ranges
+
+
+@dataclass
+class Units:
+    """Bits behind the point of every value of a decoder.
+
+    Attributes:
+        of_input: of what each layer reads, by the layer's path: a number, or one for each channel.
+        of_output: of what each layer gives, likewise, but for heads and pixels.
+        y_hat: `(M,)`.
+        z_hat: of z_hat.
+    """
+
+    of_input: dict[str, Array]
+    of_output: dict[str, Array]
+    y_hat: Array
+    z_hat: int
+
+
+def choose_units(spec: ModelSpec, ranges: Ranges) -> Units:
+    """Units of all values of a decoder, from what calibration has seen."""
+    flow = ValueFlow(spec)
+    largest: dict[str, float] = {}
+    for path, value in ranges.values.items():
+        group = flow.group(path)
+        largest[group] = max(largest.get(group, 0.0), value)
+    y_free = np.minimum(_free_bits(ranges.y_hat), _free_bits(ranges.mean) - MEAN_BITS)
+    y_group = flow.group("y_hat")
+    if flow.y_is_read_by_channel:
+        y_unit = np.minimum(y_free, y_free.min() + CHANNEL_UNITS)
+    else:
+        y_unit = np.full(len(y_free), min(y_free.min(), _free_bits(largest.get(y_group, 0.0))))
+
+    def unit(value: str) -> Array:
+        if value == "features + y_hat":
+            return np.concatenate([np.full(spec.features, unit(flow.features)), y_unit])
+        if flow.group(value) == y_group:
+            return y_unit if flow.y_is_read_by_channel else np.asarray(y_unit[0])
+        return np.asarray(_free_bits(largest.get(flow.group(value), 0.0)))
+
+    return Units(
+        {path: unit(value) for path, value in flow.inputs.items()},
+        {path: unit(path) for path in flow.inputs},
+        y_unit.astype(int),
+        int(unit("z_hat")),
+    )
+
+
+def _free_bits(largest: Any) -> Any:
+    """The unit with which a magnitude leaves `HEADROOM` bits of an int16 unused."""
+    with np.errstate(divide="ignore"):
+        bits = np.floor(np.log2(HIGHEST / np.asarray(largest, float))) - HEADROOM
+    return np.minimum(bits, MAX_UNIT)
+
+
+def quantise_layer(
+    weight: Array, bias: Array, unit_in: Array, unit_out: Array, leak: int
+) -> tuple[NDArray[np.int16], NDArray[np.int32], int]:
+    """Mantissas, bias with the half of the rounding, and shift of a linear or depthwise layer.
+
+    Args:
+        weight: `(..., inputs, outputs)`, or `(size, size, channels)` with `unit_in` by channel.
+        bias: `(outputs,)`.
+        unit_in: by input, to be multiplied with `weight`.
+        unit_out: a number, or one for each output.
+        leak: k of a leaky ReLU, 0 for none.
+
+    Raises:
+        ValueError: a weight is not finite, or too large for any shift.
+    """
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError("the model has weights that are not finite")
+    relative = unit_out - unit_in
+    inputs = tuple(range(weight.ndim - 1))
+    for shift in range(min(MAX_SHIFT, 31 - leak), 0, -1):
+        m = np.rint(weight * np.exp2(shift + relative))
+        b = np.rint(bias * np.exp2(shift + unit_out)) + 2.0 ** (shift - 1)
+        worst = np.abs(m).sum(inputs) * LARGEST + np.abs(b)
+        worst = worst.max() + (2.0 ** (shift + leak - 1) if leak else 0)
+        if np.abs(m).max() <= HIGHEST and worst < SUM_LIMIT:
+            return m.astype(np.int16), b.astype(np.int32), shift
+    raise ValueError(f"a weight of magnitude {np.abs(weight).max():.6g} does not fit 16 bits")
+
+
+def quantise_gains(factors: Array) -> tuple[NDArray[np.int16], int]:
+    """A table of positive factors as int16 with one shift."""
+    shift = int(np.clip(math.floor(math.log2(HIGHEST / factors.max())), 1, 15))
+    return np.clip(np.rint(factors * 2.0**shift), 0, HIGHEST).astype(np.int16), shift
