@@ -19,7 +19,7 @@ from rdae.cli.help import Command
 from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
 from rdae.cli.models import require_model, typical_rates
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
-from rdae.cli.target import Goal, read_goal
+from rdae.cli.target import Target, read_target
 from rdae.errors import ModelError
 from rdae.limits import MAX_PIXELS
 from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
@@ -89,7 +89,7 @@ def compress(
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
-    goal = read_goal(quality, target_size, target_bpp, target_psnr)
+    target = read_target(quality, target_size, target_bpp, target_psnr)
     if effort >= REFINED_EFFORT:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     sources = expand(
@@ -110,7 +110,7 @@ def compress(
     if model is not None:
         require_model(model)
     work = _Work(
-        goal=goal,
+        target=target,
         effort=effort,
         console=console,
         model=model,
@@ -140,7 +140,7 @@ def compress(
 class _Work:
     """Compress one file."""
 
-    goal: Goal
+    target: Target
     effort: int
     console: Console
     model: str | None
@@ -162,6 +162,7 @@ class _Work:
         from rdae.distortion import psnr
         from rdae.model import installed as store
 
+        progress = self.console.working(task.source.name)
         began = time.perf_counter()
         model = store.load_model(self.model)
         load_s = time.perf_counter() - began
@@ -170,14 +171,14 @@ class _Work:
         _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
         encoded = codec.encode(
             picture,
-            quality=self.goal.quality,
-            max_bytes=self.goal.size,
-            max_bpp=self.goal.bpp,
-            min_psnr=self.goal.psnr,
+            quality=self.target.quality,
+            target_size=self.target.size,
+            target_bpp=self.target.bpp,
+            target_psnr=self.target.psnr,
             effort=self.effort,
             model=model,
             threads=self.threads,
-            progress=self.console.searching(task.source.name),
+            progress=progress,
         )
         if not self.dry_run:
             write_output(
@@ -221,7 +222,7 @@ class _Work:
             "bpp": info.bpp,
             "ratio": input_bytes / size,
             "raw_ratio": figures.raw_bytes(info) / size,
-            "quality": self.goal.quality if self.goal.is_quality else round(info.quality, 2),
+            "quality": self.target.quality if self.target.is_quality else round(info.quality, 2),
             "quality_point": info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
@@ -236,7 +237,7 @@ class _Work:
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
-            f"q{self.goal.quality if self.goal.is_quality else round(info.quality, 1):g}",
+            f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
             *([] if psnr is None else [figures.psnr_text(psnr)]),
             *([f"{encoded.tries} tries"] if encoded.tries else []),
             human_seconds(encoded.encode_s),

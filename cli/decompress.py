@@ -23,6 +23,7 @@ from rdae.files import is_special
 from rdae.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from rdae.codec.progress import Report
     from rdae.images.picture import Picture
 
 SCHEMA = "rdae.decompress/1"
@@ -84,6 +85,7 @@ def decompress(
     if weights is not None and not weights.is_file():
         raise UsageError(f"--weights {shown(weights)}: no such file")
     work = _Work(
+        console=console,
         format=picture_format,
         force=force,
         skip_existing=skip_existing,
@@ -157,6 +159,7 @@ def namer(format: Format, *, skip_existing: bool = False) -> Callable[[Path], Pa
 class _Work:
     """Decompress one file."""
 
+    console: Console
     format: Format
     force: bool
     skip_existing: bool
@@ -171,11 +174,12 @@ class _Work:
     def __call__(self, task: Task) -> Outcome:
         if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
+        progress = self.console.working(task.source.name)
         data = task.source.read()
         from rdae.images.picture import OUTPUT_FORMATS, write_picture
 
         began = time.perf_counter()
-        picture, error, damage = self._decode(data)
+        picture, error, damage = self._decode(data, progress)
         decode_s = time.perf_counter() - began
         _log.debug("decoded %d bytes to %dx%d pixels", len(data), picture.width, picture.height)
         like = task.source.path.stat() if self.preserve and task.source.path else None
@@ -216,7 +220,9 @@ class _Work:
             error=error,
         )
 
-    def _decode(self, data: bytes) -> tuple[Picture, RdaeError | None, list[dict[str, Any]]]:
+    def _decode(
+        self, data: bytes, progress: Report | None
+    ) -> tuple[Picture, RdaeError | None, list[dict[str, Any]]]:
         """Return the picture; of a damaged file also the error to report, and its damage."""
         from rdae import codec
         from rdae.bitstream.damage import damage_record
@@ -224,7 +230,7 @@ class _Work:
 
         region = None if self.region is None else Rectangle.at(*self.region)
         arguments: dict[str, Any] = {"max_pixels": self.max_pixels, "weights": self.weights}
-        arguments |= {"threads": self.threads, "region": region}
+        arguments |= {"threads": self.threads, "region": region, "progress": progress}
         if not self.best_effort:
             return codec.decode(data, **arguments), None, []
         rescued = codec.rescue(data, **arguments)

@@ -91,18 +91,18 @@ def compress(
     from rdae.images.inputs import picture_of
     from rdae.model.installed import load_model
 
-    goals: dict[str, object] = {
+    targets: dict[str, object] = {
         "quality": quality,
         "target_size": target_size,
         "target_bpp": target_bpp,
         "target_psnr": target_psnr,
     }
-    given = {name: goal for name, goal in goals.items() if goal is not None}
-    for name, goal in given.items():
-        if isinstance(goal, bool) or not isinstance(goal, numbers.Real):
-            raise TypeError(f"{name} must be a number, got {goal!r}")
+    given = {name: target for name, target in targets.items() if target is not None}
+    for name, target in given.items():
+        if isinstance(target, bool) or not isinstance(target, numbers.Real):
+            raise TypeError(f"{name} must be a number, got {target!r}")
     if len(given) > 1:
-        raise ValueError(f"{', '.join(goals)} exclude each other")
+        raise ValueError(f"{', '.join(targets)} exclude each other")
     picture = picture_of(
         image,
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
@@ -113,9 +113,9 @@ def compress(
     return encode(
         picture,
         quality=DEFAULT_QUALITY if quality is None else quality,
-        max_bytes=target_size,
-        max_bpp=target_bpp,
-        min_psnr=target_psnr,
+        target_size=target_size,
+        target_bpp=target_bpp,
+        target_psnr=target_psnr,
         effort=effort,
         model=load_model(model),
         threads=threads,

@@ -21,6 +21,7 @@ from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
 from rdae.bitstream.varint import pack_varint
 from rdae.codec.decoder import decode_pixels, make_grey
+from rdae.codec.progress import Counter, Report
 from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr
 from rdae.errors import TooLargeError
@@ -36,7 +37,13 @@ class Encoder:
     """One picture, ready to be encoded at any quality point."""
 
     def __init__(
-        self, picture: Picture, model: Model, *, effort: int = DEFAULT_EFFORT, threads: int = 1
+        self,
+        picture: Picture,
+        model: Model,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        threads: int = 1,
+        progress: Report | None = None,
     ) -> None:
         """Take a picture.
 
@@ -46,6 +53,7 @@ class Encoder:
             effort: 1 rounds to the nearest symbols; all others weigh each symbol's bits against
                 its error.
             threads: how many threads to use.
+            progress: is called after each tile of each search, from any thread, one at a time.
 
         Raises:
             TooLargeError: a side is longer than a header can say.
@@ -57,6 +65,7 @@ class Encoder:
             )
         self.picture, self.model = picture, model
         self.effort, self.threads = effort, threads
+        self._progress, self._searches = progress, 0
         self.tiles = tile_grid(picture.width, picture.height)
         self._bytes: dict[int, int] = {}
         self._psnrs: dict[int, float] = {}
@@ -67,21 +76,23 @@ class Encoder:
 
     def encode_plain(self, point: int) -> bytes:
         """The same, whatever else a subclass may search for."""
-        header = self.header(point)
+        header, counter = self.header(point), self._counter()
 
         def code(tile: Tile) -> TilePayload:
             symbols, _ = self.quantise(tile, point, self.threads // len(self.tiles))
-            return encode_tile(self.model, header, tile, symbols)
+            payload = encode_tile(self.model, header, tile, symbols)
+            counter.add(tile.cells.area)
+            return payload
 
         return self.file(header, parallel_map(code, self.tiles, self.threads))
 
-    def is_likely_within(self, point: int, max_bytes: int) -> bool:
+    def is_likely_within(self, point: int, target_size: int) -> bool:
         """Whether `encode(point)` should have at most so many bytes."""
-        return self.estimate_bytes(point) <= max_bytes
+        return self.estimate_bytes(point) <= target_size
 
-    def is_likely_from(self, point: int, min_psnr: float) -> bool:
+    def is_likely_from(self, point: int, target_psnr: float) -> bool:
         """Whether the picture decoded from `encode(point)` should have at least that PSNR in dB."""
-        return self.estimate_psnr(point) >= min_psnr
+        return self.estimate_psnr(point) >= target_psnr
 
     def psnr_at(self, point: int) -> float:
         """The PSNR in dB of the picture decoded from `encode(point)`; the decoder is exact."""
@@ -119,10 +130,12 @@ class Encoder:
         def measure(tile: Tile) -> int:
             symbols, _ = self.quantise(tile, point, self.threads // len(self.tiles))
             streams = ideal_bits(self.model, tile, symbols, point)
+            counter.add(tile.cells.area)
             sizes = [WORD_BYTES * math.ceil(bits / 8 / WORD_BYTES) for bits in streams]
             return sum(size + len(pack_varint(size)) - 1 for size in sizes)
 
         if point not in self._bytes:
+            counter = self._counter()
             sizes = parallel_map(measure, self.tiles, self.threads)
             self._bytes[point] = self.frame_bytes + sum(sizes)
         return self._bytes[point]
@@ -136,11 +149,12 @@ class Encoder:
 
     def y_hat(self, point: int) -> NDArray[np.float32]:
         """What the decoder will have of all latents: `(rows, columns, M)`."""
-        y_hat = self.empty_grid()
+        y_hat, counter = self.empty_grid(), self._counter()
 
         def place(tile: Tile) -> None:
             _, cells = self.quantise(tile, point, self.threads // len(self.tiles))
             y_hat[tile.cells.slices()] = cells
+            counter.add(tile.cells.area)
 
         parallel_map(place, self.tiles, self.threads)
         return y_hat
@@ -149,6 +163,11 @@ class Encoder:
         """Room for y_hat of all cells, `(rows, columns, M)`; every integer below 2^24 fits."""
         cells = latent_cells(self.picture.width, self.picture.height)
         return np.empty((cells.rows, cells.columns, self.model.spec.latent_channels), np.float32)
+
+    def _counter(self) -> Counter:
+        """Begin another search over all cells of the picture."""
+        self._searches += 1
+        return Counter(self._progress, sum(tile.cells.area for tile in self.tiles), self._searches)
 
     @property
     def tries(self) -> int:
