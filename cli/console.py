@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rdae.cli.hints import at_hand
 from rdae.errors import OutputExistsError, RdaeError
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """Say what an exception means to the user, without its traceback."""
     if isinstance(error, OutputExistsError):
-        return Failure(error.code, str(error), error.hint or _EXISTS_HINT)
+        return Failure(error.code, str(error), at_hand(error.hint or _EXISTS_HINT))
     if isinstance(error, RdaeError):
-        return Failure(error.code, str(error), error.hint)
+        return Failure(error.code, str(error), at_hand(error.hint))
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", "interrupted")
     if isinstance(error, FileNotFoundError):

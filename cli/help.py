@@ -16,12 +16,19 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rdae.cli.hints import enter
+
 _MAX_COLUMNS = 100
 _NAME_COLUMNS = 26
 
 
 class Command(TyperCommand):
     """A command whose help lists its options by group."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; hints are in terms of its options."""
+        enter(frozenset(name for p in self.params for name in p.opts))
+        return super().invoke(ctx)
 
     def get_help(self, ctx: Any) -> str:
         """Return the help text."""

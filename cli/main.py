@@ -27,6 +27,7 @@ from rdae.cli import (
 from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rdae.cli.console import Console, UsageError
 from rdae.cli.help import Command, Group
+from rdae.cli.hints import COMMANDS, mistake
 from rdae.cli.versions import print_versions
 from rdae.errors import RdaeError
 
@@ -131,12 +132,10 @@ def _run() -> int:
 
 
 def _report_usage(error: Any) -> int:
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "rdae"
-    message = error.format_message().rstrip(".")
-    Console().failure(
-        "",
-        UsageError(message[:1].lower() + message[1:], hint=f"{command} --help lists the options"),
-    )
+    context = getattr(error, "ctx", None)
+    named = [name for name in sys.argv[1:2] if name in COMMANDS]
+    command = context.command_path if context else " ".join(["rdae", *named])
+    Console().failure("", UsageError(mistake(error), hint=f"{command} --help lists the options"))
     return EXIT_USAGE
 
 
