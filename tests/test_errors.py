@@ -31,9 +31,8 @@ def tree(kind: type[RdaeError] = RdaeError) -> Iterator[type[RdaeError]]:
 
 
 def every_kind() -> set[type[RdaeError]]:
-    for module in pkgutil.walk_packages(rdae.__path__, "rdae."):
-        rooms = ("rdae.cli.", "rdae.evaluation.", "rdae.training.")
-        if module.name.startswith(rooms) and not module.name.endswith(".__main__"):
+    for room in ("rdae.cli", "rdae.evaluation"):
+        for module in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
             # an extra may not be installed, and what it brings may warn
             with warnings.catch_warnings(), contextlib.suppress(ImportError):
                 warnings.simplefilter("ignore")
