@@ -8,19 +8,21 @@ import os
 import textwrap
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
-from rdae.cli.console import Color, Console, human_bytes, human_seconds, shown
+from rdae.cli.console import Color, Console, UsageError, grouped, human_bytes, human_seconds, shown
 from rdae.cli.help import Command
-from rdae.cli.inputs import IMAGE_EXTENSIONS, Source, expand
+from rdae.cli.inputs import IMAGE_EXTENSIONS, RD_EXTENSIONS, Source, expand, split_output
 from rdae.cli.models import require_model, typical_rates
+from rdae.cli.options import FORMAT_OF_EXTENSION
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
 from rdae.cli.target import Target, read_target
-from rdae.errors import ModelError
+from rdae.errors import ModelError, OutputExistsError
 from rdae.limits import MAX_PIXELS
 from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
 
@@ -79,7 +81,8 @@ def compress(
 ) -> None:
     """Compress images to .rd files.
 
-    photo.png becomes photo.rd beside it. Nothing is overwritten unless you say so.
+    photo.png becomes photo.rd beside it, or what a second name that ends in .rd says.
+    Nothing is overwritten unless you say so.
 
     Examples:
       rdae compress photo.png
@@ -89,12 +92,13 @@ def compress(
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
+    names, output = (images or [], output)
+    if output_dir is None:
+        names, output = split_output(names, output, RD_EXTENSIONS)
     target = read_target(quality, target_size, target_bpp, target_psnr)
     if effort >= REFINED_EFFORT:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
-    sources = expand(
-        images or [], extensions=IMAGE_EXTENSIONS, recursive=recursive, files_from=files_from
-    )
+    sources = expand(names, extensions=IMAGE_EXTENSIONS, recursive=recursive, files_from=files_from)
     tasks = plan(
         sources,
         output=output,
@@ -104,6 +108,7 @@ def compress(
         ),
         collision_hint="--keep-suffix, -o FILE or another --output-dir keeps them apart",
     )
+    check_output_name(output)
     check_switches(
         tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
     )
@@ -136,6 +141,21 @@ def compress(
     raise typer.Exit(batch.run(tasks, work))
 
 
+def check_output_name(output: str | None) -> None:
+    """Refuse a name that says that the output is a picture.
+
+    Raises:
+        UsageError: it has the extension of one.
+    """
+    extension = "" if output is None else Path(output).suffix
+    if output is not None and extension.lower() in (IMAGE_EXTENSIONS | FORMAT_OF_EXTENSION.keys()):
+        name = output[: -len(extension)] + ".rd"
+        raise UsageError(
+            f"-o {shown(output)}: compress writes .rd files, not {extension[1:].lower()}",
+            hint=f"-o {shown(name)}; rdae decompress makes pictures of .rd files",
+        )
+
+
 @dataclass
 class _Work:
     """Compress one file."""
@@ -156,7 +176,12 @@ class _Work:
     verbose: int
 
     def __call__(self, task: Task) -> Outcome:
-        if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
+        try:
+            skip = is_taken(task.output, force=self.force, skip_existing=self.skip_existing)
+        except OutputExistsError:
+            self._check(task.source)  # what is wrong with the input itself is said first
+            raise
+        if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         from rdae import codec
         from rdae.distortion import psnr
@@ -236,16 +261,17 @@ class _Work:
         parts = [
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
-            f"({info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
+            f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
             f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
             *([] if psnr is None else [figures.psnr_text(psnr)]),
             *([f"{encoded.tries} tries"] if encoded.tries else []),
             human_seconds(encoded.encode_s),
             *(["not written (dry run)"] if self.dry_run else []),
         ]
-        details = [figures.split_line(info)]
+        details = []
         if self.verbose:
-            details += [
+            details = [
+                figures.split_line(info),
                 f"{figures.shape_name(info.width, info.height, mode)} · "
                 f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
                 f"(id {info.model_id}) · quality point {info.quality_point} of 255",
@@ -260,6 +286,15 @@ class _Work:
             output_bytes=size,
             pixels=info.width * info.height,
         )
+
+    def _check(self, source: Source) -> None:
+        """Refuse what is no picture or none for us, without decoding it."""
+        from rdae.images.reader import Allowed, open_image
+
+        if source.path is not None and source.path.exists() and not source.path.is_file():
+            return  # what a pipe holds can be read only once
+        with open(source.name, "rb") as file:
+            open_image(file, max_pixels=self.max_pixels, allowed=Allowed(**self.conversions))
 
     def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:
         from rdae.images.picture import read_picture

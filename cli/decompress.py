@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rdae import read_info
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
-from rdae.cli.inputs import RD_EXTENSIONS, expand
+from rdae.cli.inputs import RD_EXTENSIONS, expand, split_output
 from rdae.cli.options import FORMAT_OF_EXTENSION, Format
 from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
-from rdae.errors import RdaeError
+from rdae.errors import OutputExistsError, RdaeError
 from rdae.files import is_special
 from rdae.limits import MAX_PIXELS
 
@@ -60,7 +61,8 @@ def decompress(
     photo.rd becomes photo.png. Where there is a photo.png already, it may be the
     original, so the output is photo.rd.png instead. If both are there, -f replaces
     photo.rd.png; it never touches photo.png unless -o names it. With --skip-existing
-    the output is always photo.png.
+    the output is always photo.png. A second name with the extension of a
+    picture is that of the output, as -o.
 
     Examples:
       rdae decompress photo.rd
@@ -71,14 +73,18 @@ def decompress(
       rdae decompress damaged.rd --best-effort
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
+    names = files or []
+    if output_dir is None:
+        names, output = split_output(names, output, FORMAT_OF_EXTENSION)
     picture_format = choose_format(output, format)
     tasks = plan(
-        expand(files or [], extensions=RD_EXTENSIONS, recursive=recursive),
+        expand(names, extensions=RD_EXTENSIONS, recursive=recursive),
         output=output,
         output_dir=output_dir,
         name_output=namer(picture_format, skip_existing=skip_existing),
         collision_hint="-o FILE or another --output-dir keeps them apart",
     )
+    check_output_name(output)
     check_switches(
         tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
     )
@@ -109,7 +115,7 @@ def choose_format(output: str | None, format: Format | None) -> Format:
     Raises:
         UsageError: they contradict each other, or -o has an extension of no format.
     """
-    if output is None or output == "-" or is_special(Path(output)):
+    if output is None or output == "-" or is_special(Path(output)) or _is_rd(output):
         return format or Format.png
     named = FORMAT_OF_EXTENSION.get(Path(output).suffix.lower())
     if named is None and format is None:
@@ -120,6 +126,23 @@ def choose_format(output: str | None, format: Format | None) -> Format:
     if named is not None and format is not None and named is not format:
         raise UsageError(f"-o {shown(output)} and --format {format.value} contradict each other")
     return format or named or Format.png
+
+
+def check_output_name(output: str | None) -> None:
+    """Refuse a name that says that the output is an .rd file.
+
+    Raises:
+        UsageError: it has that extension.
+    """
+    if output is not None and _is_rd(output):
+        raise UsageError(
+            f"-o {shown(output)}: decompress writes pictures, not .rd files",
+            hint=f"-o {shown(Path(output).with_suffix('.png'))}; rdae compress makes .rd files",
+        )
+
+
+def _is_rd(output: str) -> bool:
+    return Path(output).suffix.lower() in RD_EXTENSIONS
 
 
 def read_region(text: str) -> tuple[int, int, int, int]:
@@ -172,7 +195,13 @@ class _Work:
     verbose: int
 
     def __call__(self, task: Task) -> Outcome:
-        if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
+        try:
+            skip = is_taken(task.output, force=self.force, skip_existing=self.skip_existing)
+        except OutputExistsError:
+            if task.source.path is not None and not is_special(task.source.path):
+                read_info(task.source.read())  # what is wrong with the input itself is said first
+            raise
+        if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         progress = self.console.working(task.source.name)
         data = task.source.read()

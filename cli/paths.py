@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rdae.cli.console import STDOUT_NAME, UsageError, shown
-from rdae.cli.inputs import Source
+from rdae.cli.inputs import Source, place_of
 from rdae.errors import OutputExistsError
 from rdae.files import atomic_write, is_special
 
@@ -115,7 +115,7 @@ def _refuse_collisions(tasks: Sequence[Task], hint: str) -> None:
                 f"{shown(task.output)}: this output is the input {shown(other.name)}",
                 hint="-o FILE or --output-dir DIR puts it elsewhere",
             )
-        first = taken.setdefault(_place(task.output), task)
+        first = taken.setdefault(place_of(task.output), task)
         if first is not task:
             raise UsageError(
                 f"{shown(first.source.name)} and {shown(task.source.name)} "
@@ -131,10 +131,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _place(path: Path) -> str:
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
 
 
 def is_taken(output: Path | None, *, force: bool, skip_existing: bool) -> bool:
