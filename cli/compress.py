@@ -258,10 +258,11 @@ class _Work:
             "load_s": load_s,
             "dry_run": self.dry_run,
         }
+        ratio = figures.ratio_text(input_bytes, size)
         parts = [
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
-            f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
+            f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
             f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
             *([] if psnr is None else [figures.psnr_text(psnr)]),
             *([f"{encoded.tries} tries"] if encoded.tries else []),

@@ -24,7 +24,8 @@ def test_the_file_lies_beside_the_image_and_the_line_tells_the_bits(
     assert names(tmp_path) == ["photo.png", "photo.rd"]
     first, second = result.err.splitlines()[:2]
     assert re.fullmatch(
-        r"photo\.png → photo\.rd   \S+ k?B → \S+ k?B  \([\d ]+ bits, [\d.]+ bpp, [\d.]+:1\)  q60  \S+ m?s",
+        r"photo\.png → photo\.rd   \S+ k?B → \S+ k?B  "
+        r"\([\d ]+ bits, [\d.]+ bpp, [\d.]+:1\)  q60  \S+ m?s",
         first,
     )
     total, *parts = [int(n.replace(" ", "")) for n in re.findall(r"\d[\d ]*\d|\d", second)]
