@@ -20,11 +20,19 @@ from rdae.cli.help import Command
 from rdae.cli.inputs import IMAGE_EXTENSIONS, RD_EXTENSIONS, Source, expand, split_output
 from rdae.cli.models import require_model, typical_rates
 from rdae.cli.options import FORMAT_OF_EXTENSION
-from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
+from rdae.cli.paths import (
+    Task,
+    check_switches,
+    is_taken,
+    plan,
+    remove_input,
+    skipped_line,
+    write_output,
+)
 from rdae.cli.target import Target, read_target
 from rdae.errors import ModelError, OutputExistsError
 from rdae.limits import MAX_PIXELS
-from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
+from rdae.scales import DEFAULT_EFFORT, NUM_POINTS, REFINED_EFFORT
 
 if TYPE_CHECKING:
     from rdae.codec import Encoded
@@ -34,9 +42,24 @@ SCHEMA = "rdae.compress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
-    *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "effort", "tries", "psnr"),
+    *(
+        "bpp",
+        "ratio",
+        "raw_ratio",
+        "quality",
+        "quality_point",
+        "effort",
+        "tries",
+        "psnr",
+        "remarks",
+    ),
     *("model", "model_id", "encode_s", "load_s", "dry_run"),
 )
+
+LOW_PSNR = 20  # dB; below it a picture is no longer what it was
+DOUBTFUL_BPP = 3  # photographs have 1.6 at quality 100: a picture with more is decoded to see it
+SMALL_PIXELS = 1 << 16  # pictures so small are looked at too, since that takes no time
+_ELSEWHERE = "a lossless format such as PNG or WebP keeps such a picture better"
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +79,8 @@ def compress(
     keep_suffix: options.KeepSuffix = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    keep_if_smaller: options.KeepIfSmaller = False,
+    remove: options.Remove = False,
     preserve: options.Preserve = False,
     dry_run: options.DryRun = False,
     recursive: options.RecursiveImages = False,
@@ -110,8 +135,15 @@ def compress(
     )
     check_output_name(output)
     check_switches(
-        tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
+        tasks,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        remove=remove,
+        as_json=as_json,
     )
+    if remove and dry_run:
+        raise UsageError("--rm and -n contradict each other")
     if model is not None:
         require_model(model)
     work = _Work(
@@ -125,6 +157,8 @@ def compress(
         conversions={"to_8bit": to_8bit, "first_frame": first_frame, "to_srgb": to_srgb},
         force=force,
         skip_existing=skip_existing,
+        keep_if_smaller=keep_if_smaller,
+        remove=remove,
         preserve=preserve,
         dry_run=dry_run,
         show_psnr=show_psnr,
@@ -156,6 +190,13 @@ def check_output_name(output: str | None) -> None:
         )
 
 
+def _is_doubtful(encoded: Encoded) -> bool:
+    """Whether a result may be far from its picture, by what can be seen without decoding it."""
+    info = encoded.info
+    pixels = info.width * info.height
+    return pixels <= SMALL_PIXELS or 8 * (info.y_bytes + info.z_bytes) > DOUBTFUL_BPP * pixels
+
+
 @dataclass
 class _Work:
     """Compress one file."""
@@ -170,6 +211,8 @@ class _Work:
     conversions: dict[str, bool]
     force: bool
     skip_existing: bool
+    keep_if_smaller: bool
+    remove: bool
     preserve: bool
     dry_run: bool
     show_psnr: bool
@@ -184,6 +227,7 @@ class _Work:
         if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         from rdae import codec
+        from rdae.codec import check_padding
         from rdae.distortion import psnr
         from rdae.model import installed as store
 
@@ -194,6 +238,7 @@ class _Work:
         _log.debug("loaded model %s", model.description.name)
         picture, input_bytes, like = self._read(task.source)
         _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
+        check_padding(picture.width, picture.height, self.max_pixels)
         encoded = codec.encode(
             picture,
             quality=self.target.quality,
@@ -205,6 +250,10 @@ class _Work:
             threads=self.threads,
             progress=progress,
         )
+        size = len(encoded.data)
+        if self.keep_if_smaller and size >= input_bytes:
+            line = f"{shown(task.source.name)}: kept, its .rd file would have {human_bytes(size)}"
+            return Outcome(f"{line}, no less than its {human_bytes(input_bytes)}", skipped=True)
         if not self.dry_run:
             write_output(
                 task,
@@ -214,7 +263,7 @@ class _Work:
             )
         _log.debug("encoded %d bytes", len(encoded.data))
         figure = None
-        if self.show_psnr:
+        if self.show_psnr or _is_doubtful(encoded):
             decoded = codec.decode(
                 encoded.data,
                 max_pixels=self.max_pixels,
@@ -222,6 +271,8 @@ class _Work:
                 threads=self.threads,
             )
             figure = psnr(picture.rgb, decoded.rgb)
+        if self.remove:
+            remove_input(task)
         return self._outcome(task, encoded, input_bytes, model.description.name, load_s, figure)
 
     def _outcome(
@@ -235,6 +286,7 @@ class _Work:
     ) -> Outcome:
         info, size = encoded.info, len(encoded.data)
         mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
+        remarks = self._remarks(encoded, input_bytes, psnr)
         record: dict[str, Any] = {
             "output": task.output_name,
             "width": info.width,
@@ -251,7 +303,8 @@ class _Work:
             "quality_point": info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
-            "psnr": psnr,
+            "psnr": psnr if self.show_psnr else None,
+            "remarks": remarks,
             "model": model_name,
             "model_id": info.model_id,
             "encode_s": encoded.encode_s,
@@ -264,14 +317,14 @@ class _Work:
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
             f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
-            *([] if psnr is None else [figures.psnr_text(psnr)]),
+            *([figures.psnr_text(psnr)] if psnr is not None and self.show_psnr else []),
             *([f"{encoded.tries} tries"] if encoded.tries else []),
             human_seconds(encoded.encode_s),
             *(["not written (dry run)"] if self.dry_run else []),
         ]
-        details = []
+        details = list(remarks)
         if self.verbose:
-            details = [
+            details += [
                 figures.split_line(info),
                 f"{figures.shape_name(info.width, info.height, mode)} · "
                 f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
@@ -287,6 +340,21 @@ class _Work:
             output_bytes=size,
             pixels=info.width * info.height,
         )
+
+    def _remarks(self, encoded: Encoded, input_bytes: int, psnr: float | None) -> list[str]:
+        """What the user would want to know of a result, though nothing is wrong."""
+        info, size, target = encoded.info, len(encoded.data), self.target
+        remarks = []
+        room = target.size is not None or target.bpp is not None
+        if room and info.quality_point == NUM_POINTS - 1:
+            remarks.append("this is quality 100, the model's best: it does not need the target")
+        if target.psnr is not None and info.quality_point == 0:
+            remarks.append("this is quality 0, the model's smallest: it has the target's PSNR")
+        if size > input_bytes:
+            remarks.append(f"larger than the input: {_ELSEWHERE}")
+        elif psnr is not None and psnr < LOW_PSNR:
+            remarks.append(f"PSNR is only {psnr:.1f} dB: {_ELSEWHERE}")
+        return remarks
 
     def _check(self, source: Source) -> None:
         """Refuse what is no picture or none for us, without decoding it."""

@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rdae import read_info
-from rdae.cli import figures, options
+from rdae.cli import figures, options, pictures
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
 from rdae.cli.inputs import RD_EXTENSIONS, expand, split_output
 from rdae.cli.options import FORMAT_OF_EXTENSION, Format
-from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
+from rdae.cli.paths import (
+    Task,
+    check_switches,
+    is_taken,
+    plan,
+    remove_input,
+    skipped_line,
+    write_output,
+)
+from rdae.cli.pictures import Settings, read_format, read_size
 from rdae.errors import OutputExistsError, RdaeError
 from rdae.files import is_special
 from rdae.limits import MAX_PIXELS
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "rdae.decompress/1"
 FIELDS = (
-    *("output", "width", "height", "mode", "format"),
+    *("output", "width", "height", "mode", "format", "lost"),
     *("region", "input_bytes", "output_bytes", "decode_s", "damage"),
 )
 
@@ -41,8 +50,12 @@ def decompress(
     output: options.Output = None,
     output_dir: options.OutputDir = None,
     format: options.OutputFormat = None,
+    output_quality: options.OutputQuality = None,
+    png_level: options.PngLevel = None,
+    resize: options.Resize = None,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    remove: options.Remove = False,
     preserve: options.Preserve = False,
     recursive: options.RecursiveRd = False,
     max_pixels: options.MaxPixels = MAX_PIXELS,
@@ -56,7 +69,7 @@ def decompress(
     fail_fast: options.FailFast = False,
     color: options.ColorWhen = Color.auto,
 ) -> None:
-    """Decompress .rd files to PNG (or JPEG, WebP, TIFF, PPM).
+    """Decompress .rd files to PNG (or JPEG, WebP, AVIF, TIFF, JPEG XL, BMP, PPM).
 
     photo.rd becomes photo.png. Where there is a photo.png already, it may be the
     original, so the output is photo.rd.png instead. If both are there, -f replaces
@@ -66,7 +79,8 @@ def decompress(
 
     Examples:
       rdae decompress photo.rd
-      rdae decompress photo.rd -o photo.jpg
+      rdae decompress photo.rd -o photo.jpg --output-quality 90
+      rdae decompress photo.rd small.webp --resize 800x600
       rdae decompress *.rd --output-dir pictures/
       rdae decompress - < photo.rd > photo.png
       rdae decompress large.rd --region 2000,1500,800,600
@@ -76,7 +90,9 @@ def decompress(
     names = files or []
     if output_dir is None:
         names, output = split_output(names, output, FORMAT_OF_EXTENSION)
-    picture_format = choose_format(output, format)
+    picture_format = choose_format(output, read_format(format))
+    settings = Settings(picture_format, output_quality, png_level, read_size(resize))
+    settings.check()
     tasks = plan(
         expand(names, extensions=RD_EXTENSIONS, recursive=recursive),
         output=output,
@@ -86,13 +102,21 @@ def decompress(
     )
     check_output_name(output)
     check_switches(
-        tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
+        tasks,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        remove=remove,
+        as_json=as_json,
     )
+    if remove and (region is not None or resize is not None):
+        raise UsageError("--rm would delete more than --region and --resize write")
     if weights is not None and not weights.is_file():
         raise UsageError(f"--weights {shown(weights)}: no such file")
     work = _Work(
         console=console,
-        format=picture_format,
+        settings=settings,
+        remove=remove,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
@@ -183,7 +207,8 @@ class _Work:
     """Decompress one file."""
 
     console: Console
-    format: Format
+    settings: Settings
+    remove: bool
     force: bool
     skip_existing: bool
     preserve: bool
@@ -205,26 +230,31 @@ class _Work:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         progress = self.console.working(task.source.name)
         data = task.source.read()
-        from rdae.images.picture import OUTPUT_FORMATS, write_picture
-
         began = time.perf_counter()
         picture, error, damage = self._decode(data, progress)
+        if self.settings.size is not None:
+            picture = pictures.resized(picture, self.settings.size, max_pixels=self.max_pixels)
         decode_s = time.perf_counter() - began
         _log.debug("decoded %d bytes to %dx%d pixels", len(data), picture.width, picture.height)
         like = task.source.path.stat() if self.preserve and task.source.path else None
         output_bytes = write_output(
             task,
-            lambda file: write_picture(picture, file, OUTPUT_FORMATS[self.format.value]),
+            lambda file: pictures.write(picture, file, self.settings),
             overwrite=self.force,
             like=like,
         )
+        format, missing = self.settings.format, pictures.lost(picture, self.settings.format)
+        keeps_input = self.remove and bool(missing)
+        if self.remove and error is None and not missing:
+            remove_input(task)
         mode = figures.mode_name(is_grey=picture.is_grey, has_alpha=picture.alpha is not None)
         record = {
             "output": task.output_name,
             "width": picture.width,
             "height": picture.height,
             "mode": mode,
-            "format": self.format.value,
+            "format": format.value,
+            "lost": missing,
             "region": self.region,
             "input_bytes": len(data),
             "output_bytes": output_bytes,
@@ -233,9 +263,12 @@ class _Work:
         }
         shape = figures.shape_name(picture.width, picture.height, mode)
         details = []
+        if missing:
+            kept = "; the input was kept" if keeps_input else ""
+            details.append(f"not in {format.value} files: {', '.join(missing)}{kept}")
         if self.verbose:
             details.append(
-                f"{human_bytes(len(data))} → {human_bytes(output_bytes)} of {self.format.value}"
+                f"{human_bytes(len(data))} → {human_bytes(output_bytes)} of {format.value}"
                 f"{figures.peak_memory()}"
             )
         return Outcome(

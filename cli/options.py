@@ -31,17 +31,34 @@ class Format(str, Enum):
     jpg = "jpg"
     webp = "webp"
     tiff = "tiff"
+    avif = "avif"
+    bmp = "bmp"
+    jxl = "jxl"
+
+    @property
+    def pillow_name(self) -> str:
+        """How Pillow calls it."""
+        return {"jpg": "JPEG"}.get(self.value, self.value.upper())
 
 
 FORMAT_OF_EXTENSION = {
     ".png": Format.png,
     ".ppm": Format.ppm,
+    ".pgm": Format.ppm,
     ".jpg": Format.jpg,
     ".jpeg": Format.jpg,
     ".webp": Format.webp,
     ".tif": Format.tiff,
     ".tiff": Format.tiff,
+    ".avif": Format.avif,
+    ".bmp": Format.bmp,
+    ".jxl": Format.jxl,
 }
+
+
+def complete_format(incomplete: str) -> list[str]:
+    """Complete the name of a format."""
+    return [format.value for format in Format if format.value.startswith(incomplete)]
 
 
 def complete_rd(incomplete: str) -> list[str]:
@@ -92,12 +109,59 @@ OutputDir = Annotated[
     ),
 ]
 OutputFormat = Annotated[
-    Format | None,
+    str | None,
     _option(
         _OUTPUT,
         "--format",
-        "Format of the outputs. Without it: that of the extension of -o, or png.",
-        metavar="png|ppm|jpg|webp|tiff",
+        "Format of the outputs: png, jpg, webp, avif, tiff, jxl, bmp or ppm. Without it: that of "
+        "the extension of -o, or png. What a format cannot hold is refused or said.",
+        metavar="NAME",
+        autocompletion=complete_format,
+    ),
+]
+OutputQuality = Annotated[
+    int | None,
+    _option(
+        _OUTPUT,
+        "--output-quality",
+        "Of jpg (default 95), avif (90), webp and jxl (lossless without it), on their own scales; "
+        "higher is better.",
+        metavar="0..100",
+        min=0,
+        max=100,
+    ),
+]
+PngLevel = Annotated[
+    int | None,
+    _option(
+        _OUTPUT,
+        "--png-level",
+        "How hard to compress png: 0 is not at all, 9 takes longest. [default: 3]",
+        metavar="0..9",
+        min=0,
+        max=9,
+    ),
+]
+Resize = Annotated[
+    str | None,
+    _option(
+        _OUTPUT,
+        "--resize",
+        "Scale the picture to the largest size that fits into W x H pixels, in its proportions; "
+        "800x and x600 name one side.",
+        metavar="WxH",
+    ),
+]
+Remove = Annotated[
+    bool,
+    _option(_OUTPUT, "--rm", "Delete each input after its output is complete on disk."),
+]
+KeepIfSmaller = Annotated[
+    bool,
+    _option(
+        _OUTPUT,
+        "--keep-if-smaller",
+        "Write an output only if it is smaller than its input.",
     ),
 ]
 KeepSuffix = Annotated[bool, _option(_OUTPUT, "--keep-suffix", "photo.png becomes photo.png.rd.")]

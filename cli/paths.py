@@ -149,7 +149,13 @@ def is_taken(output: Path | None, *, force: bool, skip_existing: bool) -> bool:
 
 
 def check_switches(
-    tasks: Sequence[Task], *, force: bool, skip_existing: bool, preserve: bool, as_json: bool
+    tasks: Sequence[Task],
+    *,
+    force: bool,
+    skip_existing: bool,
+    preserve: bool,
+    as_json: bool,
+    remove: bool = False,
 ) -> None:
     """Refuse options that contradict each other or the outputs.
 
@@ -163,6 +169,20 @@ def check_switches(
         raise UsageError("--json and the output both want standard output", hint="use -o FILE")
     if preserve and (to_stdout or any(task.source.path is None for task in tasks)):
         raise UsageError("-p needs a file on both sides")
+    if remove and any(
+        task.source.path is None or task.output is None or is_special(task.output) for task in tasks
+    ):
+        raise UsageError("--rm needs a file on both sides")
+
+
+def remove_input(task: Task) -> None:
+    """Delete the input of a task whose output is complete on disk.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    assert task.source.path is not None and task.output is not None
+    task.source.path.unlink()
 
 
 def skipped_line(task: Task) -> str:

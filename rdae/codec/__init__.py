@@ -19,7 +19,7 @@ from rdae.bitstream.damage import Damage, rescue_text
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts, read_parts
 from rdae.codec.decoder import decode_region, find_damaged_tiles, make_grey
-from rdae.codec.encoder import Encoder
+from rdae.codec.encoder import Encoder, check_padding
 from rdae.codec.progress import Progress, Report
 from rdae.codec.targets import encode_from, encode_within
 from rdae.geometry import Rectangle
@@ -45,6 +45,7 @@ __all__ = [
     "Progress",
     "Rectangle",
     "Rescued",
+    "check_padding",
     "decode",
     "encode",
     "find_damage",

@@ -19,18 +19,40 @@ from rdae.bitstream.chunks import WORD_BYTES
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
-from rdae.bitstream.varint import pack_varint
+from rdae.bitstream.varint import grouped, pack_varint
 from rdae.codec.decoder import decode_pixels, make_grey
 from rdae.codec.progress import Counter, Report
 from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr
-from rdae.errors import TooLargeError
-from rdae.geometry import Rectangle, padded
+from rdae.errors import TooLargeError, option
+from rdae.geometry import HYPER_PATCH, Rectangle, padded
 from rdae.images.picture import Picture
 from rdae.limits import MAX_DIMENSION
 from rdae.model.model import Array, Model
 from rdae.scales import DEFAULT_EFFORT, PLAIN_EFFORT
 from rdae.threads import parallel_map
+
+FREE_PADDING = 1 << 24  # pixels that may be added to any picture
+
+
+def check_padding(width: int, height: int, limit: int) -> None:
+    """Refuse a picture that is so thin that work would be on padding above all.
+
+    The analysis works on whole squares of 64x64 pixels, so a row of 16 million pixels is as much
+    work as a gigapixel. A picture is no larger than the limit; neither is what is added to it.
+
+    Raises:
+        TooLargeError: padding alone has more pixels than the limit, or than 16 million if that is
+            more.
+    """
+    sides = [-(-side // HYPER_PATCH) * HYPER_PATCH for side in (width, height)]
+    pixels = sides[0] * sides[1]
+    if pixels - width * height > max(limit, FREE_PADDING):
+        raise TooLargeError(
+            f"a picture of {width}x{height} is worked on as one of {sides[0]}x{sides[1]}, "
+            f"{grouped(pixels)} pixels; the limit is {grouped(limit)}",
+            hint=f"cut it into pieces, or if you have the time: {option('max_pixels', pixels)}",
+        )
 
 
 class Encoder:

@@ -307,3 +307,18 @@ def test_the_options_count_for_standard_input_too(run: Run, tmp_path: Path) -> N
     data = (tmp_path / "a.png").read_bytes()
     assert run("compress", "-", stdin=data).code == 1
     assert run("compress", "-", "--to-8bit", stdin=data).code == 0
+
+
+def test_a_picture_that_another_format_keeps_better_is_said(
+    run: Run, tmp_path: Path, photo: Path
+) -> None:
+    board = np.indices((64, 64)).sum(0) % 2 * 255
+    Image.fromarray(board.astype(np.uint8)).save(tmp_path / "small.png")
+    Image.fromarray(board.astype(np.uint8)).save(tmp_path / "large.bmp")
+    advice = "a lossless format such as PNG or WebP keeps such a picture better"
+    first, second = run("compress", "small.png").err.splitlines()
+    assert second == f"  larger than the input: {advice}" and "PSNR" not in first
+    first, second = run("compress", "large.bmp", "-q", "30", "-f").err.splitlines()
+    assert second.startswith("  PSNR is only ") and second.endswith(advice)
+    assert run("compress", "small.png", "-f", "--json").records[0]["remarks"]
+    assert len(run("compress", "photo.png").err.splitlines()) == 1
