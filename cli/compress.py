@@ -29,10 +29,11 @@ from rdae.cli.paths import (
     skipped_line,
     write_output,
 )
+from rdae.cli.remarks import is_doubtful, remarks_on
 from rdae.cli.target import Target, read_target
 from rdae.errors import ModelError, OutputExistsError
 from rdae.limits import MAX_PIXELS
-from rdae.scales import DEFAULT_EFFORT, NUM_POINTS, REFINED_EFFORT
+from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
 
 if TYPE_CHECKING:
     from rdae.codec import Encoded
@@ -55,11 +56,6 @@ FIELDS = (
     ),
     *("model", "model_id", "encode_s", "load_s", "dry_run"),
 )
-
-LOW_PSNR = 20  # dB; below it a picture is no longer what it was
-DOUBTFUL_BPP = 3  # photographs have 1.6 at quality 100: a picture with more is decoded to see it
-SMALL_PIXELS = 1 << 16  # pictures so small are looked at too, since that takes no time
-_ELSEWHERE = "a lossless format such as PNG or WebP keeps such a picture better"
 
 _log = logging.getLogger(__name__)
 
@@ -190,13 +186,6 @@ def check_output_name(output: str | None) -> None:
         )
 
 
-def _is_doubtful(encoded: Encoded) -> bool:
-    """Whether a result may be far from its picture, by what can be seen without decoding it."""
-    info = encoded.info
-    pixels = info.width * info.height
-    return pixels <= SMALL_PIXELS or 8 * (info.y_bytes + info.z_bytes) > DOUBTFUL_BPP * pixels
-
-
 @dataclass
 class _Work:
     """Compress one file."""
@@ -263,7 +252,7 @@ class _Work:
             )
         _log.debug("encoded %d bytes", len(encoded.data))
         figure = None
-        if self.show_psnr or _is_doubtful(encoded):
+        if self.show_psnr or is_doubtful(encoded.info):
             decoded = codec.decode(
                 encoded.data,
                 max_pixels=self.max_pixels,
@@ -286,7 +275,7 @@ class _Work:
     ) -> Outcome:
         info, size = encoded.info, len(encoded.data)
         mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
-        remarks = self._remarks(encoded, input_bytes, psnr)
+        remarks = remarks_on(info, input_bytes, psnr, self.target)
         record: dict[str, Any] = {
             "output": task.output_name,
             "width": info.width,
@@ -318,7 +307,11 @@ class _Work:
             f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
             f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
             *([figures.psnr_text(psnr)] if psnr is not None and self.show_psnr else []),
-            *([f"{encoded.tries} tries"] if encoded.tries else []),
+            *(
+                [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
+                if encoded.tries
+                else []
+            ),
             human_seconds(encoded.encode_s),
             *(["not written (dry run)"] if self.dry_run else []),
         ]
@@ -340,21 +333,6 @@ class _Work:
             output_bytes=size,
             pixels=info.width * info.height,
         )
-
-    def _remarks(self, encoded: Encoded, input_bytes: int, psnr: float | None) -> list[str]:
-        """What the user would want to know of a result, though nothing is wrong."""
-        info, size, target = encoded.info, len(encoded.data), self.target
-        remarks = []
-        room = target.size is not None or target.bpp is not None
-        if room and info.quality_point == NUM_POINTS - 1:
-            remarks.append("this is quality 100, the model's best: it does not need the target")
-        if target.psnr is not None and info.quality_point == 0:
-            remarks.append("this is quality 0, the model's smallest: it has the target's PSNR")
-        if size > input_bytes:
-            remarks.append(f"larger than the input: {_ELSEWHERE}")
-        elif psnr is not None and psnr < LOW_PSNR:
-            remarks.append(f"PSNR is only {psnr:.1f} dB: {_ELSEWHERE}")
-        return remarks
 
     def _check(self, source: Source) -> None:
         """Refuse what is no picture or none for us, without decoding it."""

@@ -179,7 +179,7 @@ def test_info_explains_a_file(run: Run, rd: Path) -> None:
 def test_a_ceiling_that_is_not_reached_is_said_with_the_reason(run: Run, photo: Path) -> None:
     result = run("compress", "photo.png", "--target-size", "5M")
     assert result.code == 0 and " q100 " in result.err
-    assert "  this is quality 100, the model's best" in result.err.splitlines()
+    assert "  the target is not reached: quality 100, the model's best, takes less" in result.err
     result = run("compress", "photo.png", "-f", "--target-bpp", "99", "--json")
     assert "quality 100" in result.records[0]["remarks"][0]
     assert run("compress", "photo.png", "-f", "-q", "100", "--json").records[0]["remarks"] == []
