@@ -43,18 +43,8 @@ SCHEMA = "rdae.compress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
-    *(
-        "bpp",
-        "ratio",
-        "raw_ratio",
-        "quality",
-        "quality_point",
-        "effort",
-        "tries",
-        "psnr",
-        "remarks",
-    ),
-    *("model", "model_id", "encode_s", "load_s", "dry_run"),
+    *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "effort", "tries", "psnr"),
+    *("remarks", "model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
 _log = logging.getLogger(__name__)

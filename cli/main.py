@@ -20,6 +20,7 @@ from rdae.cli import (
     eval,
     export,
     info,
+    manual,
     models,
     signals,
     train,
@@ -59,7 +60,7 @@ def rdae(
     rdae compress -r photos/ -q 80 --output-dir small/
     rdae eval --quick photos/          # against JPEG and WebP, with plots and a report
 
-    rdae COMMAND --help explains each command and its options.
+    rdae help COMMAND, or rdae COMMAND --help, explains each command and its options.
     """
     if as_json and not version:
         raise UsageError("--json goes behind the command", hint="rdae info photo.rd --json")
@@ -80,6 +81,7 @@ app.command("compare", cls=Command)(compare.compare)
 app.add_typer(models.app, name="models")
 app.command("train", cls=Command)(train.train)
 app.command("export", cls=Command)(export.export)
+app.command("help", cls=Command)(manual.help_command)
 
 
 def main() -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rdae.cli.completion import complete_format, complete_model, complete_rd
 from rdae.cli.console import Color
 from rdae.scales import DEFAULT_QUALITY
 
@@ -54,25 +54,6 @@ FORMAT_OF_EXTENSION = {
     ".bmp": Format.bmp,
     ".jxl": Format.jxl,
 }
-
-
-def complete_format(incomplete: str) -> list[str]:
-    """Complete the name of a format."""
-    return [format.value for format in Format if format.value.startswith(incomplete)]
-
-
-def complete_rd(incomplete: str) -> list[str]:
-    """Complete the name of an .rd file, or of a folder on the way to one."""
-    folder, prefix = os.path.split(incomplete)
-    try:
-        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
-    except OSError:
-        return []
-    return [
-        os.path.join(folder, entry.name) + (os.sep if entry.is_dir() else "")
-        for entry in entries
-        if entry.name.startswith(prefix) and (entry.is_dir() or entry.name.lower().endswith(".rd"))
-    ]
 
 
 def _option(group: str, names: str, help: str, **settings: Any) -> Any:
@@ -307,6 +288,7 @@ ModelName = Annotated[
         "-m --model",
         "Model to compress with; rdae models lists them. Without it: the default one.",
         metavar="NAME",
+        autocompletion=complete_model,
     ),
 ]
 RegionText = Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from rdae.cli import options
 from rdae.cli.batch import EXIT_INTERRUPTED
+from rdae.cli.completion import complete_preset
 from rdae.cli.console import Console, UsageError, shown
 
 _RUN, _MODEL, _STEP = "Run", "Model", "Step"
@@ -84,7 +85,11 @@ def train(
     preset: Annotated[
         str | None,
         _option(
-            _MODEL, "--preset", "Architecture: photo or tiny. [default: photo]", metavar="NAME"
+            _MODEL,
+            "--preset",
+            "Architecture: photo or tiny. [default: photo]",
+            metavar="NAME",
+            autocompletion=complete_preset,
         ),
     ] = None,
     batch: Annotated[
