@@ -167,6 +167,7 @@ def train(
 
     require_training()
     from rdae.training import launch as training
+    from rdae.training.checkpoint import checkpoints
 
     try:
         config = training.make_config(
@@ -189,7 +190,7 @@ def train(
             init=init and str(init.resolve()),
         )
     except ValueError as error:
-        raise UsageError(str(error), hint="rdae train --help") from error
+        raise UsageError(str(error), hint="rdae train --help lists the options") from error
 
     def decoded(done: int, total: int) -> None:
         console.progress(done, total, "photos")
@@ -198,7 +199,13 @@ def train(
     console.clear_progress()
     if report is not None:
         console.result(training.summary(report), [shown(line) for line in report.skipped])
+    before = checkpoints(output)
     if training.train(output, config, processes=procs, quiet=quiet):
+        if before and checkpoints(output) == before:
+            length = f"--hours {config.hours:g}" if config.hours else f"--steps {config.steps}"
+            console.result(f"the run had ended before: {shown(output / 'report.md')}")
+            console.note(f"hint: more than {length} goes on with it")
+            return
         console.result(f"done: {shown(output / 'report.md')}")
         return
     console.note(f"stopped; rdae train --resume -o {shown(output)} goes on")
