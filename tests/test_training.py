@@ -345,7 +345,7 @@ def test_a_resumed_run_keeps_its_configuration_but_for_what_is_given(tmp_path):
     write_config(tmp_path, TrainConfig(photos="p", hours=2.0, batch=3))
     assert read_config(tmp_path, seed=None) == TrainConfig(photos="p", hours=2.0, batch=3)
     assert read_config(tmp_path, steps=9) == TrainConfig(photos="p", steps=9, batch=3)
-    with pytest.raises(ValueError, match="a run keeps its preset: photo"):
+    with pytest.raises(ValueError, match="a run keeps its --preset: photo"):
         read_config(tmp_path, preset="tiny")
     with pytest.raises(RdaeError, match="holds no run to resume"):
         read_config(tmp_path / "none")

@@ -7,6 +7,7 @@ exact on every machine; on the encoder's side real units in float32.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -302,13 +303,20 @@ class Model:
             y_hat[cells] += _shifted(product.astype(np.int64), self._y_shift)
         return _saturated(y_hat)
 
-    def synthesise(self, y_hat: Array, point: int, threads: int) -> NDArray[np.uint8]:
+    def synthesise(
+        self,
+        y_hat: Array,
+        point: int,
+        threads: int,
+        done: Callable[[int], None] = lambda cells: None,
+    ) -> NDArray[np.uint8]:
         """Pixels of a whole latent grid.
 
         Args:
             y_hat: `(rows, columns, M)`, integers.
             point: quality point, 0 to 255.
             threads: how many threads to use.
+            done: is told the number of cells after each window of them.
 
         Returns:
             `(16 * rows, 16 * columns, 3)`.
@@ -318,6 +326,7 @@ class Model:
 
         def write(window: Rectangle, out: Array) -> None:
             rgb[window.slices(PATCH)] = out
+            done(window.area)
 
         run_in_windows(
             lambda x, wanted: self._synthesis(x, point, threads, wanted),
