@@ -326,14 +326,14 @@ def test_evaluation_images_are_left_out_even_when_changed(tmp_path, photo, monke
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "hours or steps"),
-        ({"steps": 1, "hours": 1.0}, "hours or steps"),
+        ({}, "hours or --steps is missing"),
+        ({"steps": 1, "hours": 1.0}, "hours and --steps exclude"),
         ({"steps": 1, "crop": 100}, "multiple of 64"),
         ({"steps": 1, "preset": "huge"}, "no preset huge, only photo, tiny"),
         ({"steps": 1, "precision": "int8"}, "precision is one of"),
         ({"hours": -1.0}, "hours must be above 0"),
         ({"hours": float("nan")}, "hours must be above 0"),
-        ({"steps": 1, "held_out": 2.0}, "held out is a share"),
+        ({"steps": 1, "held_out": 2.0}, "held-out is a share"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(settings, message):
