@@ -59,7 +59,7 @@ def decode_region(
     window = _cells_seen(region, parts.header, model)
     return render(
         model,
-        _latents(parts, window, model, threads, best_effort=best_effort),
+        decode_latents(parts, window, model, threads, best_effort=best_effort),
         parts.header.quality_point,
         threads,
         area=region.seen_from(window.scaled(PATCH, 1)),
@@ -67,7 +67,7 @@ def decode_region(
     )
 
 
-def _latents(
+def decode_latents(
     parts: Parts, window: Rectangle, model: Model, threads: int, *, best_effort: bool
 ) -> NDArray[np.float32]:
     """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in it."""
