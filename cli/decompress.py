@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SCHEMA = "rdae.decompress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "format", "lost"),
-    *("region", "input_bytes", "output_bytes", "decode_s", "damage"),
+    *("region", "thumbnail", "input_bytes", "output_bytes", "decode_s", "damage"),
 )
 
 _log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def decompress(
     recursive: options.RecursiveRd = False,
     max_pixels: options.MaxPixels = MAX_PIXELS,
     region: options.RegionText = None,
+    thumbnail: options.Thumbnail = None,
     best_effort: options.BestEffort = False,
     weights: options.Weights = None,
     threads: options.Threads = None,
@@ -84,6 +85,7 @@ def decompress(
       rdae decompress *.rd --output-dir pictures/
       rdae decompress - < photo.rd > photo.png
       rdae decompress large.rd --region 2000,1500,800,600
+      rdae decompress photo.rd --thumbnail 256 -o small.png
       rdae decompress damaged.rd --best-effort
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
@@ -122,6 +124,7 @@ def decompress(
         preserve=preserve,
         max_pixels=max_pixels,
         region=None if region is None else read_region(region),
+        thumbnail=thumbnail,
         best_effort=best_effort,
         weights=weights,
         threads=threads,
@@ -214,6 +217,7 @@ class _Work:
     preserve: bool
     max_pixels: int
     region: tuple[int, int, int, int] | None
+    thumbnail: int | None
     best_effort: bool
     weights: Path | None
     threads: int | None
@@ -231,7 +235,7 @@ class _Work:
         progress = self.console.working(task.source.name)
         data = task.source.read()
         began = time.perf_counter()
-        picture, error, damage = self._decode(data, progress)
+        picture, error, damage = self._decode_to_fit(data, progress)
         if self.settings.size is not None:
             picture = pictures.resized(picture, self.settings.size, max_pixels=self.max_pixels)
         decode_s = time.perf_counter() - began
@@ -256,6 +260,7 @@ class _Work:
             "format": format.value,
             "lost": missing,
             "region": self.region,
+            "thumbnail": self.thumbnail,
             "input_bytes": len(data),
             "output_bytes": output_bytes,
             "decode_s": decode_s,
@@ -281,6 +286,21 @@ class _Work:
             pixels=picture.width * picture.height,
             error=error,
         )
+
+    def _decode_to_fit(
+        self, data: bytes, progress: Report | None
+    ) -> tuple[Picture, RdaeError | None, list[dict[str, Any]]]:
+        """Do as `_decode` does, and make a thumbnail if one is wanted."""
+        if self.thumbnail is None:
+            return self._decode(data, progress)
+        from rdae.codec.thumbnail import decode_thumbnail, shrink
+
+        if self.region is None and not self.best_effort:
+            arguments = {"max_pixels": self.max_pixels, "weights": self.weights}
+            small = decode_thumbnail(data, self.thumbnail, threads=self.threads, **arguments)
+            return small, None, []
+        picture, error, damage = self._decode(data, progress)
+        return shrink(picture, self.thumbnail), error, damage
 
     def _decode(
         self, data: bytes, progress: Report | None

@@ -301,6 +301,17 @@ RegionText = Annotated[
         metavar="X,Y,W,H",
     ),
 ]
+Thumbnail = Annotated[
+    int | None,
+    _option(
+        _DECODER,
+        "--thumbnail",
+        "Make the picture, or the region, fit into NxN pixels; one that does keeps its size. Large "
+        "pictures take little memory. Of the metadata only the ICC profile is written.",
+        metavar="N",
+        min=1,
+    ),
+]
 BestEffort = Annotated[
     bool,
     _option(

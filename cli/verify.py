@@ -17,10 +17,6 @@ from rdae.limits import MAX_PIXELS
 SCHEMA = "rdae.verify/1"
 FIELDS = ("width", "height", "mode", "input_bytes", "decode_s", "damage")
 
-_AGAIN = "copy or download it again"
-_RESCUE_HINT = f"{_AGAIN}; rdae decompress --best-effort saves what is left"
-_LOST_HINT = f"{_AGAIN}; nothing of the colours is left to save"
-
 
 def verify(
     files: options.RdFiles = None,
@@ -53,8 +49,7 @@ def verify(
         progress = console.working(task.source.name)
         data = task.source.read()
         from rdae import codec
-        from rdae.bitstream.damage import damage_record, damage_text
-        from rdae.bitstream.tiles import tile_counts
+        from rdae.bitstream.damage import damage_record
 
         began = time.perf_counter()
         header, damage = codec.find_damage(
@@ -71,10 +66,7 @@ def verify(
             "damage": [damage_record(one, header) for one in damage],
         }
         if damage:
-            rows, columns = tile_counts(header.width, header.height)
-            is_lost = sum(one.tile is not None for one in damage) == rows * columns
-            hint = _LOST_HINT if is_lost else _RESCUE_HINT
-            error = type(damage[0].error)(damage_text(damage, header), hint=hint)
+            error = codec.damage_error(damage, header)
             return Outcome("", record=figures.rounded(record), error=error)
         shape = figures.shape_name(header.width, header.height, mode)
         return Outcome(

@@ -5,6 +5,7 @@
     data = rdae.compress("photo.png", quality=60)  # bytes of a .rd file
     image = rdae.decompress(data)                  # PIL.Image.Image
     info = rdae.read_info(data)                    # sizes in parts, no decoding
+    rdae.verify("photo.rd")                        # an error if anything in it is damaged
     rdae.register_pillow()                         # Image.open("x.rd"), im.save("x.rd")
 
 Importing this module loads neither NumPy nor Pillow; the functions do when they are called.
@@ -17,15 +18,23 @@ from typing import TYPE_CHECKING
 from rdae import errors
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
 
     from PIL.Image import Image
 
     from rdae.bitstream.container import Info
+    from rdae.files import Contents, Readable
     from rdae.images.inputs import Source
 
-__all__ = ["__version__", "compress", "decompress", "errors", "read_info", "register_pillow"]
+__all__ = [
+    "__version__",
+    "compress",
+    "decompress",
+    "errors",
+    "read_info",
+    "register_pillow",
+    "verify",
+]
 
 __version__ = "0.1.0"
 
@@ -48,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 def compress(
-    image: Source,
+    image: Source | Readable,
     *,
     quality: float | None = None,
     target_size: int | None = None,
@@ -65,8 +74,9 @@ def compress(
     """Compress an image.
 
     Args:
-        image: path of an image file, the bytes of one, a Pillow image, or a uint8 array of shape
-            `(H, W)` or `(H, W, C)`: C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA.
+        image: path of an image file, the bytes of one, a binary file object, which is read from
+            where it stands to its end, a Pillow image, or a uint8 array of shape `(H, W)` or
+            `(H, W, C)`: C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA.
         quality: 0 (smallest) to 100 (best); 100 is not lossless. 60 if nothing is asked for.
         target_size: instead of a quality, the largest file in bytes, metadata included; the best
             quality that fits is found.
@@ -101,6 +111,7 @@ def compress(
     import numbers
 
     from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, check_padding, encode
+    from rdae.files import contents_of
     from rdae.images.inputs import picture_of
     from rdae.model.installed import load_model
 
@@ -118,7 +129,7 @@ def compress(
         raise ValueError(f"{', '.join(targets)} exclude each other")
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     picture = picture_of(
-        image,
+        contents_of(image) if hasattr(image, "read") else image,
         max_pixels=limit,
         to_8bit=to_8bit,
         first_frame=first_frame,
@@ -138,18 +149,20 @@ def compress(
 
 
 def decompress(
-    source: bytes | str | os.PathLike[str],
+    source: Contents,
     *,
     max_pixels: int | None = None,
     weights: str | Path | None = None,
     threads: int | None = None,
     region: tuple[int, int, int, int] | None = None,
+    thumbnail: int | None = None,
     best_effort: bool = False,
 ) -> Image:
     """Decompress a .rd file.
 
     Args:
-        source: the bytes of the whole file, or its path.
+        source: the bytes of the whole file, its path, or a binary file object, which is read from
+            where it stands to its end.
         max_pixels: refuse larger pictures; 256 million if None. With a region it is the region
             that must not be larger, and of a picture with alpha the rows from the first to the
             region's last, since the alpha plane is decoded from its beginning.
@@ -157,64 +170,106 @@ def decompress(
         threads: how many threads to use; one per core if None.
         region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has
             the same pixels as in the whole, and takes time and memory for itself alone.
+        thumbnail: make the picture, or the region, fit into a square of so many pixels; one that
+            does already keeps its size. Of a whole picture no more than a band is held at a time.
         best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
             what of the picture is not the original. Only a damaged header is an error then. Broken
             tiles, 1024x1024 pixels each, take the colours beside them; where there are none left,
             as in a smaller picture, they are grey.
 
     Returns:
-        An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`.
+        An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`; a
+        thumbnail has the icc_profile alone.
 
     Raises:
         rdae.errors.BitstreamError: the bytes are not a valid .rd file.
         rdae.errors.TooLargeError: there are more than `max_pixels` pixels to decode.
         rdae.errors.RegionError: the region is not inside of the picture.
         rdae.errors.ModelError: the model that wrote it is not installed.
+        ValueError: `thumbnail` is below 1.
         OSError: the file is not there or cannot be read.
     """
     import warnings
     from pathlib import Path
 
     from rdae.codec import MAX_PIXELS, decode, rescue
+    from rdae.codec.thumbnail import decode_thumbnail, shrink
+    from rdae.files import contents_of
     from rdae.geometry import Rectangle
     from rdae.images.picture import to_pillow
 
-    data = _read(source)
+    data = contents_of(source)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     path = None if weights is None else Path(weights)
     part = None if region is None else Rectangle.at(*region)
-    if not best_effort:
+    if thumbnail is not None and region is None and not best_effort:
+        small = decode_thumbnail(data, thumbnail, max_pixels=limit, weights=path, threads=threads)
+        return to_pillow(small)
+    if best_effort:
+        rescued = rescue(data, max_pixels=limit, weights=path, threads=threads, region=part)
+        picture = rescued.picture
+        if rescued.damage:
+            warnings.warn(rescued.text, errors.DamageWarning, stacklevel=2)
+    else:
         picture = decode(data, max_pixels=limit, weights=path, threads=threads, region=part)
-        return to_pillow(picture)
-    rescued = rescue(data, max_pixels=limit, weights=path, threads=threads, region=part)
-    if rescued.damage:
-        warnings.warn(rescued.text, errors.DamageWarning, stacklevel=2)
-    return to_pillow(rescued.picture)
+    return to_pillow(picture if thumbnail is None else shrink(picture, thumbnail))
 
 
-def read_info(source: bytes | str | os.PathLike[str]) -> Info:
+def read_info(source: Contents) -> Info:
     """Read what a .rd file contains without decoding it; no weights are needed.
 
     Args:
-        source: the bytes of the whole file, or its path.
+        source: as of `decompress`.
 
     Raises:
         rdae.errors.BitstreamError: it is not a valid .rd file.
         OSError: the file is not there or cannot be read.
     """
     from rdae.bitstream.container import parse_info
+    from rdae.files import contents_of
 
-    return parse_info(_read(source))
+    return parse_info(contents_of(source))
 
 
-def _read(source: bytes | str | os.PathLike[str]) -> bytes:
-    """The bytes of a .rd file that are given as such or by its path."""
-    import os
-    from pathlib import Path
+def verify(
+    source: Contents,
+    *,
+    max_pixels: int | None = None,
+    weights: str | Path | None = None,
+    threads: int | None = None,
+) -> Info:
+    """Check a .rd file to its last byte: decode all that it codes, but make no pixels of it.
 
-    from rdae.files import read_bounded
+    Args:
+        source: as of `decompress`.
+        max_pixels: refuse larger pictures; 256 million if None.
+        weights: a weights file to use instead of the installed ones.
+        threads: how many threads to use; one per core if None.
 
-    return read_bounded(Path(source)) if isinstance(source, (str, os.PathLike)) else source
+    Returns:
+        What `read_info` returns. Then `decompress` succeeds, too.
+
+    Raises:
+        rdae.errors.BitstreamError: something is damaged; the message names all that is: tiles with
+            their pixels (columns, rows), alpha, metadata.
+        rdae.errors.TooLargeError: the picture has more than `max_pixels` pixels.
+        rdae.errors.ModelError: the model that wrote it is not installed.
+        OSError: the file is not there or cannot be read.
+    """
+    from rdae.bitstream.container import parse_info
+    from rdae.codec import MAX_PIXELS, damage_error, find_damage
+    from rdae.files import contents_of
+
+    data = contents_of(source)
+    header, damage = find_damage(
+        data,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        weights=None if weights is None else Path(weights),
+        threads=threads,
+    )
+    if damage:
+        raise damage_error(damage, header)
+    return parse_info(data)
 
 
 def register_pillow() -> None:

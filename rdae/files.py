@@ -8,14 +8,15 @@ before that (an error, Ctrl-C, a full disk) leaves the folder as it was.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeAlias
 
-from rdae.errors import OutputExistsError, TooLargeError
+from rdae.errors import OutputExistsError, TooLargeError, TruncatedError
 
 # An .rd file of 256 megapixels at 32 bits per pixel; no real file comes near it.
 MAX_FILE_BYTES = 1 << 30
@@ -25,6 +26,47 @@ _PIECE_BYTES = 1 << 20
 # The name of the hidden file must stay below the 255 bytes of most file systems, whatever the
 # name of the output: 40 characters are at most 160 bytes of UTF-8.
 _NAME_CHARACTERS = 40
+
+
+class Readable(Protocol):
+    """What bytes can be read from: an open binary file, a `BytesIO`, a response, a zip's member."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+
+
+Contents: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str] | Readable
+
+
+def contents_of(source: Contents) -> bytes:
+    """The bytes of a file that is given as such, by its path, or open.
+
+    Args:
+        source: the bytes, a path, or a file object, which is read from where it stands to its end
+            and stays open.
+
+    Raises:
+        TooLargeError: it is longer than any file for rdae.
+        TruncatedError: a file object stands at its end.
+        TypeError: it is none of these.
+        OSError: it cannot be read.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, os.PathLike)):
+        return read_bounded(Path(source))
+    if not hasattr(source, "read"):
+        kind = type(source).__name__
+        raise TypeError(f"bytes, a path or a file object is wanted, not an object of type {kind}")
+    if not isinstance(source.read(0), bytes):
+        raise TypeError('a file object must be binary: open(path, "rb")')
+    data = read_stream(source)
+    if not data and isinstance(source, io.IOBase) and source.seekable() and source.tell():
+        raise TruncatedError(
+            "nothing is left to read in this file object",
+            hint="it stands at its end; seek(0) takes it back to its beginning",
+        )
+    return data
 
 
 def read_bounded(path: Path, *, limit: int = MAX_FILE_BYTES) -> bytes:
@@ -40,7 +82,7 @@ def read_bounded(path: Path, *, limit: int = MAX_FILE_BYTES) -> bytes:
         return read_stream(file, limit=limit)
 
 
-def read_stream(stream: BinaryIO, *, limit: int = MAX_FILE_BYTES) -> bytes:
+def read_stream(stream: Readable, *, limit: int = MAX_FILE_BYTES) -> bytes:
     """Read a stream to its end, if that comes within `limit` bytes.
 
     Raises:

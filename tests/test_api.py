@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from rdae.bitstream.header import read_header
 from rdae.bitstream.varint import ByteReader
 from rdae.codec import check_padding
 from rdae.errors import (
+    CorruptError,
     DamageWarning,
     NotRdaeError,
     RdaeError,
@@ -233,6 +235,89 @@ def test_a_file_is_read_from_bytes_and_from_a_path(crop, tmp_path):
         rdae.read_info(data[:-5])
 
 
+def test_file_objects_are_read_from_where_they_stand(png, crop, tmp_path):
+    picture, wanted = png.read_bytes(), rdae.compress(crop)
+    path, archive = tmp_path / "crop.rd", tmp_path / "crop.zip"
+    path.write_bytes(wanted)
+    with zipfile.ZipFile(archive, "w") as new:
+        new.writestr("crop.png", picture)
+        new.writestr("crop.rd", wanted)
+    buffer = io.BytesIO(b"before" + picture)
+    buffer.seek(6)
+    assert rdae.compress(buffer) == wanted
+    assert not buffer.closed and buffer.read() == b""
+    pixels = rdae.decompress(wanted).tobytes()
+    with path.open("rb") as file, path.open("rb") as raw, zipfile.ZipFile(archive) as members:
+        assert rdae.decompress(file).tobytes() == pixels
+        assert rdae.read_info(raw) == rdae.read_info(wanted)
+        assert rdae.compress(members.open("crop.png")) == wanted
+        assert rdae.decompress(members.open("crop.rd")).tobytes() == pixels
+        file.seek(0)
+        assert rdae.verify(file) == rdae.read_info(wanted)
+
+
+def test_a_pipe_is_a_file_object(png, crop):
+    out, into = os.pipe()
+    with open(out, "rb") as read, open(into, "wb") as write, ThreadPoolExecutor(1) as pool:
+        data = pool.submit(rdae.compress, read)
+        write.write(png.read_bytes())
+        write.close()
+        assert data.result() == rdae.compress(crop)
+
+
+def test_what_is_no_binary_file_is_refused_with_the_reason(png, crop):
+    for function in (rdae.compress, rdae.decompress, rdae.read_info, rdae.verify):
+        with png.open(encoding="latin-1") as text, pytest.raises(TypeError, match="binary"):
+            function(text)
+        used = io.BytesIO(b"all of it has been read")
+        used.read()
+        with pytest.raises(TruncatedError, match="nothing is left") as caught:
+            function(used)
+        assert "seek(0)" in caught.value.hint
+    for function in (rdae.decompress, rdae.read_info, rdae.verify):
+        for source in (None, 5, [1], crop):
+            with pytest.raises(TypeError, match=f"not an object of type {type(source).__name__}"):
+                function(source)
+
+
+def test_a_picture_is_saved_to_memory_and_read_again(crop):
+    rdae.register_pillow()
+    buffer = io.BytesIO()
+    Image.fromarray(crop).save(buffer, "RDAE", quality=70)
+    assert buffer.getvalue() == rdae.compress(crop, quality=70)
+    buffer.seek(0)
+    assert Image.open(buffer).tobytes() == rdae.decompress(buffer.getvalue()).tobytes()
+    buffer.seek(0)
+    rdae.decompress(buffer, thumbnail=60).save(small := io.BytesIO(), "PNG")
+    assert Image.open(small).size == (60, 40)
+
+
+def test_verify_returns_what_is_in_a_whole_file_and_names_what_is_damaged(crop, tmp_path):
+    data = rdae.compress(np.dstack([crop, crop[..., 0]]))
+    path = tmp_path / "crop.rd"
+    path.write_bytes(data)
+    for source in (data, path, str(path), io.BytesIO(data)):
+        assert rdae.verify(source) == rdae.read_info(data)
+    alpha = next(field.offset for field in rdae.read_info(data).fields if field.name == "chunk A")
+    broken = bytearray(data)
+    broken[alpha + 30] ^= 1
+    with pytest.raises(CorruptError, match=r"^the alpha plane is damaged$") as caught:
+        rdae.verify(broken)
+    assert "best_effort=True" in caught.value.hint
+    broken[-20] ^= 1
+    with pytest.raises(CorruptError, match=r"^tile 0 .* damaged; the alpha plane is damaged$"):
+        rdae.verify(broken)
+    with pytest.raises(TruncatedError) as caught:
+        rdae.verify(data[:-4])
+    assert "nothing of the colours is left" in caught.value.hint
+    with pytest.raises(NotRdaeError):
+        rdae.verify(b"GIF89a")
+    with pytest.raises(TooLargeError):
+        rdae.verify(data, max_pixels=99)
+    with pytest.raises(FileNotFoundError):
+        rdae.verify(tmp_path / "nowhere.rd")
+
+
 def test_the_public_names_are_those_that_are_listed():
     assert rdae.__all__ == sorted(rdae.__all__)
     assert all(getattr(rdae, name) is not None for name in rdae.__all__)
@@ -296,6 +381,8 @@ def test_the_first_use_may_be_from_several_threads_at_once(png, crop):
 # ------------------------------------------------------------------------------- types and examples
 
 USER = """
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -310,9 +397,19 @@ data = rdae.compress(Image.new("L", (4, 4)), to_srgb=True, first_frame=False)
 data = rdae.compress(data)
 image: Image.Image = rdae.decompress(data, max_pixels=10)
 image = rdae.decompress(Path("a.rd"), region=(0, 0, 4, 4))
+image = rdae.decompress(bytearray(data), thumbnail=256)
 width: int = rdae.read_info("a.rd").width
+height: int = rdae.verify(memoryview(data), threads=1).height
+with open("a.rd", "rb") as file, zipfile.ZipFile("a.zip") as archive:
+    image = rdae.decompress(file)
+    data = rdae.compress(archive.open("a.png"))
+    data = rdae.compress(io.BytesIO(data))
+    rdae.verify(io.BytesIO(data))
+    width = rdae.read_info(file).width
 rdae.register_pillow()
 rdae.compress(5)  # type: ignore[arg-type]
+rdae.decompress(io.StringIO(""))  # type: ignore[arg-type]
+rdae.verify(None)  # type: ignore[arg-type]
 """
 
 

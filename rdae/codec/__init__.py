@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rdae.bitstream.container import Info, parse_info, read_container
-from rdae.bitstream.damage import Damage, rescue_text
+from rdae.bitstream.damage import Damage, damage_text, rescue_text
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts, read_parts
+from rdae.bitstream.tiles import tile_counts
 from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import Encoder, check_padding
 from rdae.codec.progress import Progress, Report
 from rdae.codec.targets import encode_from, encode_within
+from rdae.errors import BitstreamError, option
 from rdae.geometry import Rectangle
 from rdae.images.picture import Picture
 from rdae.limits import MAX_PIXELS
@@ -46,6 +49,7 @@ __all__ = [
     "Rectangle",
     "Rescued",
     "check_padding",
+    "damage_error",
     "decode",
     "encode",
     "find_damage",
@@ -251,6 +255,19 @@ def find_damage(
     model = find_model(header.model_id, header.fingerprint, weights)
     tiles = find_damaged_tiles(parts, model, threads or default_threads(), progress)
     return header, tiles + [damage for damage in parts.damage if damage.tile is None]
+
+
+def damage_error(damage: Sequence[Damage], header: Header) -> BitstreamError:
+    """Return one error that names all of what `find_damage` has found, and the way out."""
+    rows, columns = tile_counts(header.width, header.height)
+    is_lost = sum(one.tile is not None for one in damage) == rows * columns
+    left = (
+        "nothing of the colours is left to save"
+        if is_lost
+        else f"decompress with {option('best_effort')} saves what is left"
+    )
+    hint = f"copy or download it again; {left}"
+    return type(damage[0].error)(damage_text(damage, header), hint=hint)
 
 
 def _picture(

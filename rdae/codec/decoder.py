@@ -69,7 +69,7 @@ def decode_region(
     counter = Counter(progress, sum(tile.cells.area for tile in tiles) + window.area)
     return render(
         model,
-        _latents(parts, window, tiles, model, threads, counter, best_effort=best_effort),
+        decode_latents(parts, window, model, threads, counter, best_effort=best_effort),
         header.quality_point,
         threads,
         area=region.seen_from(window.scaled(PATCH, 1)),
@@ -78,18 +78,18 @@ def decode_region(
     )
 
 
-def _latents(
+def decode_latents(
     parts: Parts,
     window: Rectangle,
-    tiles: list[Tile],
     model: Model,
     threads: int,
-    counter: Counter,
+    counter: Counter | None = None,
     *,
     best_effort: bool,
 ) -> NDArray[np.int16]:
     """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in its tiles."""
     header = parts.header
+    tiles = tiles_in(header.width, header.height, window)
     needed = {tile.index for tile in tiles}
     parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
@@ -110,7 +110,8 @@ def _latents(
             raise _with_way_out(error, header)  # noqa: B904 - it is the same error
         both = tile.cells.common(window)
         y_hat[both.seen_from(window).slices()] = cells[both.seen_from(tile.cells).slices()]
-        counter.add(tile.cells.area)
+        if counter is not None:
+            counter.add(tile.cells.area)
         return None
 
     damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]

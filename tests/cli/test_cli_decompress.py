@@ -315,3 +315,28 @@ def test_best_effort_cannot_do_without_the_header(run: Run, tmp_path: Path, rd: 
     result = run("decompress", "photo.rd", "--best-effort")
     assert result.code == 1 and "rdae: photo.rd: corrupt: the header's checksum" in result.err
     assert names(tmp_path) == ["photo.rd"]
+
+
+@pytest.mark.parametrize("more", [(), ("--region", "0,0,40,20"), ("--best-effort",)])
+def test_a_thumbnail_fits_and_says_so(
+    run: Run, tmp_path: Path, rd: Path, more: tuple[str, ...]
+) -> None:
+    result = run("decompress", "photo.rd", "--thumbnail", "20", "-o", "s.png", "--json", *more)
+    assert result.code == 0, result.err
+    record = result.records[0]
+    height = 10 if "--region" in more else 12
+    assert (record["width"], record["height"], record["thumbnail"]) == (20, height, 20)
+    with Image.open(tmp_path / "s.png") as image:
+        assert image.size == (20, height)
+
+
+def test_a_thumbnail_of_a_small_picture_is_the_picture(run: Run, tmp_path: Path, rd: Path) -> None:
+    assert run("decompress", "photo.rd", "-o", "a.png").code == 0
+    assert run("decompress", "photo.rd", "-o", "b.png", "--thumbnail", "256").code == 0
+    with Image.open(tmp_path / "a.png") as whole, Image.open(tmp_path / "b.png") as small:
+        assert whole.tobytes() == small.tobytes()
+    assert run("decompress", "photo.rd", "-o", "c.png", "--thumbnail", "0").code == 2
+    rd.write_bytes(rd.read_bytes()[:-10])
+    result = run("decompress", "photo.rd", "-o", "c.png", "--thumbnail", "256")
+    assert result.code == 1 and "truncated" in result.err
+    assert names(tmp_path) == ["a.png", "b.png", "photo.rd"]

@@ -81,7 +81,7 @@ def test_bits_per_pixel_beyond_all_bounds_are_targets_like_others(run: Run, phot
         (("--target-bpp", "-1"), "--target-bpp takes a number above 0"),
         (("--target-psnr", "nan"), "--target-psnr takes a number above 0"),
         (("-q", "101"), "-q takes 0 to 100"),
-        (("-e", "10"), "less than or equal to 9"),
+        (("-e", "10"), "--effort takes 1..9"),
     ],
 )
 def test_contradictions_and_nonsense_are_usage_errors(
