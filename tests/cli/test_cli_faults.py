@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runner import Result, Run, environment, names, run_rdae, save
+
+from tests.cli.cli_runner import Result, Run, environment, names, run_rdae, save
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX links, limits and pipes")
 

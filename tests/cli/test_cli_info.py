@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli_runner import Run, names, save
+from tests.cli.cli_runner import Run, names, save
 
 
 def test_the_table_adds_up(run: Run, tmp_path: Path, rd: Path) -> None:

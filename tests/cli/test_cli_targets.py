@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment, names, needs_torch
 from PIL import Image
+
+from tests.cli.cli_runner import Run, environment, names, needs_torch
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 
