@@ -76,11 +76,23 @@ class Linear:
         bias: `(outputs,)`, times 2^-shift; of an exact layer with the half of the rounding.
         slope: 2^-leak, or None for no leaky ReLU.
         exact: whether results are rounded and saturate.
+
+    Attributes:
+        integers: of an exact layer mantissas, bias, shift and leak (0 for none).
     """
 
     def __init__(self, weight: Array, bias: Array, slope: float | None, exact: bool) -> None:
         self.weight, self.bias, self.slope, self.exact = weight, bias, slope, exact
         self._biases = np.tile(bias, REPEAT)
+        self.integers: tuple[Array, Array, int, int] | None = None
+
+    @classmethod
+    def of_integers(cls, mantissa: Array, bias: Array, shift: int, leak: int) -> Linear:
+        """An exact layer, carried in float64."""
+        slope = 2.0**-leak if leak else None
+        layer = cls(mantissa * 2.0**-shift, bias * 2.0**-shift, slope, True)
+        layer.integers = mantissa, bias, shift, leak
+        return layer
 
     def __call__(self, x: Array, point: int) -> Array:
         rows, columns, inputs = x.shape
@@ -95,8 +107,11 @@ class Linear:
 
     def outputs(self, channels: NDArray[np.intp]) -> Linear:
         """A layer that computes some of the output channels only."""
-        weight = np.ascontiguousarray(self.weight[:, channels])
-        return Linear(weight, self.bias[channels], self.slope, self.exact)
+        assert self.integers is not None
+        mantissa, bias, shift, leak = self.integers
+        return Linear.of_integers(
+            np.ascontiguousarray(mantissa[:, channels]), bias[channels], shift, leak
+        )
 
 
 class Depthwise:
@@ -109,11 +124,20 @@ class Depthwise:
 
     Attributes:
         radius: how many cells it sees beyond each edge of its output.
+        integers: of an exact layer mantissas, bias and shift.
     """
 
     def __init__(self, weight: Array, bias: Array, exact: bool) -> None:
         self.exact, self.radius = exact, weight.shape[0] // 2
+        self.integers: tuple[Array, Array, int] | None = None
         self._weights, self._biases = np.tile(weight, REPEAT), np.tile(bias, REPEAT)
+
+    @classmethod
+    def of_integers(cls, mantissa: Array, bias: Array, shift: int) -> Depthwise:
+        """An exact layer, carried in float64."""
+        layer = cls(mantissa * 2.0**-shift, bias * 2.0**-shift, True)
+        layer.integers = mantissa, bias, shift
+        return layer
 
     def __call__(self, x: Array, point: int) -> Array:
         r = self.radius
@@ -144,10 +168,21 @@ class Gain:
     Args:
         table: `(256, channels)`, times 2^-shift.
         exact: as in `Linear`.
+
+    Attributes:
+        integers: of an exact layer the table and its shift.
     """
 
     def __init__(self, table: Array, exact: bool) -> None:
         self.table, self.exact = table, exact
+        self.integers: tuple[Array, int] | None = None
+
+    @classmethod
+    def of_integers(cls, table: Array, shift: int) -> Gain:
+        """An exact layer, carried in float64."""
+        layer = cls(table * 2.0**-shift, True)
+        layer.integers = table, shift
+        return layer
 
     def __call__(self, x: Array, point: int) -> Array:
         wide, factors = several_cells(x, np.tile(self.table[point], REPEAT))
@@ -210,7 +245,7 @@ class Levels:
     """Numbers in units of 2^-bits to bytes, halves up, clipped to 0..255."""
 
     def __init__(self, bits: int) -> None:
-        self.factor = 2.0**-bits
+        self.bits, self.factor = bits, 2.0**-bits
 
     def __call__(self, x: Array, point: int) -> Array:
         x = np.floor(x * self.factor + 0.5)

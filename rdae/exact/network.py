@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.errors import WeightsMismatchError
+from rdae.exact import kernel
 from rdae.exact import layers as nn
 from rdae.exact.arithmetic import MAX_SHIFT, prove
+from rdae.exact.program import Program, UnsupportedError
 from rdae.exact.stages import Add, Fork, Network, Step, Swap
 from rdae.geometry import Rectangle
 from rdae.network_spec import Layer, Layers
@@ -25,11 +27,13 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 class ExactNetwork:
-    """A decoder's network on int16 arrays, carried in float64."""
+    """A decoder's network on int16 arrays: by the compiled kernel, or by NumPy in float64."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         """Take its steps, as of `exact_steps`."""
+        self._steps = steps
         self._network = Network(steps)
+        self._programs: dict[tuple[int, ...], Program | None] = {}  # by channels of the inputs
 
     def __call__(
         self,
@@ -40,8 +44,21 @@ class ExactNetwork:
     ) -> NDArray[Any]:
         """Run it over a grid, as `rdae.exact.stages.Network` does; results are int16 or bytes."""
         inputs = [x] if isinstance(x, np.ndarray) else x
+        if kernel.selected() != "numpy":
+            program = self._program(tuple(v.shape[2] for v in inputs))
+            if program is not None:
+                return program(inputs, point, max(1, threads), wanted)
         out = self._network([v.astype(np.float64) for v in inputs], point, threads, wanted)
         return out if out.dtype == np.uint8 else out.astype(np.int16)
+
+    def _program(self, channels: tuple[int, ...]) -> Program | None:
+        if channels not in self._programs:
+            try:
+                program = Program(self._steps, channels)
+            except UnsupportedError:
+                program = None
+            self._programs[channels] = program  # two threads may both do it, to the same end
+        return self._programs[channels]
 
 
 def exact_steps(spec: Layers, path: str, tensors: Tensors) -> list[Step]:
@@ -95,19 +112,25 @@ def _steps(spec: Layers, path: str, tensors: Tensors, *, exact: bool) -> list[St
 
 
 def _layer(layer: Layer, path: str, tensors: Tensors, *, exact: bool) -> list[Step]:
-    affine = _exact_affine if exact else _float_affine
     match layer:
-        case ["linear", inputs, outputs, *leak]:
-            weight, bias = affine(path, (inputs, outputs), tensors, leak[0] if leak else 0)
-            return [nn.Linear(weight, bias, 2.0 ** -leak[0] if leak else None, exact)]
-        case ["depthwise", channels, size]:
-            return [nn.Depthwise(*affine(path, (size, size, channels), tensors, 0), exact)]
-        case ["gain", channels]:
-            kind = "int16" if exact else "float32"
-            table = take(tensors, f"{path}.table", kind, (256, channels))
+        case ["linear", inputs, outputs, *rest]:
+            leak = rest[0] if rest else 0
             if exact:
-                table = table * 2.0 ** -take_shift(tensors, f"{path}.shift")
-            return [nn.Gain(table, exact)]
+                return [
+                    nn.Linear.of_integers(*_integers(path, (inputs, outputs), tensors, leak), leak)
+                ]
+            slope = 2.0**-leak if leak else None
+            return [nn.Linear(*_floats(path, (inputs, outputs), tensors), slope, False)]
+        case ["depthwise", channels, size]:
+            shape = (size, size, channels)
+            if exact:
+                return [nn.Depthwise.of_integers(*_integers(path, shape, tensors, 0))]
+            return [nn.Depthwise(*_floats(path, shape, tensors), False)]
+        case ["gain", channels]:
+            if exact:
+                table = take(tensors, f"{path}.table", "int16", (256, channels))
+                return [nn.Gain.of_integers(table, take_shift(tensors, f"{path}.shift"))]
+            return [nn.Gain(take(tensors, f"{path}.table", "float32", (256, channels)), False)]
         case ["shuffle", r]:
             return [nn.Shuffle(r)]
         case ["unshuffle", r]:
@@ -125,20 +148,21 @@ def _layer(layer: Layer, path: str, tensors: Tensors, *, exact: bool) -> list[St
     raise WeightsMismatchError(f"layer {path} is of an unknown kind")
 
 
-def _exact_affine(
+def _integers(
     path: str, shape: tuple[int, ...], tensors: Tensors, leak: int
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Weight and bias of a linear or depthwise layer, times 2^-shift, ready to run."""
+) -> tuple[NDArray[Any], NDArray[Any], int]:
+    """Mantissas, bias and shift of a linear or depthwise layer, proved."""
     mantissa = take(tensors, f"{path}.mantissa", "int16", shape)
     bias = take(tensors, f"{path}.bias", "int32", shape[-1:])
     shift = take_shift(tensors, f"{path}.shift")
     prove(path, mantissa, bias, shift, leak)
-    return mantissa * 2.0**-shift, bias * 2.0**-shift
+    return mantissa, bias, shift
 
 
-def _float_affine(
-    path: str, shape: tuple[int, ...], tensors: Tensors, leak: int
+def _floats(
+    path: str, shape: tuple[int, ...], tensors: Tensors
 ) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Weight and bias of a layer of the encoder's."""
     mantissa = take(tensors, f"{path}.mantissa", "int16", shape)
     bias = take(tensors, f"{path}.bias", "float32", shape[-1:])
     shift = take(tensors, f"{path}.shift", "int8", shape[-1:]).astype(int)

@@ -1,0 +1,87 @@
+/* The range decoder of FORMAT.md, section 6.2, and what lies between a pass and its symbols. */
+
+#include "kernel.h"
+
+#define START_BITS 8 /* of a quantile, that say where its search in a table begins */
+
+static uint32_t next_word(Coder *coder) {
+    int64_t at = coder->position++;
+    return at < coder->count ? coder->words[at] : 0;
+}
+
+void coder_begin(Coder *coder, const uint32_t *words, int64_t count) {
+    coder->words = words, coder->count = count, coder->position = 0;
+    coder->lower = 0, coder->range = UINT64_MAX;
+    coder->point = (uint64_t)next_word(coder) << 32;
+    coder->point |= next_word(coder);
+}
+
+/* Entries of one group, sorted by table; 0, or -1 if the stream is damaged.
+
+   cdf: all tables one behind the other, each from 0 to 2^24. starts: where each begins in cdf.
+   first: (tables, 257) the entry at which the search begins, for the quantile's top 8 bits.
+   counts: how many entries of each table follow. */
+int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
+                 const uint16_t *first, int tables, const int64_t *counts, int32_t *entries) {
+    Coder s = *coder;
+    for (int t = 0; t < tables; t++) {
+        const uint32_t *f = cdf + starts[t];
+        const uint16_t *from = first + (size_t)t * ((1 << START_BITS) + 1);
+        int32_t last = sizes[t] - 1;
+        for (int64_t i = 0; i < counts[t]; i++) {
+            uint64_t scale = s.range >> 24, quantile = (s.point - s.lower) / scale;
+            if (quantile >> 24) return -1;
+            int32_t k = from[quantile >> (24 - START_BITS)];
+            while (k < last && f[k + 1] <= quantile) k++;
+            s.lower += scale * f[k];
+            s.range = scale * (f[k + 1] - f[k]);
+            if (s.range < (uint64_t)1 << 32) {
+                s.lower <<= 32, s.range <<= 32;
+                s.point = s.point << 32 | next_word(&s);
+            }
+            *entries++ = k;
+        }
+    }
+    *coder = s;
+    return 0;
+}
+
+/* Tables of a quarter: clip((row + offset + half) >> bits, 0, 127).
+
+   heads: (rows, columns, 2 * group), means and then table rows. offset: (4 phases, group). */
+void quarter_indexes(const int16_t *heads, int64_t row, int rows, int columns, int group,
+                     const int16_t *offset, int bits, uint8_t *indexes) {
+    const int32_t half = 1 << (bits - 1);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            const int16_t *h = heads + i * row + (int64_t)j * 2 * group + group;
+            const int16_t *o = offset + (2 * (i & 1) + (j & 1)) * group;
+            for (int k = 0; k < group; k++) {
+                int32_t v = (h[k] + o[k] + half) >> bits;
+                *indexes++ = (uint8_t)(v < 0 ? 0 : v > 127 ? 127 : v);
+            }
+        }
+}
+
+/* y_hat of a quarter to its place among all channels:
+   sat((mean + half) >> mean_bits + (symbol * step + half) >> shift).
+
+   symbols: (rows, columns, group). step: (4 phases, group). first: the first channel of the group
+   that each phase codes. y_hat: (rows, columns, channels). */
+void quarter_dequantise(const int16_t *heads, int64_t row, int rows, int columns, int group,
+                        const int32_t *symbols, const int32_t *step, int shift, int mean_bits,
+                        const int32_t *first, int channels, int16_t *y_hat) {
+    const int64_t half = (int64_t)1 << (shift - 1);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            int phase = 2 * (i & 1) + (j & 1);
+            const int16_t *mean = heads + i * row + (int64_t)j * 2 * group;
+            const int32_t *factor = step + phase * group;
+            int16_t *y = y_hat + ((int64_t)i * columns + j) * channels + first[phase];
+            for (int k = 0; k < group; k++) {
+                int64_t v = ((int64_t)*symbols++ * factor[k] + half) >> shift;
+                v += (mean[k] + (1 << (mean_bits - 1))) >> mean_bits;
+                y[k] = (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
+            }
+        }
+}

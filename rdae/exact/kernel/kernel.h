@@ -1,0 +1,66 @@
+/* What the parts of the kernel share: a network as a list of operations, and the functions that
+   run one on an instruction set. FORMAT.md, section 7, defines the arithmetic. */
+
+#ifndef RDAE_KERNEL_H
+#define RDAE_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PANEL 16   /* outputs that are packed together; channel counts are padded to whole panels */
+#define SEGMENT 48 /* cells that go through a stage together */
+#define SLOTS 16   /* values that a stage may hold */
+#define BUFFERS 6  /* of them in scratch */
+
+enum kind { READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS };
+
+/* One operation of a stage; `rdae.exact.program` makes them. */
+typedef struct {
+    int32_t kind;
+    int32_t inputs, outputs; /* channels, padded */
+    int32_t shift, leak;     /* leak 0: none */
+    int32_t from, to;        /* slots */
+    int32_t with;            /* slot to add or to put behind, or -1; grid of READ, WRITE, DEPTHWISE */
+    int32_t r;               /* shuffle of WRITE and LEVELS; size of a DEPTHWISE filter */
+    int32_t part;            /* channels of a shuffled cell of WRITE and LEVELS, not padded */
+    int32_t buffer;          /* of the scratch that the result lies in */
+    int32_t unused;
+    const int16_t *weights; /* packed; of GAIN the factors */
+    const int32_t *bias;
+} Op;
+
+/* A grid of cells: the address of cell (0, 0), and strides in values. */
+typedef struct {
+    void *data;
+    int64_t row, cell;
+} Grid;
+
+typedef void StageFn(const Op *ops, int count, const Grid *grids, int top, int bottom, int left,
+                     int right, int16_t *scratch);
+
+/* networks.c */
+int kernel_runnable(const char *name);
+int kernel_select(const char *name);
+const char *kernel_name(int index);
+int64_t kernel_packed_size(int inputs, int outputs);
+void kernel_pack(const int16_t *weights, int inputs, int outputs, int16_t *packed);
+int64_t kernel_scratch_size(int widest);
+extern StageFn *kernel_stage;
+
+/* coder.c */
+typedef struct {
+    uint64_t lower, range, point;
+    const uint32_t *words;
+    int64_t count, position;
+} Coder;
+
+void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
+int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
+                 const uint16_t *first, int tables, const int64_t *counts, int32_t *entries);
+void quarter_indexes(const int16_t *heads, int64_t row, int rows, int columns, int group,
+                     const int16_t *offset, int bits, uint8_t *indexes);
+void quarter_dequantise(const int16_t *heads, int64_t row, int rows, int columns, int group,
+                        const int32_t *symbols, const int32_t *step, int shift, int mean_bits,
+                        const int32_t *first, int channels, int16_t *y_hat);
+
+#endif

@@ -1,0 +1,132 @@
+/* The Python module of the kernel. Limited API: one build serves all Pythons from 3.10 on.
+
+   Arrays come as addresses; `rdae.exact.kernel` owns and checks them. The GIL is released. */
+
+#define Py_LIMITED_API 0x030A0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "kernel.h"
+
+typedef unsigned long long Address;
+#define AT(type, address) ((type *)(uintptr_t)(address))
+
+static PyObject *sets(PyObject *self, PyObject *none) {
+    PyObject *names = PyList_New(0);
+    (void)self, (void)none;
+    for (int i = 0; names && kernel_name(i); i++) {
+        PyObject *item;
+        if (!kernel_runnable(kernel_name(i))) continue;
+        item = PyUnicode_FromString(kernel_name(i));
+        if (!item || PyList_Append(names, item)) Py_CLEAR(names);
+        Py_XDECREF(item);
+    }
+    return names;
+}
+
+static PyObject *select_set(PyObject *self, PyObject *args) {
+    const char *name;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "s", &name)) return NULL;
+    return PyBool_FromLong(kernel_select(name));
+}
+
+static PyObject *scratch_size(PyObject *self, PyObject *args) {
+    int widest;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "i", &widest)) return NULL;
+    return PyLong_FromLongLong(kernel_scratch_size(widest));
+}
+
+static PyObject *pack(PyObject *self, PyObject *args) {
+    Address weights, packed;
+    int inputs, outputs;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KiiK", &weights, &inputs, &outputs, &packed)) return NULL;
+    kernel_pack(AT(const int16_t, weights), inputs, outputs, AT(int16_t, packed));
+    Py_RETURN_NONE;
+}
+
+static PyObject *stage(PyObject *self, PyObject *args) {
+    Address ops, grids, scratch;
+    int count, top, bottom, left, right;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KiKiiiiK", &ops, &count, &grids, &top, &bottom, &left, &right, &scratch))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    kernel_stage(AT(const Op, ops), count, AT(const Grid, grids), top, bottom, left, right,
+                 AT(int16_t, scratch));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *begin(PyObject *self, PyObject *args) {
+    Address coder, words;
+    long long count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKL", &coder, &words, &count)) return NULL;
+    coder_begin(AT(Coder, coder), AT(const uint32_t, words), count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *decode(PyObject *self, PyObject *args) {
+    Address coder, cdf, starts, sizes, first, counts, entries;
+    int tables, bad;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKKKiKK", &coder, &cdf, &starts, &sizes, &first, &tables, &counts, &entries))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    bad = coder_decode(AT(Coder, coder), AT(const uint32_t, cdf), AT(const int64_t, starts),
+                       AT(const int32_t, sizes), AT(const uint16_t, first), tables,
+                       AT(const int64_t, counts), AT(int32_t, entries));
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(!bad);
+}
+
+static PyObject *indexes(PyObject *self, PyObject *args) {
+    Address heads, offset, out;
+    long long row;
+    int rows, columns, group, bits;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KLiiiKiK", &heads, &row, &rows, &columns, &group, &offset, &bits, &out))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    quarter_indexes(AT(const int16_t, heads), row, rows, columns, group, AT(const int16_t, offset), bits,
+                    AT(uint8_t, out));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *dequantise(PyObject *self, PyObject *args) {
+    Address heads, symbols, step, first, y_hat;
+    long long row;
+    int rows, columns, group, shift, mean_bits, channels;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KLiiiKKiiKiK", &heads, &row, &rows, &columns, &group, &symbols, &step, &shift,
+                          &mean_bits, &first, &channels, &y_hat))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    quarter_dequantise(AT(const int16_t, heads), row, rows, columns, group, AT(const int32_t, symbols),
+                       AT(const int32_t, step), shift, mean_bits, AT(const int32_t, first), channels,
+                       AT(int16_t, y_hat));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef METHODS[] = {
+    {"sets", sets, METH_NOARGS, "Names of the instruction sets that this processor runs, best last."},
+    {"select", select_set, METH_VARARGS, "Use an instruction set; whether that can be."},
+    {"scratch_size", scratch_size, METH_VARARGS, "int16 values of scratch that a stage needs."},
+    {"pack", pack, METH_VARARGS, "Pack the weights of a linear layer."},
+    {"stage", stage, METH_VARARGS, "Run a stage on a part of its grids."},
+    {"begin", begin, METH_VARARGS, "Begin to decode a stream."},
+    {"decode", decode, METH_VARARGS, "Decode the entries of a group; whether the stream is sound."},
+    {"indexes", indexes, METH_VARARGS, "Tables of a quarter of the latents."},
+    {"dequantise", dequantise, METH_VARARGS, "y_hat of a quarter of the latents."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_kernel", NULL, -1, METHODS, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&MODULE); }

@@ -1,0 +1,333 @@
+/* The layers and stages of one instruction set, ISA; included by networks.c for each. */
+
+#include "vectors.h"
+
+#if THIS == IS_plain
+
+/* The same in plain C: what the vectors are compared with, and the code of unknown machines. */
+static void linear_plain(const int16_t *x, ptrdiff_t x_cell, int cells, int inputs, const int16_t *w,
+                         const int32_t *bias, int outputs, int shift, int leak, int16_t *out,
+                         ptrdiff_t out_cell, const int16_t *add, ptrdiff_t add_cell) {
+    const int32_t more = leak_half(shift, leak);
+    for (int c = 0; c < cells; c++)
+        for (int first = 0; first < outputs; first += PANEL) {
+            const int16_t *pairs = w + (ptrdiff_t)first * inputs;
+            int32_t acc[PANEL];
+            memcpy(acc, bias + first, sizeof acc);
+            for (int i = 0; i < inputs; i++)
+                for (int o = 0; o < PANEL; o++)
+                    acc[o] += x[c * x_cell + i] * pairs[(i / 2) * 2 * PANEL + 2 * o + i % 2];
+            for (int o = 0; o < PANEL; o++) {
+                int32_t v = acc[o] >> shift, low = (acc[o] + more) >> (shift + leak);
+                v = saturated(leak && low > v ? low : v);
+                if (add) v = saturated(v + add[c * add_cell + first + o]);
+                out[c * out_cell + first + o] = (int16_t)v;
+            }
+        }
+}
+
+static void depthwise_plain(const int size, const int16_t *x, ptrdiff_t x_row, ptrdiff_t x_cell,
+                            int cells, int channels, const int16_t *w, const int32_t *bias, int shift,
+                            int16_t *out, ptrdiff_t out_cell) {
+    const int radius = size / 2;
+    for (int c = 0; c < cells; c++)
+        for (int k = 0; k < channels; k++) {
+            int32_t acc = bias[k];
+            for (int i = 0; i < size; i++)
+                for (int j = 0; j < size; j++)
+                    acc += x[(i - radius) * x_row + (c + j - radius) * x_cell + k] *
+                           w[(i * size + j) * channels + k];
+            out[c * out_cell + k] = saturated(acc >> shift);
+        }
+}
+
+#else
+
+/* A tile: so many cells times so many panels, all sums in registers. */
+INLINE TARGET void NAME(tile)(const int M, const int P, const int16_t *x, ptrdiff_t x_cell, int inputs,
+                              const int16_t *w, ptrdiff_t panel, const int32_t *bias, int shift,
+                              int leak, int16_t *out, ptrdiff_t out_cell, const int16_t *add,
+                              ptrdiff_t add_cell) {
+    V acc[12][4]; /* of constant size, or they would not stay in registers */
+    UNROLL
+    for (int v = 0; v < P * NV; v++) {
+        V b = LOAD((const int16_t *)(bias + v * (PANEL / NV)));
+        UNROLL
+        for (int m = 0; m < M; m++) acc[m][v] = b;
+    }
+    for (int i = 0; i < inputs; i += 2) {
+        V weight[4];
+        UNROLL
+        for (int v = 0; v < P * NV; v++)
+            weight[v] = LOAD(w + (v / NV) * panel + (v % NV) * (2 * PANEL / NV));
+        UNROLL
+        for (int m = 0; m < M; m++) {
+            V value = SPREAD(x + m * x_cell + i);
+            UNROLL
+            for (int v = 0; v < P * NV; v++) acc[m][v] = DOT(acc[m][v], weight[v], value);
+        }
+        w += 2 * PANEL;
+    }
+    V more = SPREAD32(leak_half(shift, leak));
+    UNROLL
+    for (int m = 0; m < M; m++) {
+        UNROLL
+        for (int v = 0; v < P * NV; v++) {
+            V a = acc[m][v], high = SHR(a, shift);
+            acc[m][v] = leak ? MAX32(high, SHR(ADD32(a, more), shift + leak)) : high;
+        }
+        int16_t *to = out + m * out_cell;
+        const int16_t *plus = add ? add + m * add_cell : NULL;
+#if NV == 1
+        UNROLL
+        for (int v = 0; v < P; v++) {
+            __m256i r = _mm512_cvtsepi32_epi16(acc[m][v]);
+            if (plus) r = _mm256_adds_epi16(r, _mm256_loadu_si256((const __m256i *)(plus + v * PANEL)));
+            _mm256_storeu_si256((__m256i *)(to + v * PANEL), r);
+        }
+#elif NV == 2
+        UNROLL
+        for (int v = 0; v < P; v++) {
+            V r = _mm256_permute4x64_epi64(NARROW(acc[m][2 * v], acc[m][2 * v + 1]), 0xD8);
+            if (plus) r = ADDS16(r, LOAD(plus + v * PANEL));
+            STORE(to + v * PANEL, r);
+        }
+#else
+        UNROLL
+        for (int v = 0; v < P * 2; v++) {
+            V r = NARROW(acc[m][2 * v], acc[m][2 * v + 1]);
+            if (plus) r = ADDS16(r, LOAD(plus + v * PANEL / 2));
+            STORE(to + v * PANEL / 2, r);
+        }
+#endif
+    }
+}
+
+#define ARGUMENTS \
+    x, x_cell, inputs, w, panel, bias, shift, leak, out, out_cell, add, add_cell
+
+/* All cells, for so many panels at once; the last tile may have fewer cells. */
+INLINE TARGET void NAME(strip)(const int P, const int16_t *x, ptrdiff_t x_cell, int cells, int inputs,
+                               const int16_t *w, ptrdiff_t panel, const int32_t *bias, int shift,
+                               int leak, int16_t *out, ptrdiff_t out_cell, const int16_t *add,
+                               ptrdiff_t add_cell) {
+    const int M = CELLS(P);
+    for (; cells >= M; cells -= M) {
+        NAME(tile)(M, P, ARGUMENTS);
+        x += M * x_cell, out += M * out_cell, add = add ? add + M * add_cell : NULL;
+    }
+    for (; cells >= 2 && M > 2; cells -= 2) {
+        NAME(tile)(2, P, ARGUMENTS);
+        x += 2 * x_cell, out += 2 * out_cell, add = add ? add + 2 * add_cell : NULL;
+    }
+    for (; cells; cells--) {
+        NAME(tile)(1, P, ARGUMENTS);
+        x += x_cell, out += out_cell, add = add ? add + add_cell : NULL;
+    }
+}
+
+/* `outputs` is a multiple of 16, `inputs` of 2. */
+static TARGET void NAME(linear)(const int16_t *x, ptrdiff_t x_cell, int cells, int inputs,
+                                const int16_t *w, const int32_t *bias, int outputs, int shift, int leak,
+                                int16_t *out, ptrdiff_t out_cell, const int16_t *add,
+                                ptrdiff_t add_cell) {
+    const ptrdiff_t panel = (ptrdiff_t)inputs * PANEL;
+    for (int panels = outputs / PANEL; panels;) {
+        int now;
+#if MOST_PANELS >= 4
+        if (panels % 4 == 0 || panels > 4) {
+            now = 4;
+            NAME(strip)(4, x, x_cell, cells, inputs, w, panel, bias, shift, leak, out, out_cell, add, add_cell);
+        } else if (panels == 3) {
+            now = 3;
+            NAME(strip)(3, x, x_cell, cells, inputs, w, panel, bias, shift, leak, out, out_cell, add, add_cell);
+        } else if (panels == 2) {
+            now = 2;
+            NAME(strip)(2, x, x_cell, cells, inputs, w, panel, bias, shift, leak, out, out_cell, add, add_cell);
+        } else
+#endif
+        {
+            now = 1;
+            NAME(strip)(1, x, x_cell, cells, inputs, w, panel, bias, shift, leak, out, out_cell, add, add_cell);
+        }
+        panels -= now, w += now * panel, bias += now * PANEL, out += now * PANEL;
+        if (add) add += now * PANEL;
+    }
+}
+
+/* A row of cells for as many channels as a vector has. Pairs of taps are zipped, so that a lane holds
+   both; the last tap goes with itself and the weight 0. */
+INLINE TARGET void NAME(filter)(const int size, const int16_t *x, ptrdiff_t x_row, ptrdiff_t x_cell,
+                                int cells, int channels, const int16_t *w, const int32_t *bias,
+                                int shift, int16_t *out, ptrdiff_t out_cell) {
+    const int taps = size * size, pairs = (taps + 1) / 2, radius = size / 2;
+    V low[13], high[13], bias_low, bias_high;
+    for (int i = 0; i < pairs; i++) {
+        V one = LOAD(w + 2 * i * channels);
+        V two = 2 * i + 1 < taps ? LOAD(w + (2 * i + 1) * channels) : ZERO;
+        low[i] = ZIPLO(one, two), high[i] = ZIPHI(one, two);
+    }
+    { /* the bias in the order of ZIPLO and ZIPHI, which work in parts of 8 channels */
+        int32_t order[2][PANEL / NV];
+        for (int j = 0; j < PANEL / NV; j++) {
+            int place = (j / 4) * 8 + j % 4;
+            order[0][j] = bias[place], order[1][j] = bias[place + 4];
+        }
+        bias_low = LOAD((const int16_t *)order[0]), bias_high = LOAD((const int16_t *)order[1]);
+    }
+    for (int c = 0; c < cells; c++) {
+        V l = bias_low, h = bias_high;
+        const int16_t *at = x + (c - radius) * x_cell - radius * x_row;
+        UNROLL
+        for (int i = 0; i < pairs; i++) {
+            int a = 2 * i, b = 2 * i + 1 < taps ? 2 * i + 1 : 2 * i;
+            V one = LOAD(at + (a / size) * x_row + (a % size) * x_cell);
+            V two = LOAD(at + (b / size) * x_row + (b % size) * x_cell);
+            l = DOT(l, low[i], ZIPLO(one, two));
+            h = DOT(h, high[i], ZIPHI(one, two));
+        }
+        STORE(out + c * out_cell, NARROW(SHR(l, shift), SHR(h, shift)));
+    }
+}
+
+static TARGET void NAME(depthwise)(int size, const int16_t *x, ptrdiff_t x_row, ptrdiff_t x_cell,
+                                   int cells, int channels, const int16_t *w, const int32_t *bias,
+                                   int shift, int16_t *out, ptrdiff_t out_cell) {
+    const int lanes = 2 * PANEL / NV;
+    if (channels < lanes) {
+        depthwise_plain(size, x, x_row, x_cell, cells, channels, w, bias, shift, out, out_cell);
+        return;
+    }
+    for (int first = 0; first < channels; first += lanes) {
+        /* the last ones together with some of those before them */
+        int k = first + lanes <= channels ? first : channels - lanes;
+        if (size == 3)
+            NAME(filter)(3, x + k, x_row, x_cell, cells, channels, w + k, bias + k, shift, out + k, out_cell);
+        else
+            NAME(filter)(5, x + k, x_row, x_cell, cells, channels, w + k, bias + k, shift, out + k, out_cell);
+    }
+}
+
+#endif /* not plain */
+
+INLINE TARGET void NAME(gain)(const int16_t *x, ptrdiff_t x_cell, int cells, int channels,
+                              const int16_t *factors, int shift, int16_t *out, ptrdiff_t out_cell,
+                              const int16_t *add, ptrdiff_t add_cell) {
+    const int32_t half = 1 << (shift - 1);
+    for (int c = 0; c < cells; c++) {
+        const int16_t *from = x + c * x_cell, *plus = add ? add + c * add_cell : NULL;
+        int16_t *to = out + c * out_cell;
+        for (int k = 0; k < channels; k++) to[k] = saturated((from[k] * factors[k] + half) >> shift);
+        if (plus)
+            for (int k = 0; k < channels; k++) to[k] = saturated(to[k] + plus[k]);
+    }
+}
+
+/* To a grid that is r times as fine; r = 1 copies. */
+INLINE TARGET void NAME(write)(Slot s, int cells, int part, int r, int row, int column, Grid g) {
+    for (int c = 0; c < cells; c++)
+        for (int i = 0; i < r; i++) {
+            int16_t *to = (int16_t *)g.data + ((int64_t)row * r + i) * g.row +
+                          ((int64_t)column + c) * r * g.cell;
+            const int16_t *from = s.data + c * s.cell + (ptrdiff_t)i * r * part;
+            if (g.cell == part)
+                memcpy(to, from, (size_t)r * part * sizeof *to);
+            else
+                for (int j = 0; j < r; j++)
+                    memcpy(to + j * g.cell, from + (ptrdiff_t)j * part, (size_t)part * sizeof *to);
+        }
+}
+
+/* To bytes: values are levels times 2^shift. */
+INLINE TARGET void NAME(levels)(Slot s, int cells, int part, int r, int shift, int row, int column,
+                                Grid g) {
+    const int32_t half = 1 << (shift - 1), count = r * part;
+    for (int i = 0; i < r; i++) {
+        uint8_t *to = (uint8_t *)g.data + ((int64_t)row * r + i) * g.row + (int64_t)column * r * g.cell;
+        for (int c = 0; c < cells; c++) {
+            const int16_t *from = s.data + c * s.cell + (ptrdiff_t)i * count;
+            for (int k = 0; k < count; k++) {
+                int v = (from[k] + half) >> shift;
+                to[(ptrdiff_t)c * count + k] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+            }
+        }
+    }
+}
+
+/* Run a stage on rows [top, bottom) and columns [left, right), segment by segment, so that what is
+   between its layers never leaves the cache. Threads may run other parts meanwhile. */
+static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int top, int bottom,
+                               int left, int right, int16_t *scratch) {
+    int widest = 0, columns = right - left;
+    for (const Op *op = ops; op < ops + count; op++) {
+        if (op->outputs > widest) widest = op->outputs;
+        if (op->inputs > widest) widest = op->inputs;
+    }
+    /* even segments of whole pairs of columns */
+    int segments = (columns + SEGMENT - 1) / SEGMENT;
+    int size = segments ? ((columns + segments - 1) / segments + 1) & ~1 : 0;
+    for (int row = top; row < bottom; row++)
+        for (int column = left; column < right; column += size) {
+            int n = right - column < size ? right - column : size;
+            Slot slots[SLOTS] = {{NULL, 0}};
+            for (const Op *op = ops; op < ops + count; op++) {
+                Slot in = slots[op->from], with = {NULL, 0};
+                Slot out = {scratch + (size_t)op->buffer * SEGMENT * widest, op->outputs};
+                const Grid *g = op->with >= 0 ? grids + op->with : NULL;
+                switch (op->kind) {
+                case READ:
+                    out.data = (int16_t *)g->data + row * g->row + column * g->cell, out.cell = g->cell;
+                    break;
+                case DEPTHWISE:
+                    NAME(depthwise)(op->r, (int16_t *)g->data + row * g->row + column * g->cell, g->row,
+                                    g->cell, n, op->inputs, op->weights, op->bias, op->shift, out.data,
+                                    out.cell);
+                    break;
+                case LINEAR:
+                    if (op->with >= 0) with = slots[op->with];
+                    NAME(linear)(in.data, in.cell, n, op->inputs, op->weights, op->bias, op->outputs,
+                                 op->shift, op->leak, out.data, out.cell, with.data, with.cell);
+                    break;
+                case PHASED: /* weights for each of the four phases of the cells */
+                    for (int p = 0; p < 2; p++) {
+                        int phase = 2 * (row & 1) + p, q = p ^ (column & 1);
+                        NAME(linear)(in.data + q * in.cell, 2 * in.cell, (n + 1 - q) / 2, op->inputs,
+                                     op->weights + (ptrdiff_t)phase * op->inputs * op->outputs,
+                                     op->bias + (ptrdiff_t)phase * op->outputs, op->outputs, op->shift,
+                                     op->leak, out.data + q * out.cell, 2 * out.cell, NULL, 0);
+                    }
+                    break;
+                case GAIN:
+                    if (op->with >= 0) with = slots[op->with];
+                    NAME(gain)(in.data, in.cell, n, op->inputs, op->weights, op->shift, out.data,
+                               out.cell, with.data, with.cell);
+                    break;
+                case ADD:
+                    with = slots[op->with];
+                    for (int c = 0; c < n; c++)
+                        for (int k = 0; k < op->inputs; k++)
+                            out.data[c * out.cell + k] =
+                                saturated(in.data[c * in.cell + k] + with.data[c * with.cell + k]);
+                    break;
+                case CONCAT:
+                    with = slots[op->with];
+                    for (int c = 0; c < n; c++) {
+                        memcpy(out.data + c * out.cell, in.data + c * in.cell,
+                               (size_t)op->inputs * sizeof(int16_t));
+                        memcpy(out.data + c * out.cell + op->inputs, with.data + c * with.cell,
+                               (size_t)(op->outputs - op->inputs) * sizeof(int16_t));
+                    }
+                    break;
+                case WRITE:
+                    NAME(write)(in, n, op->part, op->r, row, column, *g);
+                    continue;
+                case LEVELS:
+                    NAME(levels)(in, n, op->part, op->r, op->shift, row, column, *g);
+                    continue;
+                }
+                slots[op->to] = out;
+            }
+        }
+}
+
+#include "no_vectors.h"

@@ -1,0 +1,445 @@
+"""A network's steps as stages of the compiled kernel.
+
+As in `rdae.exact.stages`, layers are cut into stages where a depthwise layer looks beyond a cell or
+a shuffle changes the resolution; what is still needed then goes to grids, and threads meet. Inside
+of a stage values lie in slots: those that are computed in buffers of the scratch, those that are
+read in their grids.
+
+Channel counts are padded to whole panels of 16: weights of what is not there are 0, so whatever
+stands in such a channel has no effect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.exact import kernel
+from rdae.exact.layers import ByPhase, Depthwise, Gain, Levels, Linear, Shuffle
+from rdae.exact.stages import Add, Concatenate, Fork, Step, Swap
+from rdae.geometry import Rectangle
+from rdae.threads import parallel_map
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+class UnsupportedError(Exception):
+    """The kernel has no operation for a step; NumPy does it."""
+
+
+@dataclass(eq=False)
+class _Value:
+    """A value on the stack: in a grid, in a slot of the current stage, or in both.
+
+    Attributes:
+        channels: how many there are.
+        scale: cells for each of the network's input, along each axis.
+        parts: channels of each of several values that were put one behind the other, each padded.
+    """
+
+    channels: int
+    scale: int
+    parts: tuple[int, ...]
+    grid: int | None = None
+    slot: int | None = None
+    made_by: int = -1  # which operation of the stage
+
+    @property
+    def padded(self) -> int:
+        return sum(map(_padded, self.parts))
+
+    def places(self) -> Array:
+        """Where each channel stands among the padded ones."""
+        starts = np.cumsum([0, *map(_padded, self.parts)])
+        found = [start + np.arange(n) for start, n in zip(starts[:-1], self.parts, strict=True)]
+        return np.concatenate(found)
+
+
+@dataclass
+class _Grid:
+    channels: int  # padded, but of bytes
+    scale: int
+    dtype: type
+    border: int = 0
+
+
+@dataclass
+class _Stage:
+    scale: int
+    reads: list[tuple[Any, ...]] = field(default_factory=list)
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    radius: float = 0.0  # cells of the network's input that it sees around a result
+    read_slots: dict[int, int] = field(default_factory=dict)
+
+
+class Program:
+    """A network compiled for inputs of certain numbers of channels.
+
+    Args:
+        steps: of the network, exact.
+        inputs: channels of each input.
+
+    Raises:
+        UnsupportedError: a step has no operation in the kernel.
+    """
+
+    def __init__(self, steps: Sequence[Step], inputs: tuple[int, ...]) -> None:
+        self._grids = [_Grid(_padded(n), 1, np.int16) for n in inputs]
+        self._stages = [_Stage(1)]
+        self._stack = [_Value(n, 1, (n,), grid=i) for i, n in enumerate(inputs)]
+        self._arrays: list[Array] = []  # that operations point to
+        self._inputs = inputs
+        waiting = list(steps)
+        while waiting:
+            step = waiting.pop(0)
+            if isinstance(step, Levels):
+                shuffle = waiting.pop(0) if waiting else None
+                if waiting or not (shuffle is None or isinstance(shuffle, Shuffle)):
+                    raise UnsupportedError(type(step).__name__)
+                self._levels(step, 1 if shuffle is None else shuffle.r)
+            else:
+                self._compile(step)
+        self._output = self._stack[-1]
+        if self._output.grid is None:
+            self._to_grid(self._output)
+        self._finish()
+
+    # Compiling.
+
+    def _compile(self, step: Step) -> None:
+        stack = self._stack
+        match step:
+            case Fork():
+                stack.append(stack[-1])
+            case Swap():
+                stack.append(stack.pop(-2))
+            case Concatenate():
+                second, first = stack.pop(), stack.pop()
+                self._push(
+                    kernel.CONCAT,
+                    first,
+                    first.channels + second.channels,
+                    other=second,
+                    parts=(*first.parts, *second.parts),
+                )
+            case Add():
+                self._add()
+            case Linear():
+                x = stack.pop()
+                weights, bias = _panels([step], x)
+                self._push(kernel.LINEAR, x, step.bias.size, weights=weights, bias=bias, layer=step)
+            case ByPhase() if all(isinstance(layer, Linear) for layer in step.layers):
+                x = stack.pop()
+                linears: list[Linear] = step.layers  # type: ignore[assignment]
+                weights, bias = _panels(linears, x)
+                outputs = linears[0].bias.size
+                self._push(kernel.PHASED, x, outputs, weights=weights, bias=bias, layer=linears[0])
+            case Gain():
+                x = stack.pop()
+                _check_whole(x)
+                self._push(kernel.GAIN, x, x.channels, table=step)
+            case Depthwise():
+                self._depthwise(step)
+            case Shuffle():
+                self._shuffle(step.r)
+            case _:
+                raise UnsupportedError(type(step).__name__)
+
+    def _add(self) -> None:
+        b, a = self._stack.pop(), self._stack.pop()
+        if a.parts != b.parts:
+            raise UnsupportedError("sum of values of several parts")
+        operations = self._stages[-1].operations
+        made = operations[b.made_by] if b.made_by >= 0 else {}
+        can_join = made.get("kind") in (kernel.LINEAR, kernel.GAIN) and made["other"] < 0
+        if can_join and a.made_by < b.made_by and all(b is not value for value in self._stack):
+            made["other"] = self._slot_of(a)  # the layer adds it on its way out
+            self._stack.append(b)
+        else:
+            self._push(kernel.ADD, b, b.channels, other=a)
+
+    def _depthwise(self, step: Depthwise) -> None:
+        x = self._stack.pop()
+        _check_whole(x)
+        self._to_grid(x)
+        assert x.grid is not None
+        grid = self._grids[x.grid]
+        grid.border = max(grid.border, step.radius)
+        self._new_stage(x.scale)
+        self._stages[-1].radius = step.radius / x.scale
+        size = 2 * step.radius + 1
+        weights = np.zeros((size * size, x.padded), np.int16)
+        mantissa, bias, shift = _given(step.integers)
+        weights[:, : x.channels] = mantissa.reshape(size * size, -1)
+        self._operation(
+            kernel.DEPTHWISE,
+            inputs=x.padded,
+            outputs=x.padded,
+            other=x.grid,
+            r=size,
+            shift=shift,
+            weights=self._kept(weights),
+            bias=self._kept(_with_zeros(bias, x.padded)),
+        )
+        self._computed(_Value(x.channels, x.scale, x.parts))
+
+    def _shuffle(self, r: int) -> None:
+        x = self._stack.pop()
+        _check_whole(x)
+        part = x.channels // r**2
+        self._at(x)
+        self._grids.append(_Grid(_padded(part), x.scale * r, np.int16))
+        self._write(kernel.WRITE, x, r, part)
+        self._stack.append(_Value(part, x.scale * r, (part,), grid=len(self._grids) - 1))
+        self._new_stage(x.scale * r)
+
+    def _levels(self, step: Levels, r: int) -> None:
+        x = self._stack.pop()
+        _check_whole(x)
+        part = x.channels // r**2
+        self._at(x)
+        self._grids.append(_Grid(part, x.scale * r, np.uint8))
+        self._write(kernel.LEVELS, x, r, part, shift=step.bits)
+        self._stack.append(_Value(part, x.scale * r, (part,), grid=len(self._grids) - 1))
+
+    def _push(
+        self,
+        kind: int,
+        x: _Value,
+        outputs: int,
+        *,
+        other: _Value | None = None,
+        parts: tuple[int, ...] | None = None,
+        weights: Array | None = None,
+        bias: Array | None = None,
+        layer: Linear | None = None,
+        table: Gain | None = None,
+    ) -> None:
+        """An operation on `x`, whose result comes on the stack."""
+        self._at(x)
+        if self._free_buffer(x, other) is None:
+            self._new_stage(x.scale, x, *([] if other is None else [other]))
+        values = {"source": self._slot_of(x), "other": -1}
+        if other is not None:
+            values["other"] = self._slot_of(other)
+        value = _Value(outputs, x.scale, parts or (outputs,))
+        if layer is not None:
+            _, _, values["shift"], values["leak"] = _given(layer.integers)
+        if table is not None:
+            factors, values["shift"] = _given(table.integers)
+        operation = self._operation(kind, inputs=x.padded, outputs=value.padded, **values)
+        if weights is not None and bias is not None:
+            operation |= {"weights": self._kept(weights), "bias": self._kept(bias)}
+        if table is not None:
+            operation["table"] = _with_zeros(factors, x.padded)
+        self._computed(value, x, other)
+
+    def _computed(self, value: _Value, *used: _Value | None) -> None:
+        """Give the last operation's result a buffer, and put it on the stack."""
+        operation = self._stages[-1].operations[-1]
+        buffer = self._free_buffer(*used)
+        assert buffer is not None  # a new stage has room
+        operation |= {"buffer": buffer, "to": buffer}
+        value.slot, value.made_by = buffer, len(self._stages[-1].operations) - 1
+        self._stack.append(value)
+
+    def _free_buffer(self, *used: _Value | None) -> int | None:
+        busy = {value.slot for value in (*self._stack, *used) if value is not None}
+        return next((i for i in range(kernel.BUFFERS) if i not in busy), None)
+
+    def _operation(self, kind: int, **values: Any) -> dict[str, Any]:
+        numbers = {"r": 1, "other": -1, "source": 0, "to": 0, "buffer": 0, **values}
+        self._stages[-1].operations.append({"kind": kind, **numbers})
+        return self._stages[-1].operations[-1]
+
+    def _write(self, kind: int, x: _Value, r: int, part: int, shift: int = 0) -> None:
+        source, grid = self._slot_of(x), len(self._grids) - 1
+        self._operation(
+            kind, source=source, inputs=x.padded, other=grid, r=r, part=part, shift=shift
+        )
+
+    def _kept(self, array: Array) -> int:
+        """The address of a copy that lives as long as the program."""
+        copy = kernel.aligned(array.shape, array.dtype)
+        copy[...] = array
+        self._arrays.append(copy)
+        return int(copy.ctypes.data)
+
+    def _slot_of(self, value: _Value) -> int:
+        if value.slot is None:
+            stage = self._stages[-1]
+            assert value.grid is not None
+            slot = stage.read_slots.setdefault(value.grid, kernel.BUFFERS + len(stage.read_slots))
+            if slot >= kernel.SLOTS:
+                raise UnsupportedError("too many values at a time")
+            return slot
+        return value.slot
+
+    def _at(self, x: _Value) -> None:
+        """Make sure that the current stage has the resolution of `x`."""
+        if self._stages[-1].scale != x.scale:
+            self._new_stage(x.scale, x)
+
+    def _new_stage(self, scale: int, *also: _Value) -> None:
+        for value in (*self._stack, *also):
+            self._to_grid(value)
+        for value in (*self._stack, *also):
+            value.slot, value.made_by = None, -1
+        self._stages.append(_Stage(scale))
+
+    def _to_grid(self, value: _Value) -> None:
+        if value.grid is None:
+            self._grids.append(_Grid(value.padded, value.scale, np.int16))
+            self._write(kernel.WRITE, value, 1, value.padded)
+            value.grid = len(self._grids) - 1
+
+    def _finish(self) -> None:
+        """Turn operations into arrays of the kernel's structures."""
+        self._stages = [stage for stage in self._stages if stage.operations]
+        self._coded: list[Array] = []
+        self._tables: list[tuple[int, int, Array]] = []  # stage, operation, factors
+        for number, stage in enumerate(self._stages):
+            reads = [
+                {"kind": kernel.READ, "other": grid, "to": slot, "inputs": 0, "outputs": 0}
+                for grid, slot in stage.read_slots.items()
+            ]
+            every = [*reads, *stage.operations]
+            code = np.zeros(len(every), kernel.OP)
+            for i, operation in enumerate(every):
+                table = operation.pop("table", None)
+                if table is not None:
+                    self._arrays.append(table)
+                    self._tables.append((number, i, table))
+                for name, value in operation.items():
+                    code[i][name] = value
+            self._coded.append(code)
+        radii = [stage.radius for stage in self._stages]
+        self._reaches = [sum(radii[i + 1 :]) for i in range(len(radii))]
+        self._widest = [int(max(c["inputs"].max(), c["outputs"].max())) for c in self._coded]
+        self._at_point: dict[int, list[Array]] = {}
+
+    # Running.
+
+    def __call__(
+        self,
+        inputs: Sequence[NDArray[np.int16]],
+        point: int,
+        threads: int,
+        wanted: Rectangle | None = None,
+    ) -> Array:
+        """Run it; arguments as of `rdae.exact.stages.Network`. Cells not wanted are not set."""
+        rows, columns = inputs[0].shape[:2]
+        for x, channels in zip(inputs, self._inputs, strict=True):
+            if x.dtype != np.int16 or x.shape != (rows, columns, channels):
+                raise ValueError(f"an input is {x.dtype} {x.shape}")
+        wanted = wanted or Rectangle.whole(columns, rows)
+        arrays = [self._grid(i, inputs, rows, columns) for i in range(len(self._grids))]
+        grids = np.zeros(len(arrays), kernel.GRID)
+        insides = []
+        for i, (array, grid) in enumerate(zip(arrays, self._grids, strict=True)):
+            b = grid.border
+            inside = array[b : array.shape[0] - b, b : array.shape[1] - b]
+            size = array.itemsize
+            grids[i] = inside.ctypes.data, array.strides[0] // size, array.strides[1] // size
+            insides.append(inside)
+        for code, stage, reach, widest in zip(
+            self._code(point), self._stages, self._reaches, self._widest, strict=True
+        ):
+            scale = stage.scale
+            halo = math.ceil(reach * scale)
+            area = wanted.scaled(scale, 1).grown(halo, rows * scale, columns * scale)
+
+            def work(part: tuple[int, int], code: Array = code, area: Rectangle = area) -> None:
+                kernel.run_stage(
+                    code,
+                    grids,
+                    Rectangle(*part, area.left, area.right),
+                    widest,  # noqa: B023 - of this stage, which ends first
+                )
+
+            parallel_map(work, _strips(area.top, area.bottom, threads), threads)
+        assert self._output.grid is not None
+        return insides[self._output.grid][..., : self._output.channels]
+
+    def _grid(
+        self, i: int, inputs: Sequence[NDArray[np.int16]], rows: int, columns: int
+    ) -> NDArray[Any]:
+        """The array of a grid, with its border of zeros; an input as it is, if that will do."""
+        grid = self._grids[i]
+        b = grid.border
+        if i < len(inputs) and b == 0 and grid.channels == inputs[i].shape[2]:
+            return np.ascontiguousarray(inputs[i])
+        height, width = rows * grid.scale + 2 * b, columns * grid.scale + 2 * b
+        array = kernel.aligned((height, width, grid.channels), grid.dtype)
+        for edge in (slice(b), slice(height - b, None)) if b else ():
+            array[edge] = 0
+        for edge in (slice(b), slice(width - b, None)) if b else ():
+            array[:, edge] = 0
+        if i < len(inputs):
+            array[b : height - b, b : width - b, : inputs[i].shape[2]] = inputs[i]
+        return array
+
+    def _code(self, point: int) -> list[Array]:
+        """The stages' operations with the factors of a quality point."""
+        if not self._tables:
+            return self._coded
+        there = self._at_point.get(point)
+        if there is None:
+            there = [code.copy() for code in self._coded]
+            for stage, operation, table in self._tables:
+                there[stage][operation]["weights"] = table[point].ctypes.data
+            self._at_point[point] = there  # two threads may both do it, to the same end
+        return there
+
+
+def _given(integers: T | None) -> T:
+    """What an exact layer has."""
+    if integers is None:
+        raise UnsupportedError("a float layer")
+    return integers
+
+
+def _padded(channels: int) -> int:
+    return -(-channels // kernel.PANEL) * kernel.PANEL
+
+
+def _with_zeros(values: Array, channels: int) -> Array:
+    """Values for each channel, the last axis, and zeros for those that are padding."""
+    whole = kernel.aligned((*values.shape[:-1], channels), values.dtype)
+    whole[..., : values.shape[-1]] = values
+    whole[..., values.shape[-1] :] = 0
+    return whole
+
+
+def _panels(layers: Sequence[Linear], x: _Value) -> tuple[Array, Array]:
+    """Packed weights and biases of linear layers that read `x`, one behind the other."""
+    weights, biases = [], []
+    for layer in layers:
+        mantissa, bias, _, _ = _given(layer.integers)
+        whole = np.zeros((x.padded, _padded(bias.size)), np.int16)
+        whole[x.places(), : bias.size] = mantissa
+        weights.append(kernel.packed(whole))
+        biases.append(_with_zeros(bias, _padded(bias.size)))
+    return np.concatenate(weights), np.concatenate(biases)
+
+
+def _check_whole(x: _Value) -> None:
+    """Refuse values whose padding stands between their channels."""
+    if x.padded != _padded(x.channels):
+        raise UnsupportedError("several parts that are no whole panels")
+    if any(part % kernel.PANEL for part in x.parts[:-1]):
+        raise UnsupportedError("several parts that are no whole panels")
+
+
+def _strips(top: int, bottom: int, threads: int) -> list[tuple[int, int]]:
+    """Even strips of rows, as many as threads."""
+    count = max(1, min(threads, bottom - top))
+    edges = [top + (bottom - top) * i // count for i in range(count + 1)]
+    return list(pairwise(edges))

@@ -1,0 +1,167 @@
+"""The compiled kernel on every instruction set of this machine, against int64 and NumPy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rdae.errors import RdaeError
+from rdae.exact import kernel
+from rdae.exact.network import ExactNetwork, exact_steps
+from rdae.exact.program import Program
+from rdae.exact.stages import Concatenate
+from rdae.geometry import Rectangle
+from rdae.model.passes import for_quarter, take
+from rdae.model.presets import block, filter_block, light_block
+from tests.exact_definition import random_input, random_tensors, run
+from tests.golden.make import digests
+
+pytestmark = pytest.mark.skipif(not kernel.instruction_sets(), reason="no kernel was built")
+GOLDEN = Path(__file__).parent / "golden"
+SETS = [*kernel.instruction_sets(), "no"]
+
+
+@pytest.fixture(params=SETS)
+def carrier(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = kernel.selected()
+    yield kernel.select(request.param)
+    kernel.select("no" if before == "numpy" else before)
+
+
+NETWORKS = {
+    "linear": [["linear", 8, 5]],
+    "leaky": [["linear", 8, 40, 3]],
+    "many panels": [["linear", 8, 200, 1], ["linear", 200, 8]],
+    "odd": [["linear", 8, 1], ["linear", 1, 33, 2], ["linear", 33, 8]],
+    "depthwise": [["depthwise", 8, 3]],
+    "wide filter": [["depthwise", 8, 5], ["linear", 8, 48], ["depthwise", 48, 3]],
+    "many filters": [["linear", 8, 112], ["depthwise", 112, 5], ["depthwise", 112, 3]],
+    "gain": [["gain", 8], ["linear", 8, 17], ["gain", 17]],
+    "blocks": block(8) * 2,
+    "shuffles": [
+        ["linear", 8, 96],
+        ["shuffle", 4],
+        *light_block(6),
+        ["linear", 6, 8],
+        ["shuffle", 2],
+    ],
+    "sum": [
+        [
+            "sum",
+            [*block(8), ["gain", 8], ["linear", 8, 768], ["shuffle", 4], *light_block(48) * 2],
+            [["linear", 8, 768], ["shuffle", 4]],
+        ],
+        *filter_block(48),
+        ["linear", 48, 48],
+        ["shuffle", 4],
+    ],
+    "nested": [
+        ["residual", [["residual", [["depthwise", 8, 3]]], ["gain", 8]]],
+        ["sum", [["depthwise", 8, 3]], [["residual", []], ["depthwise", 8, 5]]],
+        ["sum", [["linear", 8, 8]], []],
+        ["sum", [], [["linear", 8, 8, 2]]],
+    ],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(
+    rows=st.integers(1, 12),
+    columns=st.integers(1, 70),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 999),
+    wild=st.booleans(),
+)
+@settings(max_examples=5, deadline=None)
+def test_every_carrier_gives_the_integers_of_the_definition(
+    name, rows, columns, threads, seed, wild
+):
+    spec = NETWORKS[name]
+    tensors = random_tensors(spec, seed, wild=wild)
+    x = random_input(seed, rows, columns, 8, wild=wild)
+    before = x.copy()
+    wanted = run(spec, "net", tensors, x.astype(np.int64), seed % 256)
+    selected = kernel.selected()
+    try:
+        for wish in SETS:
+            kernel.select(wish)
+            network = ExactNetwork(exact_steps(spec, "net", tensors))
+            got = network(x, seed % 256, threads)
+            assert got.dtype == np.int16 and np.array_equal(got, wanted), wish
+    finally:
+        kernel.select("no" if selected == "numpy" else selected)
+    assert np.array_equal(x, before)
+
+
+@given(
+    rows=st.integers(1, 9).map(lambda n: 2 * n),
+    columns=st.integers(1, 40).map(lambda n: 2 * n),
+    k=st.integers(0, 3),
+    latent=st.sampled_from([8, 64, 72]),
+    features=st.sampled_from([5, 16, 32]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_pass_gives_its_quarter_of_two_inputs(rows, columns, k, latent, features, seed):
+    spec = [["linear", features + latent, 16, 3], *block(16), ["linear", 16, 2 * latent]]
+    tensors = random_tensors(spec, seed)
+    inputs = [random_input(seed + i, rows, columns, n) for i, n in enumerate((features, latent))]
+    whole = run(spec, "net", tensors, np.concatenate(inputs, axis=2).astype(np.int64), 3)
+    wanted = np.concatenate([take(k, half) for half in np.split(whole, 2, axis=2)], axis=2)
+    steps = for_quarter(k, [Concatenate(), *exact_steps(spec, "net", tensors)], latent)
+    before = kernel.selected()
+    try:
+        for wish in SETS:
+            kernel.select(wish)
+            assert np.array_equal(ExactNetwork(steps)(inputs, 3, 2), wanted), wish
+    finally:
+        kernel.select("no" if before == "numpy" else before)
+
+
+@given(
+    rows=st.integers(1, 30),
+    columns=st.integers(1, 60),
+    name=st.sampled_from(["blocks", "sum", "wide filter"]),
+    data=st.data(),
+)
+@settings(max_examples=20, deadline=None)
+def test_wanted_cells_are_those_of_the_whole(rows, columns, name, data):
+    spec = NETWORKS[name]
+    top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    area = Rectangle(
+        top,
+        data.draw(st.integers(top + 1, rows)),
+        left,
+        data.draw(st.integers(left + 1, columns)),
+    )
+    tensors = random_tensors(spec, rows)
+    x = random_input(columns, rows, columns, 8)
+    program = Program(exact_steps(spec, "net", tensors), (8,))
+    whole, part = program([x], 9, 1), program([x], 9, 2, area)
+    scale = whole.shape[0] // rows
+    assert np.array_equal(whole[area.slices(scale)], part[area.slices(scale)])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_golden_files_decode_to_the_same_pixels_on_every_carrier(carrier, threads):
+    for name, wanted in json.loads((GOLDEN / "expected.json").read_text()).items():
+        got = digests((GOLDEN / f"{name}.rd").read_bytes(), threads)
+        assert {part: wanted[part] for part in got} == got, name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_kernel_has_operations_for_all_of_these(name):
+    spec = NETWORKS[name]
+    Program(exact_steps(spec, "net", random_tensors(spec, 0)), (8,))
+
+
+def test_a_name_that_is_not_there_is_refused():
+    with pytest.raises(RdaeError, match="no kernel 'abacus' here"):
+        kernel.select("abacus")
