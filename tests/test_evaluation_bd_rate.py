@@ -53,7 +53,7 @@ def test_a_curve_that_saves_a_tenth_everywhere() -> None:
 
 
 def test_a_curve_that_is_better_by_a_decibel() -> None:
-    delta = compare(RATES, QUALITIES + 1, RATES, QUALITIES)
+    delta = compare(RATES, QUALITIES + 1.0, RATES, QUALITIES)
     assert delta.gain == pytest.approx(1)
     assert delta.rate is not None and delta.rate < 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,8 @@ def test_what_is_left_of_a_search_is_reckoned_from_its_first_step(
     for search, seconds, done in steps:
         now += seconds
         monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-        show(SimpleNamespace(done=done, bpp=0.25, psnr=33, search=search))
+        progress: Any = SimpleNamespace(done=done, bpp=0.25, psnr=33, search=search)
+        show(progress)
         bars.append(terminal.getvalue().split(" dB  ")[1])
     assert bars[:3] == ["a.png", "16 s left  a.png", "14 s left  a.png"]
     assert bars[3:] == ["search 2  a.png", "2 min 00 s left  search 2  a.png"]

@@ -180,7 +180,8 @@ def test_a_batch_whose_reader_is_gone_stops_and_leaves_whole_files(
         cwd=tmp_path,
         env=environment(),
         check=False,
-        **streams,
+        stdout=streams["stdout"],
+        stderr=streams["stderr"],
     )
     os.close(writer)
     assert done.returncode == 141
