@@ -339,6 +339,7 @@ def test_pictures_beside_the_page_are_shown(browser: Any, whole_path: Path, sche
         assert page.get_attribute(".side-b", "src") == "pictures/2-twig/1-rdae-q60.webp"
         page.keyboard.press("p")
         check_difference(viewer, "Digit2")
+        assert viewer.loaded
         assert all(url.startswith(whole_path.parent.as_uri()) for url in viewer.loaded)
         assert viewer.complaints == []
     finally:

@@ -18,7 +18,7 @@ pytest.importorskip("pytorch_optimizer")
 
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from rdae.autoencoder import precision  # noqa: E402
+from rdae.autoencoder import precision as products  # noqa: E402
 from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
@@ -156,8 +156,8 @@ def test_auto_precision_is_bfloat16_where_that_pays(alone, monkeypatch, pays):
 @pytest.mark.parametrize(("low", "pays"), [(1.2, False), (1.4, True)])
 def test_bfloat16_pays_if_its_products_are_enough_faster(monkeypatch, low, pays):
     speeds = {torch.bfloat16: low, torch.float32: 1.0}
-    monkeypatch.setattr(precision, "matmul_gflops", lambda dtype, device: speeds[dtype])
-    assert precision.bfloat16_pays.__wrapped__(CPU) is pays
+    monkeypatch.setattr(products, "matmul_gflops", lambda dtype, device: speeds[dtype])
+    assert products.bfloat16_pays.__wrapped__(CPU) is pays
 
 
 def test_the_speed_of_products_is_measured():
