@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
@@ -29,8 +30,7 @@ def collection() -> Iterator[tuple[str, str, bytes, str]]:
     """
     photo = scene(24, 16)
     grey = photo.convert("L")
-    deep = (np.asarray(grey, np.uint16) * 257 + 5)[..., None]
-    colours = np.asarray(photo, np.uint16) * 257 + 100
+    deep, colours = in_16_bits(grey, 5)[..., None], in_16_bits(photo, 100)
 
     yield "grey-16.png", "16bit/float", png_16(deep), "to_8bit"
     yield "grey-16-interlaced.png", "16bit/float", png_16(deep, interlaced=True), "to_8bit"
@@ -43,8 +43,8 @@ def collection() -> Iterator[tuple[str, str, bytes, str]]:
     yield "rgba.png", "alpha", file_of(see_through, "PNG"), "taken"
     yield "grey-alpha.png", "alpha", file_of(see_through.convert("LA"), "PNG"), "taken"
     yield "rgba.webp", "alpha", file_of(see_through, "WEBP", lossless=True), "taken"
-    alpha = np.asarray(see_through, np.uint16)[..., 3:] * 257
-    yield "rgba-16.png", "alpha", png_16(np.concatenate([colours, alpha], -1)), "to_8bit"
+    deep_alpha = png_16(in_16_bits(see_through, 100))
+    yield "rgba-16.png", "alpha", deep_alpha, "to_8bit"
     lab = as_lab(scene(48, 48))
     yield "lab.tif", "alpha", file_of(lab, "TIFF", compression="tiff_deflate"), "to_srgb"
 
@@ -111,6 +111,12 @@ def scene(width: int, height: int, shift: int = 0) -> Image.Image:
     pixels = np.stack(planes, -1)
     pixels[height // 4 : height // 2, width // 8 + shift : width // 3 + shift] = (60, 20, 40)
     return Image.fromarray(pixels.astype(np.uint8))
+
+
+def in_16_bits(image: Image.Image, offset: int) -> NDArray[np.uint16]:
+    """The levels spread over 16 bits, off the exact ones."""
+    levels = np.asarray(image, int) * 257 + offset
+    return levels.clip(0, 65535).astype(np.uint16)
 
 
 def as_float(grey: Image.Image) -> Image.Image:
