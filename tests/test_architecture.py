@@ -24,20 +24,24 @@ FLOORS = (
 )
 GROUND = (
     *("errors", "limits", "geometry", "threads", "scales", "rounding", "distortion", "files"),
-    "network_spec",
+    *("network_spec", "extras"),
 )
-FACES = ("rdae", "rdae.__main__", "rdae.torch", "rdae.pillow_plugin")
+FACES = ("rdae", "rdae.torch", "rdae.pillow_plugin")
+COMMAND = "rdae.__main__"  # starts the command line
 
 # (importer, imported) of what still points the wrong way. It is to become shorter; nothing is
 # added without a reason beside it.
-VIOLATIONS: tuple[tuple[str, str], ...] = ()
+VIOLATIONS: tuple[tuple[str, str], ...] = (
+    # the kernel also holds the inner loop of the range decoder; it could stand below both
+    ("rdae.bitstream.range_coder", "rdae.exact.kernel"),
+)
 
 # Heavy packages, and the rooms and faces that may import them when they are imported themselves.
 HEAVY = {
     "torch": ("autoencoder", "training", "rdae.torch"),
     "compressai": ("autoencoder", "training"),
     "pytorch_optimizer": ("training",),
-    "matplotlib": ("evaluation.report",),
+    "matplotlib": ("evaluation.report", "training"),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -87,6 +91,8 @@ def room_of(module: str) -> str:
     """The room in which a module stands."""
     if module in FACES:
         return "faces"
+    if module == COMMAND:
+        return "cli"
     room = module.split(".")[1]
     return "ground" if room in (*GROUND, "__version__") else room
 
@@ -115,7 +121,7 @@ def test_every_module_stands_in_a_room() -> None:
 
 
 def test_imports_point_one_way() -> None:
-    assert wrong() - set(VIOLATIONS) == set(), "import from rooms below, or move what is shared down"
+    assert wrong() - set(VIOLATIONS) == set(), "move what both need to a floor below"
 
 
 def test_what_was_mended_is_not_listed_any_more() -> None:
@@ -129,9 +135,9 @@ def test_heavy_packages_are_imported_where_they_are_used(package: str) -> None:
         for module, path in MODULES.items()
         if any(name.split(".")[0] == package for name in imports(path, at_once=True))
     }
-    places = tuple(p if p in FACES else f"rdae.{p}" for p in HEAVY[package])
+    places = tuple(f"{p}." if p in FACES else f"rdae.{p}." for p in HEAVY[package])
     assert importers, f"nothing imports {package}"
-    assert all(module.startswith(places) for module in importers), importers
+    assert {m for m in importers if not f"{m}.".startswith(places)} == set()
 
 
 def test_imports_in_a_file_are_found_wherever_they_stand(tmp_path: Path) -> None:
