@@ -213,6 +213,11 @@ class MissingDependencyError(RdaeError, ImportError):
     code = "missing-dependency"
 
 
+def grouped(number: int) -> str:
+    """Format a count for a message, thousands set apart: 40112 -> "40 112"."""
+    return f"{number:,}".replace(",", " ")
+
+
 def option(name: str, value: object = True) -> str:
     """Name a keyword of the Python functions as it is given there and on the command line.
 

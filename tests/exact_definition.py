@@ -84,7 +84,7 @@ def random_tensors(layers: Layers, seed: int, *, wild: bool = False) -> dict[str
         inputs = int(np.prod(shape[:-1])) if layer[0] == "depthwise" else shape[0]
         most = min(32767, ((1 << 16) - (1 << 14)) // inputs)
         tensors[f"{path}.mantissa"] = rng.integers(-most, most + 1, shape).astype(np.int16)
-        bias = rng.integers(-(1 << 28), 1 << 28, shape[-1])
+        bias = rng.integers(-(1 << 28), 1 << 28, (shape[-1],))
         tensors[f"{path}.bias"] = bias.astype(np.int32)
         e = 9 if wild else 14
         tensors[f"{path}.shift"] = np.array([int(rng.integers(e, e + 3))], np.int8)

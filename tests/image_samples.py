@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def tiff(
     samples: NDArray[Any],
     photometric: int,
     *,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     deflated: bool = False,
     **tags: object,
 ) -> bytes:

@@ -96,12 +96,14 @@ class Networks:
                 return cellwise(
                     lambda a: [clip(rnd(v * t, e)) for v, t in zip(a, table, strict=True)], x
                 )
-        weights = [self.model.tensor(f"{path}.{part}") for part in ("mantissa", "bias", "shift")]
+        mantissa, bias, shift = (
+            self.model.tensor(f"{path}.{part}") for part in ("mantissa", "bias", "shift")
+        )
         match layer:
             case ["linear", _, _, *leak]:
-                return linear(x, *weights, *leak)
+                return linear(x, mantissa, bias, shift, *leak)
             case ["depthwise", _, size]:
-                return depthwise(x, *weights, size)
+                return depthwise(x, mantissa, bias, shift, size)
         raise ValueError(f"unknown layer {layer}")
 
     def y_hat(self, tile: int) -> Grid:

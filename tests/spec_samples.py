@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rdae.geometry import HYPER_CELLS, PATCH
 from rdae.model.spec import ModelSpec
+from rdae.network_spec import Layers
 
 _few = st.integers(1, 6)
 
@@ -19,6 +20,8 @@ def model_specs(draw: st.DrawFn) -> ModelSpec:
     m, n, f, width = 4 * draw(st.integers(1, 2)), draw(_few), draw(_few), draw(_few)
     has_skips = draw(st.booleans())
     patch = 3 * PATCH**2
+    analysis: Layers
+    synthesis: Layers
     if has_skips:
         inner = [*_same(draw, patch), ["linear", patch, m]]
         analysis = [["unshuffle", PATCH], ["sum", inner, [["linear", patch, m]]]]

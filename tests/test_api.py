@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,10 +176,15 @@ def test_what_is_refused_is_converted_when_asked_for(crop, tmp_path):
     moving = tmp_path / "moving.gif"
     frames = [Image.new("L", (20, 30), level) for level in (200, 50)]
     frames[0].save(moving, save_all=True, append_images=frames[1:])
-    for source, option in ((deep, "to_8bit"), (cmyk, "to_srgb"), (moving, "first_frame")):
+    sources: list[tuple[Any, str]] = [
+        (deep, "to_8bit"),
+        (cmyk, "to_srgb"),
+        (moving, "first_frame"),
+    ]
+    for source, option in sources:
         with pytest.raises(UnsupportedImageError):
             rdae.compress(source)
-        image = rdae.decompress(rdae.compress(source, **{option: True}))
+        image = rdae.decompress(rdae.compress(source, **dict[str, Any]({option: True})))
         assert image.size == (
             (240, 160) if source is cmyk else (30, 20) if source is deep else (20, 30)
         )

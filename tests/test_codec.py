@@ -114,7 +114,7 @@ def test_alpha_and_metadata_come_back_unchanged(crop):
     parts = {"icc": b"profile" * 99, "exif": b"MM\x00*exif", "xmp": b"<x:xmpmeta/>" * 50}
     encoded = encode(of(crop, alpha=alpha, **parts), quality=50)
     decoded = decode(encoded.data)
-    assert np.array_equal(decoded.alpha, alpha)
+    assert decoded.alpha is not None and np.array_equal(decoded.alpha, alpha)
     assert (decoded.icc, decoded.exif, decoded.xmp) == tuple(parts.values())
     info = encoded.info
     parts_bytes = info.header_bytes + info.z_bytes + info.y_bytes + info.alpha_bytes

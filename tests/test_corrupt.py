@@ -35,8 +35,10 @@ def check(data: bytes, original: Picture) -> bool:
         return True
     assert np.array_equal(picture.rgb, original.rgb)
     assert picture.is_grey == original.is_grey
-    assert (picture.alpha is None) == (original.alpha is None)
-    assert original.alpha is None or np.array_equal(picture.alpha, original.alpha)
+    if picture.alpha is None or original.alpha is None:
+        assert picture.alpha is original.alpha
+    else:
+        assert np.array_equal(picture.alpha, original.alpha)
     return False
 
 

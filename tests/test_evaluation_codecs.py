@@ -43,7 +43,7 @@ def test_files_come_back(name: str, detail: Rgb) -> None:
     files = [codec.encode(detail, quality) for quality in (low, high)]
     pictures = [codec.decode(data) for data in files]
     for picture in pictures:
-        assert (picture.shape, picture.dtype) == (detail.shape, np.uint8)
+        assert (picture.shape, picture.dtype) == (detail.shape, np.dtype(np.uint8))
     if codec.lossless:
         assert low == high
         np.testing.assert_array_equal(pictures[0], detail)

@@ -140,7 +140,7 @@ def test_an_almost_empty_summary_can_be_drawn() -> None:
 
 def test_unknown_and_infinite_values_are_not_drawn() -> None:
     codec = {"points": [{"bpp": 2.0, "psnr": None}, {"bpp": 3.0, "psnr": float("inf")}]}
-    codec["points"].append({"bpp": 1.0, "psnr": 30.0, "bpp_of": {"psnr": 1.5}})  # type: ignore[dict-item]
+    codec["points"].append({"bpp": 1.0, "psnr": 30.0, "bpp_of": {"psnr": 1.5}})
     assert known_points(codec, "psnr").tolist() == [[1.5, 30.0]]
 
 

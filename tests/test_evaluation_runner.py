@@ -58,7 +58,7 @@ class Fake:
 
 
 def fake_row(image: dataset.Image, monkeypatch: pytest.MonkeyPatch, fake: Fake) -> dict[str, Any]:
-    monkeypatch.setitem(runner._codecs, "fake", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(runner._codecs, "fake", fake)
     row = runner.run_job(Job(image, "fake", "fake", 50, (Metric("psnr"),)))
     runner._warm.clear()
     json.dumps(row, allow_nan=False)
@@ -221,8 +221,7 @@ def test_pictures_that_are_no_fair_sources_are_marked(photo: Picture, tmp_path: 
     kinds = {"a.png": "", "b.jpg": "JPEG", "c.webp": "lossy WebP", "d.webp": "", "e.tif": ""}
     images = []
     for name, kind in kinds.items():
-        options = {"lossless": True} if name == "d.webp" else {}
-        small.save(tmp_path / name, **options)
+        small.save(tmp_path / name, lossless=name == "d.webp")
         images.append(dataset.read_image(tmp_path / name, name))
         assert images[-1].lossy == kind
     found = dataset.warnings([*images, images[0]], {"m": {"photo_sha256": [images[4].sha256]}})

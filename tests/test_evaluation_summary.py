@@ -17,7 +17,8 @@ from rdae.evaluation.report import exports
 from rdae.evaluation.results import Results
 from rdae.evaluation.summary import summarise
 
-ANCHORS = Path(__file__).parent.parent.parent / "shared" / "anchors" / "rd_anchors.json"
+MADE_UP = Path(__file__).parent / "published_curves.json"
+PUBLISHED = Path(__file__).parents[2] / "shared" / "anchors" / "rd_anchors.json"  # not in a clone
 QUALITIES = (20.0, 40.0, 60.0, 80.0, 95.0)
 IMAGES = ("one", "two", "three")
 
@@ -284,11 +285,19 @@ def test_files_that_hold_no_curves(tmp_path: Path, text: str) -> None:
         read_published(str(tmp_path / "no.json"), "kodak")
 
 
-@pytest.mark.skipif(not ANCHORS.exists(), reason="needs the published curves")
-def test_the_anchors_load() -> None:
-    found = {c["name"]: c for c in read_published(str(ANCHORS), "kodak")}
-    assert len(found) > 50
-    for name in ("vtm", "hm", "bpg_444_x265_ycbcr", "av1", "jpeg", "webp", "paper-elic2022_mse"):
+@pytest.mark.parametrize(
+    ("path", "least", "names"),
+    [
+        (MADE_UP, 5, "vtm made-up-better made-up-worse"),
+        (PUBLISHED, 51, "vtm hm bpg_444_x265_ycbcr av1 jpeg webp paper-elic2022_mse"),
+    ],
+)
+def test_a_collection_of_curves_loads(path: Path, least: int, names: str) -> None:
+    if not path.exists():
+        pytest.skip("the collection of published curves is not there")
+    found = {c["name"]: c for c in read_published(str(path), "kodak")}
+    assert len(found) >= least
+    for name in names.split():
         assert len(found[name]["points"]) >= 6, name
     assert all(c["source"] for c in found.values())
 

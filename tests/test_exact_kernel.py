@@ -20,6 +20,7 @@ from rdae.exact.stages import Concatenate
 from rdae.geometry import Rectangle
 from rdae.model.passes import for_quarter, take
 from rdae.model.presets import block, filter_block, light_block
+from rdae.network_spec import Layers
 from tests.exact_definition import random_input, random_tensors, run
 from tests.golden.make import digests
 
@@ -35,7 +36,7 @@ def carrier(request: pytest.FixtureRequest) -> Iterator[str]:
     kernel.select("no" if before == "numpy" else before)
 
 
-NETWORKS = {
+NETWORKS: dict[str, Layers] = {
     "linear": [["linear", 8, 5]],
     "leaky": [["linear", 8, 40, 3]],
     "many panels": [["linear", 8, 200, 1], ["linear", 200, 8]],

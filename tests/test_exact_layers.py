@@ -21,7 +21,7 @@ from rdae.exact.windows import WINDOW_CELLS, cut, run_in_windows
 from rdae.geometry import Rectangle
 from rdae.model.passes import for_quarter, put, take
 from rdae.model.presets import block, light_block
-from rdae.network_spec import halo, resolution
+from rdae.network_spec import Layers, halo, resolution
 from rdae.threads import parallel_map
 from tests.exact_definition import random_input, random_tensors, run
 
@@ -156,7 +156,7 @@ def test_windows_cover_every_cell_once_and_stay_small(rows, columns):
     assert len({(w.top, w.left) for w in windows}) == len(windows)
 
 
-WINDOW_SPECS = {
+WINDOW_SPECS: dict[str, Layers] = {
     "flat": block(8) * 2,
     "growing": [
         [
@@ -222,7 +222,7 @@ def test_windows_with_too_small_a_halo_differ(cells):
     assert not np.array_equal(out, whole)
 
 
-STAGE_SPECS = {
+STAGE_SPECS: dict[str, Layers] = {
     **WINDOW_SPECS,
     "nested": [
         ["residual", [["residual", [["depthwise", 8, 3]]], ["gain", 8]]],

@@ -46,9 +46,14 @@ def test_mif1_is_the_format_that_its_brands_say():
         body = b"ftypmif1\0\0\0\0" + b"".join(brands)
         return (len(body) + 4).to_bytes(4, "big") + body
 
-    assert format_of(beginning(b"mif1", b"avif")).name == "AVIF"
-    assert format_of(beginning(b"mif1", b"heic")).name == "HEIC"
-    assert format_of(beginning()[:14]).name == "HEIC"  # cut
+    def name_of(start: bytes) -> str:
+        found = format_of(start)
+        assert found is not None
+        return found.name
+
+    assert name_of(beginning(b"mif1", b"avif")) == "AVIF"
+    assert name_of(beginning(b"mif1", b"heic")) == "HEIC"
+    assert name_of(beginning()[:14]) == "HEIC"  # cut
 
 
 def test_heic_of_10_bits_is_refused_until_it_is_allowed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def tiff(bits: list[int], photometric: int, pixels: bytes, **tags: object) -> by
     return file.getvalue() + pixels
 
 
-def refusal(data: bytes, **options: int) -> ImageError:
+def refusal(data: bytes, **options: Any) -> ImageError:
     with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(data), **options)
     error = caught.value

@@ -11,12 +11,13 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from rdae.errors import ImageError
 from rdae.images.picture import read_picture
@@ -47,7 +48,7 @@ def png(width: int, height: int, depth: int, colour: int, pixels: bytes) -> byte
     )
 
 
-def refusal(data: bytes, **options: int) -> ImageError:
+def refusal(data: bytes, **options: Any) -> ImageError:
     with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(data), **options)
     error = caught.value
@@ -211,6 +212,7 @@ def fax() -> bytearray:
 def damaged_fax() -> bytes:
     data = fax()
     with Image.open(io.BytesIO(data)) as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
         start = image.tag_v2[273][0] + 5
     data[start : start + 2] = bytes(2)  # no code at all
     return bytes(data)

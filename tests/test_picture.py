@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from rdae.errors import ImageError, UnsupportedImageError
-from rdae.images.picture import OUTPUT_FORMATS, Picture, from_pillow, read_picture, to_pillow
+from rdae.images.formats import OUTPUT_FORMATS
+from rdae.images.picture import Picture, from_pillow, read_picture, to_pillow
 from rdae.images.picture import write_picture as write
 
 RNG = np.random.default_rng(1)
@@ -216,7 +217,7 @@ def test_writing_needs_no_seekable_file() -> None:
         def writable(self) -> bool:
             return True
 
-        def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        def write(self, data) -> int:
             self.data += bytes(data)
             return len(data)
 

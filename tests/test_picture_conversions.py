@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_a_png_of_16_bits_that_user_code_has_opened_is_read_in_full_depth(channe
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_tiff_of_16_bits_is_rounded_to_the_nearest_level(
-    channels: int, order: str, deflated: bool
+    channels: int, order: Literal["<", ">"], deflated: bool
 ) -> None:
     extra = {"tag_338": 2} if channels == 4 else {}
     data = tiff(
@@ -239,8 +239,7 @@ def srgb_of(rgb: NDArray[np.uint8], name: str) -> NDArray[np.float64]:
     to_xyz, from_xyz = np.array(primaries).T, np.linalg.inv(np.array(SRGB).T)
     linear = ((rgb / 255.0) ** gamma @ to_xyz.T @ from_xyz.T).clip(0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    levels: NDArray[np.float64] = 255 * curved
-    return levels
+    return np.asarray(255 * curved, np.float64)
 
 
 @pytest.mark.parametrize("name", MATRICES)
@@ -322,8 +321,7 @@ def lab_to_srgb(lab: tuple[int, int, int]) -> NDArray[np.float64]:
     xyz = np.where(steps > 6 / 29, steps**3, 3 * (6 / 29) ** 2 * (steps - 4 / 29))
     linear = (np.linalg.inv(np.array(SRGB).T) @ (xyz * (0.9642, 1.0, 0.8249))).clip(0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    levels: NDArray[np.float64] = 255 * curved
-    return levels
+    return np.asarray(255 * curved, np.float64)
 
 
 def test_lab_is_converted() -> None:

@@ -1,8 +1,9 @@
-"""Real files from the test suites of other projects: a picture or a clear refusal, never else.
+"""Whole files of every kind that users have: a picture or a clear refusal, never else.
 
-They lie beside the repository and are not part of it; without them these tests are skipped.
-INDEX.tsv sorts them by what they are about, which is not all that they are: an animation may
-stand under "alpha", a damaged file under "icc".
+Those in `images/` are small and made by `images/make.py`. Where a collection from the test suites
+of other projects lies beside the repository, it is read as well; it is not part of it. INDEX.tsv
+sorts the files of a folder by what they are about, which is not all that they are: an animation
+may stand under "alpha", a damaged file under "icc".
 """
 
 from __future__ import annotations
@@ -21,20 +22,28 @@ from rdae.images.formats import format_of
 from rdae.images.picture import Picture, read_picture, write_picture
 from tests.image_samples import read_png_16
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "robust"
-INDEX = FOLDER / "INDEX.tsv"
-
-pytestmark = pytest.mark.skipif(not INDEX.exists(), reason="the collection of files is not there")
+OWN = Path(__file__).parent / "images"
+OTHERS = Path(__file__).resolve().parents[2] / "shared" / "data" / "robust"
 
 OPTIONS = {"to_8bit": True, "first_frame": True, "to_srgb": True}
 
 
-def files(kind: str | None = None) -> list[Path]:
-    if not INDEX.exists():
+def index(folder: Path) -> list[dict[str, str]]:
+    """The lines of a folder's INDEX.tsv; none if it is not there."""
+    path = folder / "INDEX.tsv"
+    if not path.exists():
         return []
-    with INDEX.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [FOLDER / row["file"] for row in rows if kind is None or row["kind"] == kind]
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def files(kind: str | None = None) -> list[Path]:
+    return [
+        folder / row["file"]
+        for folder in (OWN, OTHERS)
+        for row in index(folder)
+        if kind is None or row["kind"] == kind
+    ]
 
 
 def of_kind(kind: str) -> pytest.MarkDecorator:
@@ -56,7 +65,32 @@ def is_fuzzed(path: Path) -> bool:
     return "fuzz" in path.name or "crash" in path.name
 
 
+def is_plain_png_of_16_bit_colours(path: Path) -> bool:
+    data = path.read_bytes()
+    if path.suffix != ".png" or len(data) < 29 or is_fuzzed(path):
+        return False
+    depth, colour_type, interlaced = data[24], data[25], data[28]
+    return depth == 16 and colour_type != 0 and not interlaced and b"acTL" not in data
+
+
 every_file = pytest.mark.parametrize("path", files(), ids=lambda path: path.name[-50:])
+
+
+@pytest.mark.parametrize("row", index(OWN), ids=lambda row: row["file"])
+def test_our_own_files_are_taken_with_the_option_that_they_need(row: dict[str, str]) -> None:
+    path, option = OWN / row["file"], row["expected"]
+    if option != "refused" and option != "taken":
+        refusal = outcome(path)
+        assert isinstance(refusal, ImageError) and option in refusal.hint
+        assert isinstance(outcome(path, **{option: True}), Picture)
+    else:
+        assert isinstance(outcome(path), Picture if option == "taken" else ImageError)
+
+
+def test_every_kind_has_files_of_our_own() -> None:
+    made = {path.name for path in OWN.iterdir()} - {"make.py", "INDEX.tsv", "__pycache__"}
+    assert made == {row["file"] for row in index(OWN)}
+    assert {row["kind"] for row in index(OWN)} >= {row["kind"] for row in index(OTHERS)}
 
 
 @every_file
@@ -95,7 +129,9 @@ def test_an_option_that_a_refusal_names_leads_to_a_picture_or_to_another_refusal
     options: dict[str, bool] = {}
     for _ in range(4):
         result = outcome(path, **options)
-        named = [name for name in OPTIONS if isinstance(result, ImageError) and name in result.hint]
+        if isinstance(result, Picture):
+            return
+        named = [name for name in OPTIONS if name in result.hint]
         if not named:
             return
         (option,) = named
@@ -144,14 +180,11 @@ def test_deep_files_are_pictures_with_to_8bit(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in files() if path.suffix == ".png" and "fuzz" not in path.name],
+    [path for path in files() if is_plain_png_of_16_bit_colours(path)],
     ids=lambda path: path.name[-50:],
 )
 def test_colours_of_16_bits_are_rounded_as_a_plain_reader_of_png_says(path: Path) -> None:
     data = path.read_bytes()
-    depth, colour_type, interlaced = data[24], data[25], data[28]
-    if depth != 16 or colour_type == 0 or interlaced or b"acTL" in data:
-        return
     wanted = np.rint(read_png_16(data) / 257)
     picture = outcome(path, to_8bit=True)
     assert isinstance(picture, Picture)
@@ -182,12 +215,27 @@ def test_cmyk_files_are_pictures_with_to_srgb(path: Path) -> None:
     assert np.abs(picture.rgb - wanted).max() <= 1  # none of them has a profile
 
 
-def test_a_lab_file_looks_as_the_same_photo_in_a_jpeg() -> None:
-    lab = outcome(FOLDER / "alpha" / "pillow_hopper.Lab.tif", to_srgb=True)
-    jpeg = outcome(FOLDER / "exif-rotated" / "pillow_hopper_orientation_3.jpg")
+@pytest.mark.parametrize(
+    ("in_lab", "in_jpeg"),
+    [
+        (OWN / "lab.tif", OWN / "lab.jpg"),
+        (
+            OTHERS / "alpha" / "pillow_hopper.Lab.tif",
+            OTHERS / "exif-rotated" / "pillow_hopper_orientation_3.jpg",
+        ),
+    ],
+    ids=["ours", "others"],
+)
+def test_a_lab_file_looks_as_the_same_photo_in_a_jpeg(in_lab: Path, in_jpeg: Path) -> None:
+    if not in_lab.exists():
+        pytest.skip("the collection of files is not there")
+    lab = outcome(in_lab, to_srgb=True)
+    jpeg = outcome(in_jpeg)
     assert isinstance(lab, Picture)
     assert isinstance(jpeg, Picture)
-    blocks = (lab.rgb.astype(int) - jpeg.rgb).reshape(16, 8, 16, 8, 3).mean(axis=(1, 3))
+    blocks = (
+        (lab.rgb.astype(int) - jpeg.rgb).reshape(lab.height // 8, 8, -1, 8, 3).mean(axis=(1, 3))
+    )
     assert np.abs(blocks).mean() < 2  # the rest is what JPEG has added
 
 

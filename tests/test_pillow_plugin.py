@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +82,7 @@ def test_opening_tells_size_mode_and_info_without_decoding(crop, mode, no_decodi
     image.info.update(icc_profile=ICC, exif=exif_of().tobytes(), xmp=XMP)
     again = opened(rdae.compress(image))
     assert (again.format, again.mode, again.size) == ("RDAE", mode, (120, 80))
+    assert isinstance(again, ImageFile.ImageFile)
     assert again.get_format_mimetype() == "image/x-rdae"
     assert again.info["icc_profile"] == ICC and again.info["xmp"] == XMP
     assert again.getexif()[ExifTags.Base.Make] == "Maker"
@@ -123,6 +125,7 @@ def test_the_pixels_are_those_of_decompress(rd):
 def test_loading_closes_a_file_that_pillow_opened_and_leaves_others_open(rd):
     image = Image.open(rd)
     file = image.fp
+    assert file is not None
     image.load()
     assert file.closed and image.fp is None
     image.load()
@@ -146,7 +149,7 @@ def test_a_file_object_is_read_from_its_beginning_and_a_stream_to_its_end(rd):
         def read(self, size: int = -1) -> bytes:
             return self.source.read(size)
 
-    assert np.array_equal(np.asarray(Image.open(Stream())), pixels(data))
+    assert np.array_equal(np.asarray(Image.open(io.BufferedReader(Stream()))), pixels(data))
 
 
 def test_bytes_that_come_piece_by_piece_make_an_image(rd):
@@ -372,6 +375,7 @@ def test_verify_makes_no_pixels_and_closes_the_file(rd, monkeypatch):
     monkeypatch.setattr(pillow_plugin, "decode", lambda *_: pytest.fail("it was decoded"))
     image = Image.open(rd)
     file = image.fp
+    assert file is not None
     image.verify()
     assert file.closed
     with pytest.raises(ValueError, match="closed"):
@@ -402,7 +406,7 @@ def huge(rd: Path, side: int) -> bytes:
     """The file with a header that claims `side` times `side` pixels."""
     data = rd.read_bytes()
     header = read_header(ByteReader(data))
-    fields = {"width": side, "height": side, "quality_point": header.quality_point}
+    fields: dict[str, Any] = {"width": side, "height": side, "quality_point": header.quality_point}
     claimed = type(header)(**fields, model_id=header.model_id, fingerprint=header.fingerprint)
     return claimed.pack_with_check() + data[len(header.pack_with_check()) :]
 

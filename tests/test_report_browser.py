@@ -39,6 +39,11 @@ FLAGS = [
 ]
 
 
+def coarse(photo: np.ndarray, step: int) -> np.ndarray:
+    """The picture in fewer levels."""
+    return np.asarray(photo // step * step, np.uint8)
+
+
 def scene(name: str, left: int) -> Scene:
     """A detail of the photo: as it is, darker, and in eight levels."""
     box = (left, 60, left + 320, 380)
@@ -47,9 +52,9 @@ def scene(name: str, left: int) -> Scene:
     versions = (
         Version(None, "original", None, None, 0.0, {}, photo),
         Version("rdae", "rdae", 60.0, 0.8, 0.0, values, photo - photo // 8),
-        Version("avif", "AVIF", 50.0, 0.87, 0.0875, values, photo // 32 * 32, -0.5, ("rate",)),
-        Version("avif", "AVIF", 55.0, 0.96, 0.2, values, photo // 16 * 16, -0.15, ("quality",)),
-        Version("jpeg", "JPEG", 30.0, 0.81, 0.0125, values, photo // 64 * 64, -2.0, ("rate",)),
+        Version("avif", "AVIF", 50.0, 0.87, 0.0875, values, coarse(photo, 32), -0.5, ("rate",)),
+        Version("avif", "AVIF", 55.0, 0.96, 0.2, values, coarse(photo, 16), -0.15, ("quality",)),
+        Version("jpeg", "JPEG", 30.0, 0.81, 0.0125, values, coarse(photo, 64), -2.0, ("rate",)),
     )
     overview = pictures._overview(np.asarray(Image.open(PHOTO).convert("RGB")))
     return Scene(name, 768, 512, box, "worst", 3.25, overview, versions)
@@ -107,7 +112,9 @@ class Opened:
         self.page.locator(".cmp").scroll_into_view_if_needed()
         box = self.page.locator(".cmp").bounding_box()
         shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
-        return list(shot.getpixel((round(box["x"]) + x, round(box["y"]) + y)))
+        seen = shot.getpixel((round(box["x"]) + x, round(box["y"]) + y))
+        assert isinstance(seen, tuple)
+        return list(seen)
 
     def run(self, script: str) -> Any:
         return self.page.evaluate(script)
@@ -332,6 +339,7 @@ def test_pictures_beside_the_page_are_shown(browser: Any, whole_path: Path, sche
         assert page.get_attribute(".side-b", "src") == "pictures/2-twig/1-rdae-q60.webp"
         page.keyboard.press("p")
         check_difference(viewer, "Digit2")
+        assert viewer.loaded
         assert all(url.startswith(whole_path.parent.as_uri()) for url in viewer.loaded)
         assert viewer.complaints == []
     finally:

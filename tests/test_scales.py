@@ -44,7 +44,8 @@ def test_the_highest_point_that_fits_is_found_in_nine_tries(wanted):
 )
 def test_a_larger_target_never_gives_a_lower_point_even_if_sizes_do_not_grow(jitter, target, more):
     sizes = [5 * point + 7 * j for point, j in enumerate(jitter)]
-    small, large = (highest_point(lambda p, t=t: sizes[p] <= t) for t in (target, target + more))
+    small = highest_point(lambda p: sizes[p] <= target)
+    large = highest_point(lambda p: sizes[p] <= target + more)
     assert small <= large
     assert small < 0 or sizes[small] <= target
 
@@ -97,7 +98,8 @@ def test_bits_per_pixel_that_are_less_than_a_byte_are_as_unreachable_as_any(crop
         rdae.compress(crop, target_bpp=bpp)
     least = len(rdae.compress(crop, quality=0))
     assert few.value.reachable == least
-    named = float(re.search(r"--target-bpp (\S+) ", few.value.hint)[1])
+    (found,) = re.findall(r"--target-bpp (\S+) ", few.value.hint)
+    named = float(found)
     assert len(rdae.compress(crop, target_bpp=named)) == least
 
 

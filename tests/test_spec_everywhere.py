@@ -14,9 +14,9 @@ from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.exact_decoder import make_exact  # noqa: E402
 from rdae.autoencoder.from_integers import state_of_networks  # noqa: E402
 from rdae.autoencoder.networks import Networks  # noqa: E402
-from rdae.codec.tile import TileSymbols  # noqa: E402
 from rdae.model.model import Model  # noqa: E402
 from rdae.model.spec import NUM_ANCHORS, ModelSpec  # noqa: E402
+from rdae.model.symbols import TileSymbols  # noqa: E402
 from rdae.model.weights_file import Description, fingerprint  # noqa: E402
 from rdae.scales import NUM_POINTS  # noqa: E402
 from rdae.training.export import integer_tensors  # noqa: E402

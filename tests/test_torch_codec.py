@@ -14,6 +14,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import Tensor  # noqa: E402
+
 import rdae  # noqa: E402
 from rdae.errors import WeightsNotFoundError  # noqa: E402
 from rdae.extras import install_hint  # noqa: E402
@@ -31,11 +33,11 @@ def shared() -> Codec:
 
 
 @pytest.fixture
-def x(crop) -> torch.Tensor:
+def x(crop) -> Tensor:
     return as_batch(crop[:70, :130])
 
 
-def as_batch(rgb: np.ndarray) -> torch.Tensor:
+def as_batch(rgb: np.ndarray) -> Tensor:
     return torch.tensor(rgb).permute(2, 0, 1)[None].float() / 255
 
 
@@ -86,6 +88,7 @@ def test_a_picture_of_several_tiles_agrees(shared, photo):
     assert_agrees(shared, wide, 30, 0.01)
     picture = as_batch(wide).requires_grad_()
     sum(output.sum() for output in shared(picture)).backward()
+    assert picture.grad is not None
     assert (picture.grad.abs().sum((0, 1)) > 0).float().mean() > 0.99
 
 
@@ -143,7 +146,7 @@ def test_the_noisy_rate_is_that_of_a_gaussian_and_finite_everywhere():
 def test_the_gradient_in_x_lowers_bits_and_distortion(x, shared, training):
     codec = copy.deepcopy(shared).train(training)
 
-    def loss(picture: torch.Tensor) -> torch.Tensor:
+    def loss(picture: Tensor) -> Tensor:
         torch.manual_seed(0)
         x_hat, bits = codec(picture, 50)
         return bits.sum() / x[0, 0].numel() + 300 * (x_hat - x).square().mean()
@@ -175,7 +178,7 @@ def test_parameters_are_frozen_until_asked_for_and_then_learn(x, shared):
     assert not any(p.requires_grad for p in codec.parameters())
     codec.requires_grad_()
 
-    def loss() -> torch.Tensor:
+    def loss() -> Tensor:
         torch.manual_seed(0)
         x_hat, bits = codec(x, 40)
         return bits.sum() / x[0, 0].numel() + 300 * (x_hat - x).square().mean()

@@ -38,6 +38,7 @@ def tiny_autoencoder() -> Autoencoder:
 @pytest.mark.parametrize("point", [0, 100, 255])
 def test_torch_float64_gives_the_decoders_integers(crop, threads, point):
     model = load_model()
+    assert model.path is not None
     _, tensors = read_weights(model.path)
     decoder = Autoencoder(model.spec)
     make_exact(decoder, tensors)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ pytest.importorskip("pytorch_optimizer")
 
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from rdae.autoencoder import precision as products  # noqa: E402
 from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
-from rdae.autoencoder.precision import step_flops, use_bfloat16  # noqa: E402
+from rdae.autoencoder.precision import matmul_gflops, step_flops, use_bfloat16  # noqa: E402
 from rdae.codec import decode, encode  # noqa: E402
 from rdae.errors import RdaeError  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
@@ -90,7 +92,7 @@ def alone() -> Iterator[None]:
 
 
 def config(steps: int = 20, **settings: object) -> TrainConfig:
-    given = {"precision": "float32", "batch": 2, "crop": 64, **settings}
+    given: dict[str, Any] = {"precision": "float32", "batch": 2, "crop": 64, **settings}
     return TrainConfig(photos="", preset="tiny", steps=steps, **given)
 
 
@@ -144,9 +146,22 @@ def test_bfloat16_changes_the_objective_little_and_ends_with_the_soft_phase(run,
     assert low != full and low == pytest.approx(full, rel=0.01)
 
 
-def test_auto_precision_gives_an_answer(alone):
-    assert use_bfloat16("auto", CPU) in (True, False)
+@pytest.mark.parametrize("pays", [True, False])
+def test_auto_precision_is_bfloat16_where_that_pays(alone, monkeypatch, pays):
+    monkeypatch.setattr("rdae.autoencoder.precision.bfloat16_pays", lambda device: pays)
+    assert use_bfloat16("auto", CPU) is pays
     assert use_bfloat16("bfloat16", CPU) and not use_bfloat16("float32", CPU)
+
+
+@pytest.mark.parametrize(("low", "pays"), [(1.2, False), (1.4, True)])
+def test_bfloat16_pays_if_its_products_are_enough_faster(monkeypatch, low, pays):
+    speeds = {torch.bfloat16: low, torch.float32: 1.0}
+    monkeypatch.setattr(products, "matmul_gflops", lambda dtype, device: speeds[dtype])
+    assert products.bfloat16_pays.__wrapped__(CPU) is pays
+
+
+def test_the_speed_of_products_is_measured():
+    assert 0 < matmul_gflops(torch.float32, CPU, seconds=0.01) < 1e6
 
 
 def test_a_run_that_is_not_finite_any_more_ends_with_an_error(run, alone, monkeypatch):
@@ -192,8 +207,23 @@ def test_half_a_checkpoint_is_never_loaded_and_two_stay(run, alone):
     assert [c.name for c in checkpoints(run)] == ["checkpoint-00000002", "checkpoint-00000003"]
 
 
-def test_weights_that_differ_are_seen(alone):
-    assert equal_everywhere([torch.ones(3), torch.zeros(2, 2)])
+def what_each_process_sees(rank: int, address: str, folder: Path) -> None:
+    """One of two processes: equal weights, then weights of which one bit differs."""
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    weights = [torch.ones(3), torch.zeros(2, 2)]
+    equal = equal_everywhere(weights)
+    bits = weights[1].view(torch.int32)
+    bits[1, 0] += rank  # the smallest number above 0
+    differing = equal_everywhere(weights)
+    (folder / f"{rank}.json").write_text(json.dumps([equal, differing]))
+    torch.distributed.destroy_process_group()
+
+
+def test_weights_that_differ_are_seen_by_both_processes(tmp_path):
+    address = f"tcp://127.0.0.1:{free_port()}"
+    torch.multiprocessing.spawn(what_each_process_sees, (address, tmp_path), nprocs=2)
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == [True, False]
 
 
 def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):

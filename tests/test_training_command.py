@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
+from torch import Tensor  # noqa: E402
+
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.training.checkpoint import checkpoints, read_checkpoint  # noqa: E402
 from tests.cli.cli_runner import InProcess, environment, run_rdae  # noqa: E402
@@ -95,7 +97,7 @@ def wait_until_all_are_gone(group: int) -> None:
         time.sleep(0.1)
 
 
-def final_weights(run: Path) -> dict[str, torch.Tensor]:
+def final_weights(run: Path) -> dict[str, Tensor]:
     content, _ = read_checkpoint(checkpoints(run)[-1])
     assert content["step"] == STEPS
     return content["ema"]
@@ -120,8 +122,8 @@ def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
     assert 0 < killed_at < STEPS
     code, _, said = call_quietly("train", str(photos), *options, "--steps", str(STEPS), *SETTINGS)
     assert code == 1 and "--resume goes on with it" in said
-    options = ("--resume", "-o", "run", "--procs", "2", "--checkpoint-minutes", "4")
-    said = run_python(tmp_path, "-m", "rdae", "train", *options, *SETTINGS)
+    again = ("--resume", "-o", "run", "--procs", "2", "--checkpoint-minutes", "4")
+    said = run_python(tmp_path, "-m", "rdae", "train", *again, *SETTINGS)
     assert "done: run/report.md" in said
     assert_same_weights(tmp_path / "run", whole)
     said = run_python(tmp_path, "-m", "rdae", "train", *options, *SETTINGS)

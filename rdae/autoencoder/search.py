@@ -41,10 +41,10 @@ from rdae.autoencoder.networks import ClampInward, in_phases
 from rdae.autoencoder.passes import assemble, split
 from rdae.autoencoder.rounding import round_straight_through
 from rdae.autoencoder.search_decoder import SearchDecoder
-from rdae.codec.tile import TileSymbols
 from rdae.geometry import PATCH
 from rdae.model.model import Model
 from rdae.model.spec import NUM_PASSES, NUM_ROWS
+from rdae.model.symbols import TileSymbols
 
 # Steps of the annealing. On one core a step of 768x512 pixels takes an eighth of a second.
 STEPS = {3: 20, 4: 35, 5: 60, 6: 90, 7: 130, 8: 200, 9: 300}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, tile_at, tile_counts
-from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError, option
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError, grouped, option
 from rdae.limits import (
     MAX_ANCILLARY_CHUNKS,
     MAX_CHANNELS,

@@ -26,8 +26,8 @@ from rdae.bitstream.chunks import (
 from rdae.bitstream.header import MAGIC, VERSION, Header, read_header
 from rdae.bitstream.payload import deflate, inflate, pack_alpha, unpack_alpha
 from rdae.bitstream.tiles import Tile, symbols_crc, tile_counts, tile_grid
-from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, option
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, grouped, option
 from rdae.limits import (
     MAX_INFO_PIXELS,
     MAX_LISTED_TILES,

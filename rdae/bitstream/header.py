@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from rdae.bitstream.varint import ByteReader, grouped, pack_varint
-from rdae.errors import CorruptError, NotRdaeError, TruncatedError, UnsupportedVersionError
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import CorruptError, NotRdaeError, TruncatedError, UnsupportedVersionError, grouped
 from rdae.limits import MAX_DIMENSION
 
 __all__ = ["MAGIC", "VERSION", "Header", "read_header"]

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.varint import grouped
-from rdae.errors import CorruptError
+from rdae.errors import CorruptError, grouped
 from rdae.geometry import Rectangle
 
 __all__ = ["deflate", "inflate", "pack_alpha", "unpack_alpha", "unpack_alpha_region"]

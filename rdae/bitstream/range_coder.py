@@ -19,8 +19,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.varint import grouped
-from rdae.errors import CorruptError
+from rdae.errors import CorruptError, grouped
 from rdae.exact import kernel
 
 __all__ = ["PRECISION_BITS", "SymbolDecoder", "SymbolEncoder", "TableFamily"]

@@ -6,16 +6,11 @@ end is one clear error in one place (FORMAT.md, Varint and Errors).
 
 from __future__ import annotations
 
-from rdae.errors import CorruptError, TruncatedError
+from rdae.errors import CorruptError, TruncatedError, grouped
 
-__all__ = ["ByteReader", "grouped", "pack_varint"]
+__all__ = ["ByteReader", "pack_varint"]
 
 _MAX_VARINT_BYTES = 5  # 7 bits each: enough for 32 bits
-
-
-def grouped(number: int) -> str:
-    """Format a count for a message, thousands set apart: 40112 -> "40 112"."""
-    return f"{number:,}".replace(",", " ")
 
 
 def pack_varint(value: int) -> bytes:

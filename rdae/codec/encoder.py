@@ -19,17 +19,18 @@ from rdae.bitstream.chunks import WORD_BYTES
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
-from rdae.bitstream.varint import grouped, pack_varint
+from rdae.bitstream.varint import pack_varint
 from rdae.codec.decoder import decode_pixels
 from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
-from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
+from rdae.codec.tile import encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr
-from rdae.errors import TooLargeError, option
+from rdae.errors import TooLargeError, grouped, option
 from rdae.geometry import HYPER_PATCH, Rectangle, padded
 from rdae.images.picture import Picture
 from rdae.limits import MAX_DIMENSION
 from rdae.model.model import Array, Model
+from rdae.model.symbols import TileSymbols
 from rdae.scales import DEFAULT_EFFORT, PLAIN_EFFORT
 from rdae.threads import parallel_map
 

@@ -18,11 +18,12 @@ from rdae.bitstream.tiles import Tile
 from rdae.codec.encoder import Encoder
 from rdae.codec.progress import Progress, Report
 from rdae.codec.rendering import render
-from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
+from rdae.codec.tile import encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr_of, squared_error
 from rdae.geometry import PATCH, Rectangle
 from rdae.images.picture import Picture
 from rdae.model.model import Array, Model
+from rdae.model.symbols import TileSymbols
 from rdae.network_spec import halo
 from rdae.scales import NUM_POINTS
 

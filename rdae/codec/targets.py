@@ -17,9 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rdae.bitstream.varint import grouped
 from rdae.codec.encoder import Encoder
-from rdae.errors import RateTargetError, option
+from rdae.errors import RateTargetError, grouped, option
 from rdae.scales import NUM_POINTS, REFINED_EFFORT, point_to_quality
 
 # A search takes no file further from that of plain encoding. So at the ends of the scale, where

@@ -8,7 +8,6 @@ and codes a quarter of each channel group.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,23 +21,9 @@ from rdae.errors import CorruptError
 from rdae.model.model import Model
 from rdae.model.passes import put, take
 from rdae.model.spec import NUM_PASSES
+from rdae.model.symbols import TileSymbols
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class TileSymbols:
-    """What is sent of one tile.
-
-    Attributes:
-        z: `(hyper rows, hyper columns, N)` int32.
-        y: `(rows, columns, M)`, as z; rows and columns multiples of 4; 0 in cells not coded.
-        indexes: table of each latent, as `y`, uint8.
-    """
-
-    z: Array
-    y: Array
-    indexes: NDArray[np.uint8]
 
 
 def quantise_tile(

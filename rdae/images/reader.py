@@ -24,8 +24,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile
 
-from rdae.bitstream.varint import grouped
-from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, option
+from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, grouped, option
 from rdae.images import jpeg_xl
 from rdae.images.colour import COLOUR_MODES
 from rdae.images.formats import InputFormat, foreign_name, format_of, input_names

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def main() -> None:
         for name, (data, _) in coded.items():
             for n in args.threads:
                 tasks[f"matmul {MATRIX}", f"{n} threads"] = product(n)
-                tasks[name, f"{n} threads"] = lambda data=data, n=n: decode(data, threads=n)
+                tasks[name, f"{n} threads"] = partial(decode, data, threads=n)
             Path(folder, name).mkdir()
             tasks[name, "cold"] = cold(data, str(Path(folder, name)))
         times = defaultdict(list)

@@ -18,6 +18,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from rdae.codec import encode
 from rdae.evaluation.bd_rate import compare
 from rdae.evaluation.experiment import ROWS_FILE
@@ -42,7 +44,7 @@ def gains(folder: Path) -> dict[int, list[float]]:
         anchor = points[1, image]
         if effort == 1 or len(curve) < len(anchor):
             continue
-        delta = compare(*zip(*curve, strict=True), *zip(*anchor, strict=True)).rate
+        delta = compare(*np.array(curve).T, *np.array(anchor).T).rate
         if delta is not None:
             found[effort].append(delta)
     return found

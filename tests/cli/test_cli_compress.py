@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runner import Run, names, pixels, save
 from PIL import Image
+
+from tests.cli.cli_runner import Run, names, pixels, save
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX file names and links")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runner import Run, names, pixels, run_rdae, save
 from PIL import Image
+
+from tests.cli.cli_runner import Run, names, pixels, run_rdae, save
 
 
 def test_the_picture_takes_the_free_name_and_the_line_says_it(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runner import InProcess, Result, environment, names, run_rdae, save
 from PIL import Image
+
+from tests.cli.cli_runner import InProcess, Result, environment, names, run_rdae, save
 
 TIMES = ("encode_s", "decode_s", "load_s")
 CHEAP = ("--metric", "psnr", "--no-report")

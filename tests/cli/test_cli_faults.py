@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runner import Result, Run, environment, names, run_rdae, save
+
+from tests.cli.cli_runner import Result, Run, environment, names, run_rdae, save
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX links, limits and pipes")
 
@@ -179,7 +180,8 @@ def test_a_batch_whose_reader_is_gone_stops_and_leaves_whole_files(
         cwd=tmp_path,
         env=environment(),
         check=False,
-        **streams,
+        stdout=streams["stdout"],
+        stderr=streams["stderr"],
     )
     os.close(writer)
     assert done.returncode == 141

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment, names, save
+
+from tests.cli.cli_runner import Run, environment, names, save
 
 
 def test_two_names_are_input_and_output(run: Run, tmp_path: Path, photo: Path) -> None:

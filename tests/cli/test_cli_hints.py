@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, save
 
 from rdae.cli import hints
+from tests.cli.cli_runner import Run, save
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import NoReturn
 
 import pytest
-from cli_runner import Run, environment, names, save
 
 from rdae import __main__ as command
 from rdae.cli import signals
@@ -23,6 +22,7 @@ from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Console
 from rdae.cli.inputs import Source
 from rdae.cli.paths import Task
+from tests.cli.cli_runner import Run, environment, names, save
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals, pipes and terminals")
 

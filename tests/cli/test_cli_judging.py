@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment, needs_torch
 from PIL import Image
+
+from tests.cli.cli_runner import Run, environment, needs_torch
 
 COMMANDS = [("elbo", "a.tif"), ("compare", "a.tif", "a.tif", "--metric", "psnr")]
 

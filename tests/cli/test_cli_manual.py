@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_runner import Run
 
 from rdae.cli import completion
+from tests.cli.cli_runner import Run
 
 COMMANDS = [
     "compress",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runner import Run, names, pixels, save
 from PIL import Image, ImageCms
 
 from rdae.cli.console import UsageError
 from rdae.cli.options import FORMAT_OF_EXTENSION, Format
 from rdae.cli.pictures import read_size
+from tests.cli.cli_runner import Run, names, pixels, save
 
 needs_jxl = pytest.mark.skipif(find_spec("pillow_jxl") is None, reason="no pillow-jxl-plugin")
 ALL = [pytest.param(f, marks=needs_jxl) if f is Format.jxl else f for f in Format]

@@ -61,7 +61,7 @@ print(rdae.__file__)
 def test_completion_offers_rd_files_and_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rdae.cli.options import complete_rd
+    from rdae.cli.completion import complete_rd
 
     monkeypatch.chdir(tmp_path)
     for name in ("a.rd", "a.png", "b.RD"):

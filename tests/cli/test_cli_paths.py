@@ -228,7 +228,7 @@ def test_a_format_that_cannot_be_told_is_refused(output: str, format: Format | N
 
 
 def test_our_formats_are_those_that_the_library_writes() -> None:
-    from rdae.images.picture import OUTPUT_FORMATS
+    from rdae.images.formats import OUTPUT_FORMATS
 
     assert {extension[1:] for extension in FORMAT_OF_EXTENSION} >= set(OUTPUT_FORMATS)
     for extension, name in OUTPUT_FORMATS.items():

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment
+
+from tests.cli.cli_runner import Run, environment
 
 HEAVY = {"torch", "compressai", "scipy", "matplotlib", "rich", "pandas"}
 CODEC = {"PIL.Image", "constriction", "numpy", "safetensors"}

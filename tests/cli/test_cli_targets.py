@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, environment, names, needs_torch
 from PIL import Image
 
 from rdae.extras import install_hint
+from tests.cli.cli_runner import Run, environment, names, needs_torch
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 

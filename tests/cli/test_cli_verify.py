@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_runner import Run, names, run_rdae, save
 from PIL import Image
+
+from tests.cli.cli_runner import Run, names, run_rdae, save
 
 
 @pytest.fixture(scope="module")

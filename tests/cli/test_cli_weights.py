@@ -7,10 +7,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from cli_runner import Run
 
 from rdae.model.installed import load_model
 from rdae.model.weights_file import read_weights, write_weights
+from tests.cli.cli_runner import Run
 
 
 @pytest.fixture

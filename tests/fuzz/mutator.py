@@ -163,17 +163,16 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
         longest: side in pixels; but if it is 100 or more, some files have several tiles.
     """
     model = load_model()
-    size = [rng.randint(1, longest), rng.randint(1, longest)]
+    width, height = rng.randint(1, longest), rng.randint(1, longest)
     if longest >= 100 and rng.random() < 0.15:
-        size = [rng.randint(1025, 2100), rng.randint(1, 7)]
-        rng.shuffle(size)
+        width, height = rng.sample([rng.randint(1025, 2100), rng.randint(1, 7)], 2)
     flags = rng.choice((0, 0, _GREY, _ALPHA, _GREY | _ALPHA))
     point = rng.choice((0, 255, rng.randrange(256)))
     model_id = model.description.model_id
-    anatomy = Anatomy(0x10 | flags, model_id, model.fingerprint, point, *size)
+    anatomy = Anatomy(0x10 | flags, model_id, model.fingerprint, point, width, height)
     if flags & _ALPHA:
         anatomy.chunks.append(_alpha_chunk(anatomy, rng))
-    for tile in tile_grid(*size):
+    for tile in tile_grid(width, height):
         z, y = _shapes(model, tile)
         anatomy.chunks += _tile_chunks(model, anatomy.header, tile, _wild(z, rng), _wild(y, rng))
     return assemble(anatomy)
