@@ -11,6 +11,7 @@ import typer
 
 from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
+from rdae.cli.completion import complete_metrics
 from rdae.cli.console import Console, InputError, emit
 from rdae.cli.eval_inputs import read_metrics
 from rdae.cli.figures import rounded
@@ -29,7 +30,9 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="psnr, ms-ssim, ssimulacra2. Without it: all that can be had.", metavar="LIST"
+            help="psnr, ms-ssim, ssimulacra2. Without it: all that can be had.",
+            metavar="LIST",
+            autocompletion=complete_metrics,
         ),
     ] = None,
     max_pixels: options.MaxPixels = MAX_PIXELS,

@@ -8,19 +8,30 @@ import os
 import textwrap
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
-from rdae.cli.console import Color, Console, human_bytes, human_seconds, shown
+from rdae.cli.console import Color, Console, UsageError, grouped, human_bytes, human_seconds, shown
 from rdae.cli.help import Command
-from rdae.cli.inputs import Source, expand
+from rdae.cli.inputs import RD_EXTENSIONS, Source, expand, split_output
 from rdae.cli.models import require_model, typical_rates
-from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
-from rdae.cli.target import Goal, read_goal
-from rdae.errors import ModelError
+from rdae.cli.options import FORMAT_OF_EXTENSION
+from rdae.cli.paths import (
+    Task,
+    check_switches,
+    is_taken,
+    plan,
+    remove_input,
+    skipped_line,
+    write_output,
+)
+from rdae.cli.remarks import is_doubtful, remarks_on
+from rdae.cli.target import Target, read_target
+from rdae.errors import ModelError, OutputExistsError
 from rdae.images.formats import INPUT_SUFFIXES
 from rdae.limits import MAX_PIXELS
 from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
@@ -34,7 +45,7 @@ FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
     *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "effort", "tries", "psnr"),
-    *("model", "model_id", "encode_s", "load_s", "dry_run"),
+    *("remarks", "model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
 _log = logging.getLogger(__name__)
@@ -55,6 +66,8 @@ def compress(
     keep_suffix: options.KeepSuffix = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    keep_if_smaller: options.KeepIfSmaller = False,
+    remove: options.Remove = False,
     preserve: options.Preserve = False,
     dry_run: options.DryRun = False,
     recursive: options.RecursiveImages = False,
@@ -80,7 +93,8 @@ def compress(
 ) -> None:
     """Compress images to .rd files.
 
-    photo.png becomes photo.rd beside it. Nothing is overwritten unless you say so.
+    photo.png becomes photo.rd beside it, or what a second name that ends in .rd says.
+    Nothing is overwritten unless you say so.
 
     Examples:
       rdae compress photo.png
@@ -90,12 +104,13 @@ def compress(
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
-    goal = read_goal(quality, target_size, target_bpp, target_psnr)
+    names, output = (images or [], output)
+    if output_dir is None:
+        names, output = split_output(names, output, RD_EXTENSIONS)
+    target = read_target(quality, target_size, target_bpp, target_psnr)
     if effort >= REFINED_EFFORT:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
-    sources = expand(
-        images or [], extensions=INPUT_SUFFIXES, recursive=recursive, files_from=files_from
-    )
+    sources = expand(names, extensions=INPUT_SUFFIXES, recursive=recursive, files_from=files_from)
     tasks = plan(
         sources,
         output=output,
@@ -105,13 +120,21 @@ def compress(
         ),
         collision_hint="--keep-suffix, -o FILE or another --output-dir keeps them apart",
     )
+    check_output_name(output)
     check_switches(
-        tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
+        tasks,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        remove=remove,
+        as_json=as_json,
     )
+    if remove and dry_run:
+        raise UsageError("--rm and -n contradict each other")
     if model is not None:
         require_model(model)
     work = _Work(
-        goal=goal,
+        target=target,
         effort=effort,
         console=console,
         model=model,
@@ -121,6 +144,8 @@ def compress(
         conversions={"to_8bit": to_8bit, "first_frame": first_frame, "to_srgb": to_srgb},
         force=force,
         skip_existing=skip_existing,
+        keep_if_smaller=keep_if_smaller,
+        remove=remove,
         preserve=preserve,
         dry_run=dry_run,
         show_psnr=show_psnr,
@@ -137,11 +162,26 @@ def compress(
     raise typer.Exit(batch.run(tasks, work))
 
 
+def check_output_name(output: str | None) -> None:
+    """Refuse a name that says that the output is a picture.
+
+    Raises:
+        UsageError: it has the extension of one.
+    """
+    extension = "" if output is None else Path(output).suffix
+    if output is not None and extension.lower() in (INPUT_SUFFIXES | FORMAT_OF_EXTENSION.keys()):
+        name = output[: -len(extension)] + ".rd"
+        raise UsageError(
+            f"-o {shown(output)}: compress writes .rd files, not {extension[1:].lower()}",
+            hint=f"-o {shown(name)}; rdae decompress makes pictures of .rd files",
+        )
+
+
 @dataclass
 class _Work:
     """Compress one file."""
 
-    goal: Goal
+    target: Target
     effort: int
     console: Console
     model: str | None
@@ -151,35 +191,49 @@ class _Work:
     conversions: dict[str, bool]
     force: bool
     skip_existing: bool
+    keep_if_smaller: bool
+    remove: bool
     preserve: bool
     dry_run: bool
     show_psnr: bool
     verbose: int
 
     def __call__(self, task: Task) -> Outcome:
-        if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
+        try:
+            skip = is_taken(task.output, force=self.force, skip_existing=self.skip_existing)
+        except OutputExistsError:
+            self._check(task.source)  # what is wrong with the input itself is said first
+            raise
+        if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         from rdae import codec
+        from rdae.codec import check_padding
         from rdae.distortion import psnr
         from rdae.model import installed as store
 
+        progress = self.console.working(task.source.name)
         began = time.perf_counter()
         model = store.load_model(self.model)
         load_s = time.perf_counter() - began
         _log.debug("loaded model %s", model.description.name)
         picture, input_bytes, like = self._read(task.source)
         _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
+        check_padding(picture.width, picture.height, self.max_pixels)
         encoded = codec.encode(
             picture,
-            quality=self.goal.quality,
-            max_bytes=self.goal.size,
-            max_bpp=self.goal.bpp,
-            min_psnr=self.goal.psnr,
+            quality=self.target.quality,
+            target_size=self.target.size,
+            target_bpp=self.target.bpp,
+            target_psnr=self.target.psnr,
             effort=self.effort,
             model=model,
             threads=self.threads,
-            progress=self.console.searching(task.source.name),
+            progress=progress,
         )
+        size = len(encoded.data)
+        if self.keep_if_smaller and size >= input_bytes:
+            line = f"{shown(task.source.name)}: kept, its .rd file would have {human_bytes(size)}"
+            return Outcome(f"{line}, no less than its {human_bytes(input_bytes)}", skipped=True)
         if not self.dry_run:
             write_output(
                 task,
@@ -189,7 +243,7 @@ class _Work:
             )
         _log.debug("encoded %d bytes", len(encoded.data))
         figure = None
-        if self.show_psnr:
+        if self.show_psnr or is_doubtful(encoded.info):
             decoded = codec.decode(
                 encoded.data,
                 max_pixels=self.max_pixels,
@@ -197,6 +251,8 @@ class _Work:
                 threads=self.threads,
             )
             figure = psnr(picture.rgb, decoded.rgb)
+        if self.remove:
+            remove_input(task)
         return self._outcome(task, encoded, input_bytes, model.description.name, load_s, figure)
 
     def _outcome(
@@ -210,6 +266,7 @@ class _Work:
     ) -> Outcome:
         info, size = encoded.info, len(encoded.data)
         mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
+        remarks = remarks_on(info, input_bytes, psnr, self.target)
         record: dict[str, Any] = {
             "output": task.output_name,
             "width": info.width,
@@ -222,30 +279,37 @@ class _Work:
             "bpp": info.bpp,
             "ratio": input_bytes / size,
             "raw_ratio": figures.raw_bytes(info) / size,
-            "quality": self.goal.quality if self.goal.is_quality else round(info.quality, 2),
+            "quality": self.target.quality if self.target.is_quality else round(info.quality, 2),
             "quality_point": info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
-            "psnr": psnr,
+            "psnr": psnr if self.show_psnr else None,
+            "remarks": remarks,
             "model": model_name,
             "model_id": info.model_id,
             "encode_s": encoded.encode_s,
             "load_s": load_s,
             "dry_run": self.dry_run,
         }
+        ratio = figures.ratio_text(input_bytes, size)
         parts = [
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
-            f"({info.bpp:.3f} bpp, {figures.ratio_text(input_bytes, size)})",
-            f"q{self.goal.quality if self.goal.is_quality else round(info.quality, 1):g}",
-            *([] if psnr is None else [figures.psnr_text(psnr)]),
-            *([f"{encoded.tries} tries"] if encoded.tries else []),
+            f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
+            f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
+            *([figures.psnr_text(psnr)] if psnr is not None and self.show_psnr else []),
+            *(
+                [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
+                if encoded.tries
+                else []
+            ),
             human_seconds(encoded.encode_s),
             *(["not written (dry run)"] if self.dry_run else []),
         ]
-        details = [figures.split_line(info)]
+        details = list(remarks)
         if self.verbose:
             details += [
+                figures.split_line(info),
                 f"{figures.shape_name(info.width, info.height, mode)} · "
                 f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
                 f"(id {info.model_id}) · quality point {info.quality_point} of 255",
@@ -260,6 +324,15 @@ class _Work:
             output_bytes=size,
             pixels=info.width * info.height,
         )
+
+    def _check(self, source: Source) -> None:
+        """Refuse what is no picture or none for us, without decoding it."""
+        from rdae.images.reader import Allowed, open_image
+
+        if source.path is not None and source.path.exists() and not source.path.is_file():
+            return  # what a pipe holds can be read only once
+        with open(source.name, "rb") as file:
+            open_image(file, max_pixels=self.max_pixels, allowed=Allowed(**self.conversions))
 
     def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:
         from rdae.images.picture import read_picture

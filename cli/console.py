@@ -13,16 +13,17 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rdae.cli.hints import at_hand
 from rdae.errors import OutputExistsError, RdaeError
 
 if TYPE_CHECKING:
-    from rdae.codec.refined import Progress
+    from rdae.codec.progress import Progress, Report
 
 STDIN_NAME, STDOUT_NAME = "stdin", "stdout"
 
@@ -30,6 +31,7 @@ _RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 _EXISTS_HINT = "-f replaces it, -o FILE names another, --skip-existing goes on without it"
 _CLEAR_LINE = "\r\x1b[2K"
 _BAR_CELLS = 20
+_BAR_DELAY = 0.5  # seconds
 # For terminals and pipes whose encoding lacks the characters of our lines.
 _PLAIN_SIGNS = str.maketrans({"→": "->", "·": "|", "…": "...", "∞": "inf", "█": "#", "░": "."})
 
@@ -66,9 +68,9 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """Say what an exception means to the user, without its traceback."""
     if isinstance(error, OutputExistsError):
-        return Failure(error.code, str(error), error.hint or _EXISTS_HINT)
+        return Failure(error.code, str(error), at_hand(error.hint or _EXISTS_HINT))
     if isinstance(error, RdaeError):
-        return Failure(error.code, str(error), error.hint)
+        return Failure(error.code, str(error), at_hand(error.hint))
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", "interrupted")
     if isinstance(error, FileNotFoundError):
@@ -147,7 +149,7 @@ class Console:
         self._colored = color is Color.always or (
             color is Color.auto and self._terminal and not os.environ.get("NO_COLOR")
         )
-        self._bar_shown = False
+        self._bar_shown, self._batch = False, ""
         self._began = time.monotonic()
         if verbose >= 2 or os.environ.get("RDAE_LOG", "").lower() == "debug":
             logging.basicConfig(
@@ -198,16 +200,21 @@ class Console:
         """Show how far a batch has come; only on a terminal and for more than one file."""
         if total < 2 or not self._terminal or self.quiet or self.verbose >= 2:
             return
+        self._batch = f"file {done + 1}/{total}"
         left = ""
         if done:
             seconds = (time.monotonic() - self._began) / done * (total - done)
             left = f"  {_left(seconds)}"
         self._bar(done / total, f"{done}/{total}{left}  {shown(name)}")
 
-    def searching(self, name: str) -> Callable[[Progress], None] | None:
-        """What to call while a long encoding searches; None where no bar is shown."""
+    def working(self, name: str) -> Report | None:
+        """What to call while a file is in work; None where no bar is shown.
+
+        The bar comes after half a second, so that small pictures do not make it flicker.
+        """
         if not self._terminal or self.quiet or self.verbose >= 2:
             return None
+        called = time.monotonic()
         began = 0.0
         first: Progress | None = None
 
@@ -217,11 +224,17 @@ class Console:
             if first is None or progress.search != first.search:
                 # What came before, imports above all, says nothing of what is left.
                 began, first = now, progress
+            if now - called < _BAR_DELAY:
+                return
             share = progress.done - first.done
-            left = _left((now - began) / share * (1 - progress.done)) if share > 0 else ""
-            search = f"search {progress.search}" if progress.search > 1 else ""
-            figures = f"{progress.bpp:.3f} bpp", f"{progress.psnr:.2f} dB"
-            words = (*figures, left, search, shown(name))
+            words = [
+                "" if progress.bpp is None else f"{progress.bpp:.3f} bpp",
+                "" if progress.psnr is None else f"{progress.psnr:.2f} dB",
+                _left((now - began) / share * (1 - progress.done)) if share > 0 else "",
+                f"search {progress.search}" if progress.search > 1 else "",
+                self._batch,
+                shown(name),
+            ]
             self._bar(progress.done, "  ".join(filter(None, words)))
 
         return show

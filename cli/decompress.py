@@ -12,22 +12,33 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rdae.cli import figures, options
+from rdae import read_info
+from rdae.cli import figures, options, pictures
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, human_bytes, human_seconds, shown
-from rdae.cli.inputs import RD_EXTENSIONS, expand
+from rdae.cli.inputs import RD_EXTENSIONS, expand, split_output
 from rdae.cli.options import FORMAT_OF_EXTENSION, Format
-from rdae.cli.paths import Task, check_switches, is_taken, plan, skipped_line, write_output
-from rdae.errors import RdaeError
+from rdae.cli.paths import (
+    Task,
+    check_switches,
+    is_taken,
+    plan,
+    remove_input,
+    skipped_line,
+    write_output,
+)
+from rdae.cli.pictures import Settings, read_format, read_size
+from rdae.errors import OutputExistsError, RdaeError
 from rdae.files import is_special
 from rdae.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from rdae.codec.progress import Report
     from rdae.images.picture import Picture
 
 SCHEMA = "rdae.decompress/1"
 FIELDS = (
-    *("output", "width", "height", "mode", "format"),
+    *("output", "width", "height", "mode", "format", "lost"),
     *("region", "input_bytes", "output_bytes", "decode_s", "damage"),
 )
 
@@ -39,8 +50,12 @@ def decompress(
     output: options.Output = None,
     output_dir: options.OutputDir = None,
     format: options.OutputFormat = None,
+    output_quality: options.OutputQuality = None,
+    png_level: options.PngLevel = None,
+    resize: options.Resize = None,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    remove: options.Remove = False,
     preserve: options.Preserve = False,
     recursive: options.RecursiveRd = False,
     max_pixels: options.MaxPixels = MAX_PIXELS,
@@ -54,37 +69,54 @@ def decompress(
     fail_fast: options.FailFast = False,
     color: options.ColorWhen = Color.auto,
 ) -> None:
-    """Decompress .rd files to PNG (or JPEG, WebP, TIFF, PPM).
+    """Decompress .rd files to PNG (or JPEG, WebP, AVIF, TIFF, JPEG XL, BMP, PPM).
 
     photo.rd becomes photo.png. Where there is a photo.png already, it may be the
     original, so the output is photo.rd.png instead. If both are there, -f replaces
     photo.rd.png; it never touches photo.png unless -o names it. With --skip-existing
-    the output is always photo.png.
+    the output is always photo.png. A second name with the extension of a
+    picture is that of the output, as -o.
 
     Examples:
       rdae decompress photo.rd
-      rdae decompress photo.rd -o photo.jpg
+      rdae decompress photo.rd -o photo.jpg --output-quality 90
+      rdae decompress photo.rd small.webp --resize 800x600
       rdae decompress *.rd --output-dir pictures/
       rdae decompress - < photo.rd > photo.png
       rdae decompress large.rd --region 2000,1500,800,600
       rdae decompress damaged.rd --best-effort
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
-    picture_format = choose_format(output, format)
+    names = files or []
+    if output_dir is None:
+        names, output = split_output(names, output, FORMAT_OF_EXTENSION)
+    picture_format = choose_format(output, read_format(format))
+    settings = Settings(picture_format, output_quality, png_level, read_size(resize))
+    settings.check()
     tasks = plan(
-        expand(files or [], extensions=RD_EXTENSIONS, recursive=recursive),
+        expand(names, extensions=RD_EXTENSIONS, recursive=recursive),
         output=output,
         output_dir=output_dir,
         name_output=namer(picture_format, skip_existing=skip_existing),
         collision_hint="-o FILE or another --output-dir keeps them apart",
     )
+    check_output_name(output)
     check_switches(
-        tasks, force=force, skip_existing=skip_existing, preserve=preserve, as_json=as_json
+        tasks,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        remove=remove,
+        as_json=as_json,
     )
+    if remove and (region is not None or resize is not None):
+        raise UsageError("--rm would delete more than --region and --resize write")
     if weights is not None and not weights.is_file():
         raise UsageError(f"--weights {shown(weights)}: no such file")
     work = _Work(
-        format=picture_format,
+        console=console,
+        settings=settings,
+        remove=remove,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
@@ -107,7 +139,7 @@ def choose_format(output: str | None, format: Format | None) -> Format:
     Raises:
         UsageError: they contradict each other, or -o has an extension of no format.
     """
-    if output is None or output == "-" or is_special(Path(output)):
+    if output is None or output == "-" or is_special(Path(output)) or _is_rd(output):
         return format or Format.png
     named = FORMAT_OF_EXTENSION.get(Path(output).suffix.lower())
     if named is None and format is None:
@@ -118,6 +150,23 @@ def choose_format(output: str | None, format: Format | None) -> Format:
     if named is not None and format is not None and named is not format:
         raise UsageError(f"-o {shown(output)} and --format {format.value} contradict each other")
     return format or named or Format.png
+
+
+def check_output_name(output: str | None) -> None:
+    """Refuse a name that says that the output is an .rd file.
+
+    Raises:
+        UsageError: it has that extension.
+    """
+    if output is not None and _is_rd(output):
+        raise UsageError(
+            f"-o {shown(output)}: decompress writes pictures, not .rd files",
+            hint=f"-o {shown(Path(output).with_suffix('.png'))}; rdae compress makes .rd files",
+        )
+
+
+def _is_rd(output: str) -> bool:
+    return Path(output).suffix.lower() in RD_EXTENSIONS
 
 
 def read_region(text: str) -> tuple[int, int, int, int]:
@@ -157,7 +206,9 @@ def namer(format: Format, *, skip_existing: bool = False) -> Callable[[Path], Pa
 class _Work:
     """Decompress one file."""
 
-    format: Format
+    console: Console
+    settings: Settings
+    remove: bool
     force: bool
     skip_existing: bool
     preserve: bool
@@ -169,30 +220,41 @@ class _Work:
     verbose: int
 
     def __call__(self, task: Task) -> Outcome:
-        if is_taken(task.output, force=self.force, skip_existing=self.skip_existing):
+        try:
+            skip = is_taken(task.output, force=self.force, skip_existing=self.skip_existing)
+        except OutputExistsError:
+            if task.source.path is not None and not is_special(task.source.path):
+                read_info(task.source.read())  # what is wrong with the input itself is said first
+            raise
+        if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
+        progress = self.console.working(task.source.name)
         data = task.source.read()
-        from rdae.images.formats import OUTPUT_FORMATS
-        from rdae.images.picture import write_picture
-
         began = time.perf_counter()
-        picture, error, damage = self._decode(data)
+        picture, error, damage = self._decode(data, progress)
+        if self.settings.size is not None:
+            picture = pictures.resized(picture, self.settings.size, max_pixels=self.max_pixels)
         decode_s = time.perf_counter() - began
         _log.debug("decoded %d bytes to %dx%d pixels", len(data), picture.width, picture.height)
         like = task.source.path.stat() if self.preserve and task.source.path else None
         output_bytes = write_output(
             task,
-            lambda file: write_picture(picture, file, OUTPUT_FORMATS[self.format.value]),
+            lambda file: pictures.write(picture, file, self.settings),
             overwrite=self.force,
             like=like,
         )
+        format, missing = self.settings.format, pictures.lost(picture, self.settings.format)
+        keeps_input = self.remove and bool(missing)
+        if self.remove and error is None and not missing:
+            remove_input(task)
         mode = figures.mode_name(is_grey=picture.is_grey, has_alpha=picture.alpha is not None)
         record = {
             "output": task.output_name,
             "width": picture.width,
             "height": picture.height,
             "mode": mode,
-            "format": self.format.value,
+            "format": format.value,
+            "lost": missing,
             "region": self.region,
             "input_bytes": len(data),
             "output_bytes": output_bytes,
@@ -201,9 +263,12 @@ class _Work:
         }
         shape = figures.shape_name(picture.width, picture.height, mode)
         details = []
+        if missing:
+            kept = "; the input was kept" if keeps_input else ""
+            details.append(f"not in {format.value} files: {', '.join(missing)}{kept}")
         if self.verbose:
             details.append(
-                f"{human_bytes(len(data))} → {human_bytes(output_bytes)} of {self.format.value}"
+                f"{human_bytes(len(data))} → {human_bytes(output_bytes)} of {format.value}"
                 f"{figures.peak_memory()}"
             )
         return Outcome(
@@ -217,7 +282,9 @@ class _Work:
             error=error,
         )
 
-    def _decode(self, data: bytes) -> tuple[Picture, RdaeError | None, list[dict[str, Any]]]:
+    def _decode(
+        self, data: bytes, progress: Report | None
+    ) -> tuple[Picture, RdaeError | None, list[dict[str, Any]]]:
         """Return the picture; of a damaged file also the error to report, and its damage."""
         from rdae import codec
         from rdae.bitstream.damage import damage_record
@@ -225,7 +292,7 @@ class _Work:
 
         region = None if self.region is None else Rectangle.at(*self.region)
         arguments: dict[str, Any] = {"max_pixels": self.max_pixels, "weights": self.weights}
-        arguments |= {"threads": self.threads, "region": region}
+        arguments |= {"threads": self.threads, "region": region, "progress": progress}
         if not self.best_effort:
             return codec.decode(data, **arguments), None, []
         rescued = codec.rescue(data, **arguments)

@@ -88,7 +88,7 @@ def elbo(
     rng = np.random.default_rng(0)  # the same figures every time
     samples = [posterior.sample(rng) for _ in range(draws)]
     columns = {"relaxed": _mean(samples)}
-    search = console.searching(str(image))
+    search = console.working(str(image))
     try:
         for level in sorted({PLAIN_EFFORT, DEFAULT_EFFORT, effort}):
             columns[f"coded, effort {level}"] = coded_terms(

@@ -16,6 +16,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rdae.cli.hints import enter
+
 _MAX_COLUMNS = 100
 _NAME_COLUMNS = 26
 
@@ -23,11 +25,19 @@ _NAME_COLUMNS = 26
 class Command(TyperCommand):
     """A command whose help lists its options by group."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; hints are in terms of its options."""
+        enter(frozenset(name for p in self.params for name in p.opts))
+        return super().invoke(ctx)
+
     def get_help(self, ctx: Any) -> str:
         """Return the help text."""
-        arguments = [p for p in self.params if p.param_type_name == "argument"]
-        usage = " ".join([ctx.command_path, "[OPTIONS]", *(p.metavar or p.name for p in arguments)])
-        parts = [f"Usage: {usage}", _indented(self.help), self.extra(), _options(self, ctx)]
+        parts = [
+            f"Usage: {usage(self, ctx)}",
+            _indented(self.help),
+            self.extra(),
+            _options(self, ctx),
+        ]
         return "\n\n".join(part for part in parts if part)
 
     def extra(self) -> str:
@@ -57,7 +67,7 @@ class Group(TyperGroup):
                 rows.append((name, (command.help or "").split("\n")[0]))
         commands = "\n".join(_row(name, text, 12) for name, text in rows)
         return (
-            f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n\n"
+            f"Usage: {usage(self, ctx)}\n\n"
             f"{_indented(self.help)}\n\nCommands:\n{commands}\n\n{_options(self, ctx)}"
         )
 
@@ -75,23 +85,39 @@ def _indented(text: str | None) -> str:
     return textwrap.indent((text or "").strip(), "  ")
 
 
-def _options(command: Any, ctx: Any) -> str:
-    groups: dict[str, list[str]] = {}
+def usage(command: Any, ctx: Any) -> str:
+    """Return how a command is called, in one line."""
+    if isinstance(command, Group):
+        return f"{ctx.command_path} [OPTIONS] COMMAND [ARGS]..."
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    return " ".join([ctx.command_path, "[OPTIONS]", *(p.metavar or p.name for p in arguments)])
+
+
+def option_rows(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Return names and texts of a command's options, by group."""
+    groups: dict[str, list[tuple[str, str]]] = {}
     for option in command.get_params(ctx):
         if option.param_type_name == "option" and not option.hidden:
             group = getattr(option, "rich_help_panel", None) or "Options"
             groups.setdefault(group, []).append(_option(option))
-    return "\n\n".join(f"{group}:\n" + "\n".join(rows) for group, rows in groups.items())
+    return groups
 
 
-def _option(option: Any) -> str:
+def _options(command: Any, ctx: Any) -> str:
+    def row(name: str, text: str) -> str:
+        # under the long names of options that have a short one
+        return _row("    " * name.startswith("--") + name, text, _NAME_COLUMNS)
+
+    return "\n\n".join(
+        f"{group}:\n" + "\n".join(row(*one) for one in rows)
+        for group, rows in option_rows(command, ctx).items()
+    )
+
+
+def _option(option: Any) -> tuple[str, str]:
     long_first = sorted(option.opts, key=len)
     takes_value = not (option.is_flag or option.count)
     name = ", ".join(long_first) + (f" {option.metavar}" if takes_value and option.metavar else "")
-    if not option.opts[0].startswith("--") or len(option.opts) > 1:
-        name = name.strip()
-    else:
-        name = "    " + name  # under the long names of options that have a short one
     notes = []
     if takes_value and option.show_default and option.default not in (None, [], ()):
         default = option.default.value if isinstance(option.default, Enum) else option.default
@@ -100,7 +126,7 @@ def _option(option: Any) -> str:
     if option.envvar:
         notes.append(f"env: {option.envvar}")
     text = (option.help or "") + (f" [{'; '.join(notes)}]" if notes else "")
-    return _row(name, text, _NAME_COLUMNS)
+    return name, text
 
 
 def _row(name: str, text: str, columns: int) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
-from rdae.cli.console import STDIN_NAME, InputError, UsageError
+from rdae.bitstream.header import MAGIC
+from rdae.cli.console import STDIN_NAME, InputError, UsageError, shown
+from rdae.errors import NotRdaeError, UnsupportedImageError
 from rdae.files import read_bounded, read_stream
+from rdae.images.formats import INPUT_SUFFIXES
 
 RD_EXTENSIONS = frozenset({".rd"})
 
@@ -82,18 +88,93 @@ def expand(
     sources: dict[str, Source] = {}
     for argument in [*arguments, *listed]:
         for source in _expand_one(argument, extensions, recursive):
-            sources.setdefault(os.path.abspath(source.name), source)
-    return list(sources.values())
+            sources.setdefault(place_of(Path(source.name)), source)
+    return [_refuse_other_kind(source, extensions) for source in sources.values()]
+
+
+def place_of(path: Path) -> str:
+    """Return a name that is equal for equal places; `..` is what it is behind a link."""
+    folder = _real_folder(os.path.join(os.getcwd(), path.parent))
+    return os.path.normcase(os.path.join(folder, path.name))
+
+
+@lru_cache(maxsize=64)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
+def _refuse_other_kind(source: Source, extensions: frozenset[str]) -> Source:
+    """Mark what a command of the other direction is for, so that the user hears of that first."""
+    if source.error is not None or source.path is None or not source.path.is_file():
+        return source
+    wants_rd = extensions is RD_EXTENSIONS
+    name = shlex.quote(shown(source.path))
+    try:
+        with source.path.open("rb") as file:
+            is_rd = file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return source  # whoever reads it will say why
+    error: Exception | None = None
+    if is_rd and not wants_rd:
+        error = UnsupportedImageError(
+            "an .rd file already", hint=f"rdae decompress {name} makes a picture of it"
+        )
+    elif wants_rd and not is_rd and source.path.suffix.lower() in INPUT_SUFFIXES:
+        error = NotRdaeError(
+            "a picture, not an .rd file", hint=f"rdae compress {name} makes one of it"
+        )
+    return source if error is None else replace(source, error=error)
+
+
+def split_output(
+    arguments: Sequence[str], output: str | None, extensions: Collection[str]
+) -> tuple[list[str], str | None]:
+    """Take the second of two names as the output, where it can be nothing else.
+
+    Args:
+        arguments: what was named.
+        output: what -o or --output-dir says, None if nothing.
+        extensions: that an output may have, lower case with the dot.
+
+    Returns:
+        The inputs, and the name of the output.
+
+    Raises:
+        UsageError: the second has been there before, and the command reads nothing of its kind.
+    """
+    names = list(arguments)
+    if output is None and len(names) == 2 and names[0] != "-":
+        has_suffix = Path(names[1]).suffix.lower() in extensions
+        if has_suffix and not os.path.lexists(names[1]):
+            return names[:1], names[1]
+        second = Source(Path(names[1]))
+        inputs = INPUT_SUFFIXES if set(extensions) <= RD_EXTENSIONS else RD_EXTENSIONS
+        if has_suffix and _refuse_other_kind(second, inputs).error is not None:
+            raise UsageError(
+                f"{shown(names[1])}: exists, and is no input of this command",
+                hint=f"-o {shlex.quote(shown(names[1]))} -f replaces it",
+            )
+    return names, output
 
 
 def _listed(files_from: str) -> list[str]:
+    """The names of a list, in UTF-8 or as Windows tools write it."""
     data = (
         read_stream(sys.stdin.buffer)
         if files_from == "-"
         else read_bounded(Path(files_from), limit=_LIST_BYTES)
     )
-    separator = b"\0" if b"\0" in data else b"\n"
-    return [os.fsdecode(name) for name in data.split(separator) if name]
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = data.decode("utf-16", "replace").encode()
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = data.split(b"\n")
+        # A name may end in a carriage return, but hardly all of them.
+        if len(names) > 1 and all(name.endswith(b"\r") for name in names[:-1]):
+            names = [name.removesuffix(b"\r") for name in names]
+    return [os.fsdecode(name) for name in names if name]
 
 
 def _expand_one(argument: str, extensions: frozenset[str], recursive: bool) -> Iterator[Source]:

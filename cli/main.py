@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -19,6 +20,7 @@ from rdae.cli import (
     eval,
     export,
     info,
+    manual,
     models,
     signals,
     train,
@@ -27,6 +29,7 @@ from rdae.cli import (
 from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rdae.cli.console import Console, UsageError
 from rdae.cli.help import Command, Group
+from rdae.cli.hints import COMMANDS, mistake
 from rdae.cli.versions import print_versions
 from rdae.errors import RdaeError
 
@@ -57,7 +60,7 @@ def rdae(
     rdae compress -r photos/ -q 80 --output-dir small/
     rdae eval --quick photos/          # against JPEG and WebP, with plots and a report
 
-    rdae COMMAND --help explains each command and its options.
+    rdae help COMMAND, or rdae COMMAND --help, explains each command and its options.
     """
     if as_json and not version:
         raise UsageError("--json goes behind the command", hint="rdae info photo.rd --json")
@@ -78,6 +81,7 @@ app.command("compare", cls=Command)(compare.compare)
 app.add_typer(models.app, name="models")
 app.command("train", cls=Command)(train.train)
 app.command("export", cls=Command)(export.export)
+app.command("help", cls=Command)(manual.help_command)
 
 
 def main() -> int:
@@ -102,6 +106,16 @@ def main() -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
+
+
+class _Closed(io.BufferedIOBase):
+    """A standard output that the caller has closed: whoever writes to it hears so."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        raise OSError(errno.EBADF, "closed", "standard output")
 
 
 def _run() -> int:
@@ -131,12 +145,10 @@ def _run() -> int:
 
 
 def _report_usage(error: Any) -> int:
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "rdae"
-    message = error.format_message().rstrip(".")
-    Console().failure(
-        "",
-        UsageError(message[:1].lower() + message[1:], hint=f"{command} --help lists the options"),
-    )
+    context = getattr(error, "ctx", None)
+    named = [name for name in sys.argv[1:2] if name in COMMANDS]
+    command = context.command_path if context else " ".join(["rdae", *named])
+    Console().failure("", UsageError(mistake(error), hint=f"{command} --help lists the options"))
     return EXIT_USAGE
 
 
@@ -145,7 +157,7 @@ def _prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115 - it lives as long as the process
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = io.TextIOWrapper(_Closed(), "utf-8", write_through=True)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,13 +97,15 @@ def show(
     if as_json:
         emit(json.dumps(_record(card)))
         return
+    from rdae.model.installed import load_model
+
     facts = {
         "name": card.name + (" (default)" if card.default else ""),
         "id": str(card.id),
-        "fingerprint": card.fingerprint or "not in the manifest",
+        "fingerprint": card.fingerprint or load_model(card.file).fingerprint.hex(),
         "file": str(card.file),
         "size": human_bytes(card.bytes),
-        "sha256": card.sha256 or "not in the manifest",
+        "sha256": card.sha256 or f"{hashlib.sha256(card.file.read_bytes()).hexdigest()} (your own)",
         "parameters": _millions(card.parameters, 2),
         "decoder": f"{card.decoder_kmacs:.1f} kMAC/pixel",
         "encoder": f"{card.encoder_kmacs:.1f} kMAC/pixel",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rdae.cli.completion import complete_format, complete_model, complete_rd
 from rdae.cli.console import Color
 from rdae.scales import DEFAULT_QUALITY
 
@@ -31,31 +31,29 @@ class Format(str, Enum):
     jpg = "jpg"
     webp = "webp"
     tiff = "tiff"
+    avif = "avif"
+    bmp = "bmp"
+    jxl = "jxl"
+
+    @property
+    def pillow_name(self) -> str:
+        """How Pillow calls it."""
+        return {"jpg": "JPEG"}.get(self.value, self.value.upper())
 
 
 FORMAT_OF_EXTENSION = {
     ".png": Format.png,
     ".ppm": Format.ppm,
+    ".pgm": Format.ppm,
     ".jpg": Format.jpg,
     ".jpeg": Format.jpg,
     ".webp": Format.webp,
     ".tif": Format.tiff,
     ".tiff": Format.tiff,
+    ".avif": Format.avif,
+    ".bmp": Format.bmp,
+    ".jxl": Format.jxl,
 }
-
-
-def complete_rd(incomplete: str) -> list[str]:
-    """Complete the name of an .rd file, or of a folder on the way to one."""
-    folder, prefix = os.path.split(incomplete)
-    try:
-        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
-    except OSError:
-        return []
-    return [
-        os.path.join(folder, entry.name) + (os.sep if entry.is_dir() else "")
-        for entry in entries
-        if entry.name.startswith(prefix) and (entry.is_dir() or entry.name.lower().endswith(".rd"))
-    ]
 
 
 def _option(group: str, names: str, help: str, **settings: Any) -> Any:
@@ -92,12 +90,59 @@ OutputDir = Annotated[
     ),
 ]
 OutputFormat = Annotated[
-    Format | None,
+    str | None,
     _option(
         _OUTPUT,
         "--format",
-        "Format of the outputs. Without it: that of the extension of -o, or png.",
-        metavar="png|ppm|jpg|webp|tiff",
+        "Format of the outputs: png, jpg, webp, avif, tiff, jxl, bmp or ppm. Without it: that of "
+        "the extension of -o, or png. What a format cannot hold is refused or said.",
+        metavar="NAME",
+        autocompletion=complete_format,
+    ),
+]
+OutputQuality = Annotated[
+    int | None,
+    _option(
+        _OUTPUT,
+        "--output-quality",
+        "Of jpg (default 95), avif (90), webp and jxl (lossless without it), on their own scales; "
+        "higher is better.",
+        metavar="0..100",
+        min=0,
+        max=100,
+    ),
+]
+PngLevel = Annotated[
+    int | None,
+    _option(
+        _OUTPUT,
+        "--png-level",
+        "How hard to compress png: 0 is not at all, 9 takes longest. [default: 3]",
+        metavar="0..9",
+        min=0,
+        max=9,
+    ),
+]
+Resize = Annotated[
+    str | None,
+    _option(
+        _OUTPUT,
+        "--resize",
+        "Scale the picture to the largest size that fits into W x H pixels, in its proportions; "
+        "800x and x600 name one side.",
+        metavar="WxH",
+    ),
+]
+Remove = Annotated[
+    bool,
+    _option(_OUTPUT, "--rm", "Delete each input after its output is complete on disk."),
+]
+KeepIfSmaller = Annotated[
+    bool,
+    _option(
+        _OUTPUT,
+        "--keep-if-smaller",
+        "Write an output only if it is smaller than its input.",
     ),
 ]
 KeepSuffix = Annotated[bool, _option(_OUTPUT, "--keep-suffix", "photo.png becomes photo.png.rd.")]
@@ -243,6 +288,7 @@ ModelName = Annotated[
         "-m --model",
         "Model to compress with; rdae models lists them. Without it: the default one.",
         metavar="NAME",
+        autocompletion=complete_model,
     ),
 ]
 RegionText = Annotated[

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rdae.cli.console import STDOUT_NAME, UsageError, shown
-from rdae.cli.inputs import Source
+from rdae.cli.inputs import Source, place_of
 from rdae.errors import OutputExistsError
 from rdae.files import atomic_write, is_special
 
@@ -115,7 +115,7 @@ def _refuse_collisions(tasks: Sequence[Task], hint: str) -> None:
                 f"{shown(task.output)}: this output is the input {shown(other.name)}",
                 hint="-o FILE or --output-dir DIR puts it elsewhere",
             )
-        first = taken.setdefault(_place(task.output), task)
+        first = taken.setdefault(place_of(task.output), task)
         if first is not task:
             raise UsageError(
                 f"{shown(first.source.name)} and {shown(task.source.name)} "
@@ -131,10 +131,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _place(path: Path) -> str:
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
 
 
 def is_taken(output: Path | None, *, force: bool, skip_existing: bool) -> bool:
@@ -153,7 +149,13 @@ def is_taken(output: Path | None, *, force: bool, skip_existing: bool) -> bool:
 
 
 def check_switches(
-    tasks: Sequence[Task], *, force: bool, skip_existing: bool, preserve: bool, as_json: bool
+    tasks: Sequence[Task],
+    *,
+    force: bool,
+    skip_existing: bool,
+    preserve: bool,
+    as_json: bool,
+    remove: bool = False,
 ) -> None:
     """Refuse options that contradict each other or the outputs.
 
@@ -167,6 +169,20 @@ def check_switches(
         raise UsageError("--json and the output both want standard output", hint="use -o FILE")
     if preserve and (to_stdout or any(task.source.path is None for task in tasks)):
         raise UsageError("-p needs a file on both sides")
+    if remove and any(
+        task.source.path is None or task.output is None or is_special(task.output) for task in tasks
+    ):
+        raise UsageError("--rm needs a file on both sides")
+
+
+def remove_input(task: Task) -> None:
+    """Delete the input of a task whose output is complete on disk.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    assert task.source.path is not None and task.output is not None
+    task.source.path.unlink()
 
 
 def skipped_line(task: Task) -> str:

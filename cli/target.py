@@ -14,7 +14,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(k|Ki|M|Mi|G|Gi|)B?", re.IGNORECASE
 
 
 @dataclass(frozen=True)
-class Goal:
+class Target:
     """One of the ways to say how large or how good the output is to be.
 
     Attributes:
@@ -35,9 +35,9 @@ class Goal:
         return self.size is self.bpp is self.psnr is None
 
 
-def read_goal(
+def read_target(
     quality: float | None, size: str | None, bpp: float | None, psnr: float | None
-) -> Goal:
+) -> Target:
     """Read -q, --target-size, --target-bpp and --target-psnr, of which one may be given.
 
     Raises:
@@ -57,7 +57,7 @@ def read_goal(
     for name, value in (("--target-bpp", bpp), ("--target-psnr", psnr)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"{name} takes a number above 0, not {value:g}")
-    return Goal(
+    return Target(
         quality=DEFAULT_QUALITY if quality is None else quality,
         size=None if size is None else _read_size(size),
         bpp=bpp,

@@ -12,6 +12,7 @@ import typer
 
 from rdae.cli import options
 from rdae.cli.batch import EXIT_INTERRUPTED
+from rdae.cli.completion import complete_preset
 from rdae.cli.console import Console, UsageError, shown
 
 _RUN, _DATA, _MODEL, _STEP = "Run", "Data", "Model", "Step"
@@ -129,7 +130,11 @@ def train(
     preset: Annotated[
         str | None,
         _option(
-            _MODEL, "--preset", "Architecture: photo or tiny. [default: photo]", metavar="NAME"
+            _MODEL,
+            "--preset",
+            "Architecture: photo or tiny. [default: photo]",
+            metavar="NAME",
+            autocompletion=complete_preset,
         ),
     ] = None,
     batch: Annotated[
@@ -207,6 +212,7 @@ def train(
 
     require_training()
     from rdae.training import launch as training
+    from rdae.training.checkpoint import checkpoints
 
     try:
         config = training.make_config(
@@ -234,7 +240,7 @@ def train(
             init=init and str(init.resolve()),
         )
     except ValueError as error:
-        raise UsageError(str(error), hint="rdae train --help") from error
+        raise UsageError(str(error), hint="rdae train --help lists the options") from error
 
     def decoded(done: int, total: int) -> None:
         console.progress(done, total, "photos")
@@ -243,7 +249,13 @@ def train(
     console.clear_progress()
     if report is not None:
         console.result(training.summary(report), [shown(line) for line in report.skipped])
+    before = checkpoints(output)
     if training.train(output, config, processes=procs, quiet=quiet):
+        if before and checkpoints(output) == before:
+            length = f"--hours {config.hours:g}" if config.hours else f"--steps {config.steps}"
+            console.result(f"the run had ended before: {shown(output / 'report.md')}")
+            console.note(f"hint: more than {length} goes on with it")
+            return
         console.result(f"done: {shown(output / 'report.md')}")
         return
     console.note(f"stopped; rdae train --resume -o {shown(output)} goes on")

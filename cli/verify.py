@@ -50,6 +50,7 @@ def verify(
         raise UsageError(f"--weights {shown(weights)}: no such file")
 
     def work(task: Task) -> Outcome:
+        progress = console.working(task.source.name)
         data = task.source.read()
         from rdae import codec
         from rdae.bitstream.damage import damage_record, damage_text
@@ -57,7 +58,7 @@ def verify(
 
         began = time.perf_counter()
         header, damage = codec.find_damage(
-            data, max_pixels=max_pixels, weights=weights, threads=threads
+            data, max_pixels=max_pixels, weights=weights, threads=threads, progress=progress
         )
         decode_s = time.perf_counter() - began
         mode = figures.mode_name(is_grey=header.is_grey, has_alpha=header.has_alpha)

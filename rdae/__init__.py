@@ -12,28 +12,39 @@ Importing this module loads neither NumPy nor Pillow; the functions do when they
 
 from __future__ import annotations
 
-import numbers
-import os
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdae import errors
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     from PIL.Image import Image
 
     from rdae.bitstream.container import Info
     from rdae.images.inputs import Source
 
-_here = Path(__file__).parent
-if not (_here / "cli").is_dir():
-    # In a checkout cli/ and weights/ stand beside this folder; installed, they are inside it.
-    __path__.append(str(_here.parent))
-
 __all__ = ["__version__", "compress", "decompress", "errors", "read_info", "register_pillow"]
 
 __version__ = "0.1.0"
+
+
+def _find_rooms() -> None:
+    """In a checkout cli/ and weights/ stand beside this folder; installed, they are inside it."""
+    from pathlib import Path
+
+    here = Path(__file__).parent
+    if not (here / "cli").is_dir():
+        __path__.append(str(here.parent))
+
+
+_find_rooms()
+
+
+def __dir__() -> list[str]:
+    """List what is public, as `dir(rdae)` and completion in a notebook show it."""
+    return sorted(__all__)
 
 
 def compress(
@@ -87,35 +98,39 @@ def compress(
         TypeError: quality or a target is no number.
         OSError: the file is not there or cannot be read.
     """
-    from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, encode
+    import numbers
+
+    from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, check_padding, encode
     from rdae.images.inputs import picture_of
     from rdae.model.installed import load_model
 
-    goals: dict[str, object] = {
+    targets: dict[str, object] = {
         "quality": quality,
         "target_size": target_size,
         "target_bpp": target_bpp,
         "target_psnr": target_psnr,
     }
-    given = {name: goal for name, goal in goals.items() if goal is not None}
-    for name, goal in given.items():
-        if isinstance(goal, bool) or not isinstance(goal, numbers.Real):
-            raise TypeError(f"{name} must be a number, got {goal!r}")
+    given = {name: target for name, target in targets.items() if target is not None}
+    for name, target in given.items():
+        if isinstance(target, bool) or not isinstance(target, numbers.Real):
+            raise TypeError(f"{name} must be a number, got {target!r}")
     if len(given) > 1:
-        raise ValueError(f"{', '.join(goals)} exclude each other")
+        raise ValueError(f"{', '.join(targets)} exclude each other")
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
     picture = picture_of(
         image,
-        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        max_pixels=limit,
         to_8bit=to_8bit,
         first_frame=first_frame,
         to_srgb=to_srgb,
     )
+    check_padding(picture.width, picture.height, limit)
     return encode(
         picture,
         quality=DEFAULT_QUALITY if quality is None else quality,
-        max_bytes=target_size,
-        max_bpp=target_bpp,
-        min_psnr=target_psnr,
+        target_size=target_size,
+        target_bpp=target_bpp,
+        target_psnr=target_psnr,
         effort=effort,
         model=load_model(model),
         threads=threads,
@@ -157,6 +172,9 @@ def decompress(
         rdae.errors.ModelError: the model that wrote it is not installed.
         OSError: the file is not there or cannot be read.
     """
+    import warnings
+    from pathlib import Path
+
     from rdae.codec import MAX_PIXELS, decode, rescue
     from rdae.geometry import Rectangle
     from rdae.images.picture import to_pillow
@@ -191,6 +209,9 @@ def read_info(source: bytes | str | os.PathLike[str]) -> Info:
 
 def _read(source: bytes | str | os.PathLike[str]) -> bytes:
     """The bytes of a .rd file that are given as such or by its path."""
+    import os
+    from pathlib import Path
+
     from rdae.files import read_bounded
 
     return read_bounded(Path(source)) if isinstance(source, (str, os.PathLike)) else source

@@ -21,10 +21,15 @@
 
 `DamageWarning` is not one of them: it says what a rescued picture lacks.
 
+All of them can be pickled, and so come out of other processes as they were.
+
 `str(error)` is one line without the file's name: whoever knows the name puts it in front.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 __all__ = [
     "BitstreamError",
@@ -64,9 +69,25 @@ class RdaeError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with the message alone, which some constructors refuse.
+        state = dict(vars(self))
+        if isinstance(self, OSError) and self.filename is not None:
+            state["filename"] = self.filename
+        return _restored, (type(self), self.args, state)
+
     def __str__(self) -> str:
         # FileExistsError and ImportError format their arguments in ways of their own.
         return str(self.args[0])
+
+
+def _restored(kind: type[RdaeError], args: tuple[Any, ...], state: dict[str, Any]) -> RdaeError:
+    """Make an error again from what was pickled of it."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    for name, value in state.items():
+        setattr(error, name, value)
+    return error
 
 
 class BitstreamError(RdaeError, ValueError):
@@ -201,6 +222,11 @@ def option(name: str, value: object = True) -> str:
     flag = "--" + name.replace("_", "-")
     given = flag if value is True else f"{flag} {value}"
     return f"{given} ({name}={value} in Python)"
+
+
+def for_command_line(hint: str) -> str:
+    """Return a hint without what it says to those who are in Python."""
+    return re.sub(r" \([^()]*\bin Python\b[^()]*\)", "", hint)
 
 
 class DamageWarning(UserWarning):

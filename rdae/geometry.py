@@ -49,6 +49,11 @@ class Rectangle:
         """How many columns there are: the width."""
         return self.right - self.left
 
+    @property
+    def area(self) -> int:
+        """How many cells of its grid it has."""
+        return self.rows * self.columns
+
     def grown(self, halo: int, rows: int, columns: int) -> Rectangle:
         """The rectangle with a halo on all sides, clamped to a grid of `rows` x `columns`."""
         return Rectangle(

@@ -50,6 +50,7 @@ KEYWORDS = (  # of `rdae.compress` that `save` hands on
     *("quality", "target_size", "target_bpp", "target_psnr", "effort"),
     *("model", "to_8bit", "to_srgb", "threads"),
 )
+METADATA_KEYWORDS = ("exif", "icc_profile", "xmp")
 FRONT_BYTES = 1 << 14  # first read; most files have no more than a profile before their tiles
 
 
@@ -185,8 +186,17 @@ def _metadata(chunks: list[Chunk]) -> dict[str, bytes]:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Write the present picture of an image, as it stands; unknown keywords are ignored."""
+    """Write the present picture of an image, as it stands.
+
+    Raises:
+        TypeError: a keyword that means nothing here; dropping it would be a loss without a word.
+    """
     options: dict[str, Any] = image.encoderinfo
+    if options.get("lossless"):
+        raise TypeError("lossless=True: rdae is not lossless yet; quality=100 is its best")
+    if unknown := sorted(options.keys() - {*KEYWORDS, *METADATA_KEYWORDS, "lossless"}):
+        taken = ", ".join((*KEYWORDS, *METADATA_KEYWORDS))
+        raise TypeError(f"save as {FORMAT} has no keyword {', '.join(unknown)}; it takes {taken}")
     plain = image.copy()  # one frame, and none of what is known of its file
     plain.info = {}
     if "transparency" in image.info:

@@ -26,8 +26,8 @@ def quality_to_point(quality: float) -> int:
 
 
 def point_to_quality(point: int) -> float:
-    """Map a quality point in [0, 255] back to the scale of 0 to 100."""
-    return point / 2.55
+    """Map a quality point in [0, 255] back to the scale of 0 to 100, to hundredths."""
+    return round(point / 2.55, 2)
 
 
 def rd_lambda_at(point: int, low: float, high: float) -> float:

@@ -20,6 +20,7 @@ from PIL import Image
 import rdae
 from rdae.bitstream.header import read_header
 from rdae.bitstream.varint import ByteReader
+from rdae.codec import check_padding
 from rdae.errors import (
     DamageWarning,
     NotRdaeError,
@@ -29,6 +30,7 @@ from rdae.errors import (
     UnsupportedImageError,
     WeightsNotFoundError,
 )
+from rdae.scales import point_to_quality, quality_to_point
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "python.md"
@@ -348,3 +350,27 @@ def test_reading_an_image_from_memory_leaves_the_buffer_alone(png):
     with Image.open(buffer) as image:
         rdae.compress(image)
     assert not buffer.closed
+
+
+def test_dir_shows_what_is_public() -> None:
+    assert dir(rdae) == sorted(rdae.__all__)
+
+
+def test_a_quality_comes_back_as_it_was_given() -> None:
+    data = rdae.compress(np.zeros((16, 16), np.uint8), quality=60)
+    assert rdae.read_info(data).quality == 60.0
+    for quality in range(0, 101, 20):
+        assert point_to_quality(quality_to_point(quality)) == quality
+    assert all(quality_to_point(point_to_quality(point)) == point for point in range(256))
+
+
+def test_a_picture_that_is_padding_above_all_is_refused() -> None:
+    check_padding(15999, 16001, 256_000_000)  # a little padding is no reason
+    check_padding(1, 1, 1)
+    check_padding(20_000, 1, 20_000)
+    with pytest.raises(TooLargeError, match="16777215x1 is worked on as one of 16777216x64") as c:
+        check_padding((1 << 24) - 1, 1, 256_000_000)
+    assert "--max-pixels 1073741824" in c.value.hint
+    check_padding((1 << 24) - 1, 1, 1 << 30)
+    with pytest.raises(TooLargeError, match="worked on"):
+        rdae.compress(np.zeros((1, 5_000_000, 3), np.uint8))

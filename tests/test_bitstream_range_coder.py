@@ -316,6 +316,7 @@ def test_a_panic_of_the_coder_is_corrupt_and_an_interrupt_passes(
 
     decoder = SymbolDecoder(b"")
     monkeypatch.setattr(decoder, "_coder", Coder())
+    monkeypatch.setattr(decoder, "_is_compiled", False)
     with pytest.raises(CorruptError, match="a coded stream is damaged"):
         decoder.get(np.zeros(1, np.uint8), gaussians)
     Coder.error = KeyboardInterrupt()

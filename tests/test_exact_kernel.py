@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdae.errors import RdaeError
+from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
+from rdae.errors import CorruptError, RdaeError
 from rdae.exact import kernel
 from rdae.exact.network import ExactNetwork, exact_steps
 from rdae.exact.program import Program
@@ -160,6 +161,47 @@ def test_golden_files_decode_to_the_same_pixels_on_every_carrier(carrier, thread
 def test_the_kernel_has_operations_for_all_of_these(name):
     spec = NETWORKS[name]
     Program(exact_steps(spec, "net", random_tensors(spec, 0)), (8,))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 300),
+    damage=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), max_size=3),
+)
+@settings(max_examples=60, deadline=None)
+def test_both_range_decoders_say_the_same_of_any_stream(seed, count, damage):
+    rng = np.random.default_rng(seed)
+    freqs = [
+        np.array([1, 5, (1 << 24) - 7, 1]),
+        np.full(1024, 1 << 14),
+        np.array([1, (1 << 24) - 1]),
+    ]
+    tables = TableFamily(freqs, np.array([-1, -500, 3]))
+    indexes = rng.integers(0, 3, count).astype(np.uint8)
+    symbols = rng.integers(-3, 4, count) * rng.choice([1, 1, 1, 5000], count)
+    encoder = SymbolEncoder()
+    encoder.put(symbols, indexes, tables)
+    data = bytearray(encoder.finish())
+    for at, value in damage:
+        if data:
+            data[at % len(data)] = value
+
+    def outcome(wish):
+        before = kernel.selected()
+        kernel.select(wish)
+        try:
+            decoder = SymbolDecoder(bytes(data))
+            got = decoder.get(indexes, tables)
+            decoder.finish()
+            return got.tolist()
+        except CorruptError as error:
+            return str(error)
+        finally:
+            kernel.select("no" if before == "numpy" else before)
+
+    assert outcome("yes") == outcome("no")
+    if not damage:
+        assert outcome("yes") == symbols.tolist()
 
 
 def test_a_name_that_is_not_there_is_refused():

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rdae.extras import install_hint
 from rdae.images.picture import Picture
 
-HINT = "pip install 'rdae[train]'"
+HINT = install_hint("train")
 
 
 def python(folder: Path, missing: tuple[str, ...], *args: str) -> subprocess.CompletedProcess[str]:

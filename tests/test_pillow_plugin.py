@@ -266,9 +266,18 @@ def test_every_frame_of_an_animation_can_be_saved_by_itself(tmp_path):
             assert np.abs(level - wanted).max() <= 10
 
 
-def test_unknown_keywords_are_ignored_and_a_wrong_quality_is_not(crop, tmp_path):
+def test_keywords_that_mean_nothing_are_refused_by_name(crop, tmp_path):
     image = Image.fromarray(crop)
-    assert saved(image, optimize=True, subsampling="4:2:0") == saved(image)
+    with pytest.raises(TypeError, match="no keyword optimize, subsampling; it takes quality, "):
+        image.save(tmp_path / "x.rd", optimize=True, subsampling="4:2:0")
+    with pytest.raises(TypeError, match="lossless=True: rdae is not lossless yet"):
+        image.save(tmp_path / "x.rd", lossless=True)
+    assert not (tmp_path / "x.rd").exists()
+    assert saved(image, lossless=False) == saved(image)
+
+
+def test_a_wrong_quality_or_model_leaves_no_file(crop, tmp_path):
+    image = Image.fromarray(crop)
     for quality in (-1, 101, float("nan")):
         with pytest.raises(ValueError, match="from 0 to 100"):
             saved(image, quality=quality)

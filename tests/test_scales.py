@@ -49,24 +49,24 @@ def test_a_larger_target_never_gives_a_lower_point_even_if_sizes_do_not_grow(jit
     assert small < 0 or sizes[small] <= target
 
 
-@pytest.mark.parametrize("max_bytes", [700, 1500, 2600, 6000])
-def test_a_size_is_a_ceiling_and_the_next_point_is_above_it(small, model, max_bytes):
-    encoded = encode(small, max_bytes=max_bytes)
+@pytest.mark.parametrize("target_size", [700, 1500, 2600, 6000])
+def test_a_size_is_a_ceiling_and_the_next_point_is_above_it(small, model, target_size):
+    encoded = encode(small, target_size=target_size)
     point = encoded.info.quality_point
-    assert len(encoded.data) <= max_bytes and encoded.tries <= 9
+    assert len(encoded.data) <= target_size and encoded.tries <= 9
     assert encoded.data == encode(small, quality=point_to_quality(point)).data
     # streams are whole words, so sizes of so small a picture grow in steps of a percent
     above = encode(small, quality=point_to_quality(point + 2)).data
-    assert len(above) > max_bytes - 16
+    assert len(above) > target_size - 16
 
 
 def test_a_size_beyond_the_best_quality_gives_the_best_quality(small):
-    assert encode(small, max_bytes=10**7).info.quality_point == NUM_POINTS - 1
+    assert encode(small, target_size=10**7).info.quality_point == NUM_POINTS - 1
 
 
 @pytest.mark.parametrize("decibels", [27, 30.3, 33])
 def test_a_psnr_is_a_floor_for_the_decoded_picture(small, decibels):
-    encoded = encode(small, min_psnr=decibels)
+    encoded = encode(small, target_psnr=decibels)
     assert psnr(small.rgb, decode(encoded.data).rgb) >= decibels
     below = encode(small, quality=point_to_quality(encoded.info.quality_point - 1))
     assert psnr(small.rgb, decode(below.data).rgb) < decibels
@@ -75,18 +75,18 @@ def test_a_psnr_is_a_floor_for_the_decoded_picture(small, decibels):
 
 def test_the_psnr_of_a_grey_picture_is_that_of_its_grey_pixels(crop):
     grey = Picture(np.repeat(crop[..., 1:2], 3, axis=2), None, True)
-    encoded = encode(grey, min_psnr=35)
+    encoded = encode(grey, target_psnr=35)
     assert psnr(grey.rgb, decode(encoded.data).rgb) >= 35
 
 
 def test_unreachable_targets_say_what_can_be_had(small):
     with pytest.raises(RateTargetError, match="300 bytes are too few") as few:
-        encode(small, max_bytes=300)
+        encode(small, target_size=300)
     least = len(encode(small, quality=0).data)
     assert few.value.reachable == least
-    assert encode(small, max_bytes=least).info.quality_point == 0
+    assert encode(small, target_size=least).info.quality_point == 0
     with pytest.raises(RateTargetError, match="70 dB are too many") as many:
-        encode(small, min_psnr=70)
+        encode(small, target_psnr=70)
     best = psnr(small.rgb, decode(encode(small, quality=100).data).rgb)
     assert many.value.reachable == pytest.approx(best)
 
@@ -149,9 +149,9 @@ def test_estimates_are_what_files_have(small, photo, model):
 
 
 def test_both_targets_at_once_and_unknown_efforts_are_refused(small):
-    for other in ({"max_bytes": 1000}, {"max_bpp": 1.0}):
+    for other in ({"target_size": 1000}, {"target_bpp": 1.0}):
         with pytest.raises(ValueError, match="exclude each other"):
-            encode(small, min_psnr=30, **other)
+            encode(small, target_psnr=30, **other)
     for effort in (0, 10):
         with pytest.raises(ValueError, match="effort must be from 1 to 9"):
             encode(small, effort=effort)
@@ -186,9 +186,9 @@ def test_the_python_function_takes_one_goal(crop):
     assert psnr(crop, pixels) >= 31
     with pytest.raises(ValueError, match="exclude each other"):
         rdae.compress(crop, quality=50, target_psnr=31)
-    for goal in ({"target_size": "40k"}, {"target_psnr": "33"}, {"target_size": True}):
-        with pytest.raises(TypeError, match=f"^{next(iter(goal))} must be a number, got "):
-            rdae.compress(crop, **goal)
+    for target in ({"target_size": "40k"}, {"target_psnr": "33"}, {"target_size": True}):
+        with pytest.raises(TypeError, match=f"^{next(iter(target))} must be a number, got "):
+            rdae.compress(crop, **target)
 
 
 @given(

@@ -66,7 +66,7 @@ def test_layers_that_do_not_fit_are_named(layers, message):
 
 def test_a_model_whose_synthesis_gives_no_pixels_is_refused():
     content = json.loads(preset().to_json())
-    content["synthesis"] = [["linear", 256, 3]]
+    content["synthesis"] = [["linear", content["latent_channels"], 3]]
     with pytest.raises(ValueError, match="synthesis must change the resolution"):
         ModelSpec.from_json(json.dumps(content))
 

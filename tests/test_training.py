@@ -326,14 +326,14 @@ def test_evaluation_images_are_left_out_even_when_changed(tmp_path, photo, monke
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "hours or steps"),
-        ({"steps": 1, "hours": 1.0}, "hours or steps"),
+        ({}, "hours or --steps is missing"),
+        ({"steps": 1, "hours": 1.0}, "hours and --steps exclude"),
         ({"steps": 1, "crop": 100}, "multiple of 64"),
         ({"steps": 1, "preset": "huge"}, "no preset huge, only photo, tiny"),
         ({"steps": 1, "precision": "int8"}, "precision is one of"),
         ({"hours": -1.0}, "hours must be above 0"),
         ({"hours": float("nan")}, "hours must be above 0"),
-        ({"steps": 1, "held_out": 2.0}, "held out is a share"),
+        ({"steps": 1, "held_out": 2.0}, "held-out is a share"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(settings, message):
@@ -345,7 +345,7 @@ def test_a_resumed_run_keeps_its_configuration_but_for_what_is_given(tmp_path):
     write_config(tmp_path, TrainConfig(photos="p", hours=2.0, batch=3))
     assert read_config(tmp_path, seed=None) == TrainConfig(photos="p", hours=2.0, batch=3)
     assert read_config(tmp_path, steps=9) == TrainConfig(photos="p", steps=9, batch=3)
-    with pytest.raises(ValueError, match="a run keeps its preset: photo"):
+    with pytest.raises(ValueError, match="a run keeps its --preset: photo"):
         read_config(tmp_path, preset="tiny")
     with pytest.raises(RdaeError, match="holds no run to resume"):
         read_config(tmp_path / "none")

@@ -124,6 +124,9 @@ def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
     said = run_python(tmp_path, "-m", "rdae", "train", *options, *SETTINGS)
     assert "done: run/report.md" in said
     assert_same_weights(tmp_path / "run", whole)
+    said = run_python(tmp_path, "-m", "rdae", "train", *options, *SETTINGS)
+    assert "the run had ended before: run/report.md" in said
+    assert f"hint: more than --steps {STEPS} goes on with it" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
@@ -169,7 +172,7 @@ def test_a_finished_run_leaves_its_papers_and_a_model_that_works(
         (("photos",), 2, "-o RUN is missing"),
         (("-o", "run"), 2, "a folder of photos is missing"),
         (("none", "-o", "run", "--steps", "1"), 1, "is not a folder of photos"),
-        (("photos", "-o", "run"), 2, "a run has either hours or steps"),
+        (("photos", "-o", "run"), 2, "--hours or --steps is missing"),
         (("photos", "-o", "run", "--steps", "1", "--init", "no"), 2, "no such file or folder"),
         (("--resume", "-o", "run"), 1, "holds no run to resume"),
         (("photos", "-o", "run", "--steps", "1"), 1, "0 photos to train on"),

@@ -261,8 +261,8 @@ class Info:
 
     @property
     def quality(self) -> float:
-        """The quality point on the scale of 0 to 100."""
-        return self.quality_point / 2.55
+        """The quality point on the scale of 0 to 100, to hundredths."""
+        return round(self.quality_point / 2.55, 2)
 
 
 def parse_info(data: bytes) -> Info:

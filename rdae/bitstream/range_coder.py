@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.varint import grouped
 from rdae.errors import CorruptError
+from rdae.exact import kernel
 
 __all__ = ["PRECISION_BITS", "SymbolDecoder", "SymbolEncoder", "TableFamily"]
 
@@ -31,7 +32,6 @@ _SYMBOL_MIN, _SYMBOL_MAX = -(1 << 15), (1 << 15) - 1
 _WORD_BYTES = 4
 
 _model = constriction.stream.model
-_BYTE = _model.Uniform(256)
 
 
 class TableFamily:
@@ -99,6 +99,11 @@ class TableFamily:
         return model
 
     @cached_property
+    def compiled(self) -> kernel.TableSet:
+        """The tables as the compiled decoder reads them."""
+        return kernel.TableSet(self.freqs, self.sizes)
+
+    @cached_property
     def _costs(self) -> NDArray[np.float64]:
         """Bits of each entry of each table, an escape's two bytes included."""
         costs = np.asarray(PRECISION_BITS - np.log2(self.freqs), np.float64)
@@ -123,6 +128,10 @@ class TableFamily:
     def bits(self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]) -> float:
         """Return the ideal cost of all symbols, in bits: what a perfect coder would write."""
         return float(self.symbol_bits(symbols, indexes).sum())
+
+
+# The byte table: one for each value, and no escape behind them.
+_BYTES = TableFamily([np.full(256, _TOTAL // 256)], np.zeros(1, np.int32))
 
 
 def _group(
@@ -180,8 +189,8 @@ class SymbolEncoder:
             position = end
         if escaped.any():
             raw = values[escaped] - _SYMBOL_MIN
-            self._coder.encode(raw >> 8, _BYTE)
-            self._coder.encode(raw & 0xFF, _BYTE)
+            self._coder.encode(raw >> 8, _BYTES.model(0))
+            self._coder.encode(raw & 0xFF, _BYTES.model(0))
 
     def finish(self) -> bytes:
         """Return the stream: little-endian 32-bit words, the last one not zero; may be empty."""
@@ -209,7 +218,12 @@ class SymbolDecoder:
             raise CorruptError("a coded stream ends in a zero word")
         self._num_words = words.size
         self._num_symbols = 0
-        self._coder = constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
+        self._coder: Any
+        self._is_compiled = kernel.selected() != "numpy"
+        if self._is_compiled:
+            self._coder = kernel.RangeDecoder(words.astype(np.uint32))
+        else:
+            self._coder = constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
 
     def get(self, indexes: NDArray[np.integer[Any]], tables: TableFamily) -> NDArray[np.int32]:
         """Decode the next `(n,)` symbols, each under the table of its index.
@@ -227,17 +241,13 @@ class SymbolDecoder:
             ValueError: an index is out of range.
         """
         order, counts = _group(indexes, tables)
-        entries = np.empty(order.size, np.int32)
-        position = 0
-        for table in np.flatnonzero(counts).tolist():
-            end = position + int(counts[table])
-            entries[position:end] = self._decode(tables.model(table), end - position)
-            position = end
+        entries = self._entries(tables, counts)
         escaped = np.flatnonzero(entries == np.repeat(tables.sizes - 1, counts))
         values = entries + np.repeat(tables.lows, counts)
         if escaped.size:
-            high = self._decode(_BYTE, escaped.size)
-            raw = (high << 8 | self._decode(_BYTE, escaped.size)) + _SYMBOL_MIN
+            count = np.array([escaped.size])
+            high = self._entries(_BYTES, count)
+            raw = (high << 8 | self._entries(_BYTES, count)) + _SYMBOL_MIN
             table_of = np.searchsorted(np.cumsum(counts), escaped, side="right")
             inside = raw - tables.lows[table_of]
             if ((inside >= 0) & (inside < tables.sizes[table_of] - 1)).any():
@@ -261,8 +271,27 @@ class SymbolDecoder:
             CorruptError: the stream goes on after its last symbol, or ends as none does.
         """
         # constriction calls any two words exhausted before the first symbol: they are in its state.
-        if not self._coder.maybe_exhausted() or (self._num_words and not self._num_symbols):
+        is_at_its_end = (
+            self._coder.is_at_its_end() if self._is_compiled else self._coder.maybe_exhausted()
+        )
+        if (self._num_words or self._num_symbols) and not (is_at_its_end and self._num_symbols):
             raise CorruptError("a coded stream does not end with its last symbol")
+
+    def _entries(self, tables: TableFamily, counts: NDArray[np.intp]) -> NDArray[np.int32]:
+        """The next entries, so many of each table, sorted by table."""
+        if self._is_compiled:
+            try:
+                decoded: NDArray[np.int32] = self._coder.decode(tables.compiled, counts)
+            except ValueError as error:
+                raise CorruptError("a coded stream is damaged") from error
+            return decoded
+        entries = np.empty(int(counts.sum()), np.int32)
+        position = 0
+        for table in np.flatnonzero(counts).tolist():
+            end = position + int(counts[table])
+            entries[position:end] = self._decode(tables.model(table), end - position)
+            position = end
+        return entries
 
     def _decode(self, model: Any, count: int) -> NDArray[np.int32]:
         try:

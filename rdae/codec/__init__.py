@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rdae.bitstream.container import Info, parse_info, read_container
 from rdae.bitstream.damage import Damage, rescue_text
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts, read_parts
 from rdae.codec.decoder import decode_region, find_damaged_tiles
-from rdae.codec.encoder import Encoder
+from rdae.codec.encoder import Encoder, check_padding
+from rdae.codec.progress import Progress, Report
 from rdae.codec.targets import encode_from, encode_within
 from rdae.geometry import Rectangle
 from rdae.images.picture import Picture
@@ -38,16 +37,15 @@ from rdae.scales import (
 )
 from rdae.threads import default_threads
 
-if TYPE_CHECKING:
-    from rdae.codec.refined import Progress
-
 __all__ = [
     "DEFAULT_EFFORT",
     "DEFAULT_QUALITY",
     "MAX_PIXELS",
     "Encoded",
+    "Progress",
     "Rectangle",
     "Rescued",
+    "check_padding",
     "decode",
     "encode",
     "find_damage",
@@ -99,29 +97,30 @@ def encode(
     picture: Picture,
     *,
     quality: float = DEFAULT_QUALITY,
-    max_bytes: int | None = None,
-    max_bpp: float | None = None,
-    min_psnr: float | None = None,
+    target_size: int | None = None,
+    target_bpp: float | None = None,
+    target_psnr: float | None = None,
     effort: int = DEFAULT_EFFORT,
     model: Model | None = None,
     threads: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
 ) -> Encoded:
     """Encode a picture.
 
     Args:
         picture: what to encode.
         quality: 0 (smallest) to 100 (best).
-        max_bytes: find the best quality whose file, metadata included, is not larger, instead of
+        target_size: find the best quality whose file, metadata included, is not larger, instead of
             taking `quality`.
-        max_bpp: the same in bits per pixel of the picture.
-        min_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
+        target_bpp: the same in bits per pixel of the picture.
+        target_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
             any target, an effort of 3 or more makes several searches, most often three to six.
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
             change decoding.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
-        progress: is called now and then while an effort of 3 or more searches.
+        progress: is called now and then, from any thread, one at a time: after each tile, or
+            while an effort of 3 or more searches.
 
     Raises:
         ValueError: quality or effort is out of range, or several targets are given.
@@ -130,14 +129,14 @@ def encode(
         MissingDependencyError: the effort needs torch.
         WeightsNotFoundError: there is no default model.
     """
-    targets = [target for target in (max_bytes, max_bpp, min_psnr) if target is not None]
+    targets = [target for target in (target_size, target_bpp, target_psnr) if target is not None]
     if len(targets) > 1:
-        raise ValueError("max_bytes, max_bpp and min_psnr exclude each other")
+        raise ValueError("target_size, target_bpp and target_psnr exclude each other")
     for target in targets:
         if not 0 < target < math.inf:
             raise ValueError(f"a target is a number above 0, not {target}")
-    if max_bpp is not None:
-        max_bytes = _bytes_of(max_bpp, picture.width * picture.height)
+    if target_bpp is not None:
+        target_size = _bytes_of(target_bpp, picture.width * picture.height)
     if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
         raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
     point = quality_to_point(quality)
@@ -145,15 +144,15 @@ def encode(
     start = time.perf_counter()
     threads = threads or default_threads()
     if effort < REFINED_EFFORT:
-        encoder = Encoder(picture, model, effort=effort, threads=threads)
+        encoder = Encoder(picture, model, effort=effort, threads=threads, progress=progress)
     else:
         from rdae.codec.refined import RefiningEncoder  # imports torch
 
         encoder = RefiningEncoder(picture, model, effort=effort, threads=threads, progress=progress)
-    if max_bytes is not None:
-        data = encode_within(encoder, max_bytes, max_bpp=max_bpp)
-    elif min_psnr is not None:
-        data = encode_from(encoder, min_psnr)
+    if target_size is not None:
+        data = encode_within(encoder, target_size, target_bpp=target_bpp)
+    elif target_psnr is not None:
+        data = encode_from(encoder, target_psnr)
     else:
         data = encoder.encode(point)
     return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)
@@ -177,6 +176,7 @@ def decode(
     weights: Path | None = None,
     threads: int | None = None,
     region: Rectangle | None = None,
+    progress: Report | None = None,
 ) -> Picture:
     """Decode the bytes of a .rd file.
 
@@ -188,6 +188,7 @@ def decode(
         threads: how many threads to use; one per core if None.
         region: the part to decode, the same pixels as in the whole; the whole if None. Time and
             memory are those of the part, and damage to tiles that it does not need is not seen.
+        progress: is called now and then, from any thread, one at a time.
 
     Raises:
         BitstreamError: the bytes are not a valid .rd file.
@@ -200,7 +201,7 @@ def decode(
     else:
         parts = read_parts(data, region=region, max_pixels=max_pixels)
         parts.check_front()
-    return _picture(parts, weights, threads, best_effort=False)
+    return _picture(parts, weights, threads, progress, best_effort=False)
 
 
 def rescue(
@@ -210,6 +211,7 @@ def rescue(
     weights: Path | None = None,
     threads: int | None = None,
     region: Rectangle | None = None,
+    progress: Report | None = None,
 ) -> Rescued:
     """Decode what is left of a damaged .rd file.
 
@@ -222,7 +224,7 @@ def rescue(
     header, without which there is nothing to rescue.
     """
     parts = read_parts(data, region=region, max_pixels=max_pixels)
-    picture = _picture(parts, weights, threads, best_effort=True)
+    picture = _picture(parts, weights, threads, progress, best_effort=True)
     return Rescued(picture, parts.header, tuple(parts.damage))
 
 
@@ -232,6 +234,7 @@ def find_damage(
     max_pixels: int = MAX_PIXELS,
     weights: Path | None = None,
     threads: int | None = None,
+    progress: Report | None = None,
 ) -> tuple[Header, list[Damage]]:
     """Decode and check all that a .rd file codes, without making pixels of it.
 
@@ -246,17 +249,24 @@ def find_damage(
     parts = read_parts(data, max_pixels=max_pixels)
     header = parts.header
     model = find_model(header.model_id, header.fingerprint, weights)
-    tiles = find_damaged_tiles(parts, model, threads or default_threads())
+    tiles = find_damaged_tiles(parts, model, threads or default_threads(), progress)
     return header, tiles + [damage for damage in parts.damage if damage.tile is None]
 
 
 def _picture(
-    parts: Parts, weights: Path | None, threads: int | None, *, best_effort: bool
+    parts: Parts,
+    weights: Path | None,
+    threads: int | None,
+    progress: Report | None,
+    *,
+    best_effort: bool,
 ) -> Picture:
     """Decode the colours, and put them together with what else a file holds."""
     header = parts.header
     model = find_model(header.model_id, header.fingerprint, weights)
-    rgb = decode_region(parts, model, threads or default_threads(), best_effort=best_effort)
+    rgb = decode_region(
+        parts, model, threads or default_threads(), best_effort=best_effort, progress=progress
+    )
     return Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
 
 

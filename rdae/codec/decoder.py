@@ -18,6 +18,7 @@ from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tile_grid, tiles_in
 from rdae.codec.concealment import fill
+from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import decode_tile
 from rdae.errors import BitstreamError, CorruptError, option
@@ -37,7 +38,12 @@ def decode_pixels(container: Container, model: Model, threads: int) -> NDArray[n
 
 
 def decode_region(
-    parts: Parts, model: Model, threads: int, *, best_effort: bool = False
+    parts: Parts,
+    model: Model,
+    threads: int,
+    *,
+    best_effort: bool = False,
+    progress: Report | None = None,
 ) -> NDArray[np.uint8]:
     """The colour pixels of the region that a file's parts were read for.
 
@@ -48,6 +54,8 @@ def decode_region(
         threads: how many threads to use.
         best_effort: fill broken tiles from their neighbours, or with grey where nothing intact is
             beside them, and say which in the list of damage; otherwise they are errors.
+        progress: is called after each tile and each window of the synthesis, from any thread, one
+            at a time.
 
     Returns:
         `(region.rows, region.columns, 3)`.
@@ -56,23 +64,32 @@ def decode_region(
         BitstreamError: a tile that is needed is damaged or not there, and must not be.
     """
     region = parts.region
-    window = _cells_seen(region, parts.header, model)
+    header, window = parts.header, _cells_seen(region, parts.header, model)
+    tiles = tiles_in(header.width, header.height, window)
+    counter = Counter(progress, sum(tile.cells.area for tile in tiles) + window.area)
     return render(
         model,
-        _latents(parts, window, model, threads, best_effort=best_effort),
-        parts.header.quality_point,
+        _latents(parts, window, tiles, model, threads, counter, best_effort=best_effort),
+        header.quality_point,
         threads,
         area=region.seen_from(window.scaled(PATCH, 1)),
-        is_grey=parts.header.is_grey,
+        is_grey=header.is_grey,
+        progress=counter.add,
     )
 
 
 def _latents(
-    parts: Parts, window: Rectangle, model: Model, threads: int, *, best_effort: bool
+    parts: Parts,
+    window: Rectangle,
+    tiles: list[Tile],
+    model: Model,
+    threads: int,
+    counter: Counter,
+    *,
+    best_effort: bool,
 ) -> NDArray[np.int16]:
-    """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in it."""
+    """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in its tiles."""
     header = parts.header
-    tiles = tiles_in(header.width, header.height, window)
     needed = {tile.index for tile in tiles}
     parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
@@ -93,6 +110,7 @@ def _latents(
             raise _with_way_out(error, header)  # noqa: B904 - it is the same error
         both = tile.cells.common(window)
         y_hat[both.seen_from(window).slices()] = cells[both.seen_from(tile.cells).slices()]
+        counter.add(tile.cells.area)
         return None
 
     damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]
@@ -115,9 +133,13 @@ def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
     return error
 
 
-def find_damaged_tiles(parts: Parts, model: Model, threads: int) -> list[Damage]:
+def find_damaged_tiles(
+    parts: Parts, model: Model, threads: int, progress: Report | None = None
+) -> list[Damage]:
     """All tiles of a file that are broken or not there, found without making pixels of them."""
     header = parts.header
+    tiles = tile_grid(header.width, header.height)
+    counter = Counter(progress, len(tiles))
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
 
     def check_one(tile: Tile) -> Damage | None:
@@ -127,9 +149,10 @@ def find_damaged_tiles(parts: Parts, model: Model, threads: int) -> list[Damage]
             decode_tile(model, header, tile, parts.tiles[tile.index])
         except CorruptError as error:
             return Damage("tile", error, tile)
+        finally:
+            counter.add(1)
         return None
 
-    tiles = tile_grid(header.width, header.height)
     return [damage for damage in parallel_map(check_one, tiles, threads) if damage is not None]
 
 

@@ -17,7 +17,6 @@ section 2, on the gap that amortisation leaves).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,7 @@ from rdae.model.passes import take
 from rdae.scales import PLAIN_EFFORT, point_to_quality
 
 if TYPE_CHECKING:
-    from rdae.codec.refined import Progress
+    from rdae.codec.progress import Report
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def coded_terms(
     *,
     effort: int,
     threads: int,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
 ) -> Terms:
     """The terms of the real posterior: a file is coded, its streams are weighed, it is decoded.
 

@@ -19,25 +19,54 @@ from rdae.bitstream.chunks import WORD_BYTES
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
-from rdae.bitstream.varint import pack_varint
+from rdae.bitstream.varint import grouped, pack_varint
 from rdae.codec.decoder import decode_pixels
+from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr
-from rdae.errors import TooLargeError
-from rdae.geometry import Rectangle, padded
+from rdae.errors import TooLargeError, option
+from rdae.geometry import HYPER_PATCH, Rectangle, padded
 from rdae.images.picture import Picture
 from rdae.limits import MAX_DIMENSION
 from rdae.model.model import Array, Model
 from rdae.scales import DEFAULT_EFFORT, PLAIN_EFFORT
 from rdae.threads import parallel_map
 
+FREE_PADDING = 1 << 24  # pixels that may be added to any picture
+
+
+def check_padding(width: int, height: int, limit: int) -> None:
+    """Refuse a picture that is so thin that work would be on padding above all.
+
+    The analysis works on whole squares of 64x64 pixels, so a row of 16 million pixels is as much
+    work as a gigapixel. A picture is no larger than the limit; neither is what is added to it.
+
+    Raises:
+        TooLargeError: padding alone has more pixels than the limit, or than 16 million if that is
+            more.
+    """
+    sides = [-(-side // HYPER_PATCH) * HYPER_PATCH for side in (width, height)]
+    pixels = sides[0] * sides[1]
+    if pixels - width * height > max(limit, FREE_PADDING):
+        raise TooLargeError(
+            f"a picture of {width}x{height} is worked on as one of {sides[0]}x{sides[1]}, "
+            f"{grouped(pixels)} pixels; the limit is {grouped(limit)}",
+            hint=f"cut it into pieces, or if you have the time: {option('max_pixels', pixels)}",
+        )
+
 
 class Encoder:
     """One picture, ready to be encoded at any quality point."""
 
     def __init__(
-        self, picture: Picture, model: Model, *, effort: int = DEFAULT_EFFORT, threads: int = 1
+        self,
+        picture: Picture,
+        model: Model,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        threads: int = 1,
+        progress: Report | None = None,
     ) -> None:
         """Take a picture.
 
@@ -47,6 +76,7 @@ class Encoder:
             effort: 1 rounds to the nearest symbols; all others weigh each symbol's bits against
                 its error.
             threads: how many threads to use.
+            progress: is called after each tile of each search, from any thread, one at a time.
 
         Raises:
             TooLargeError: a side is longer than a header can say.
@@ -58,6 +88,7 @@ class Encoder:
             )
         self.picture, self.model = picture, model
         self.effort, self.threads = effort, threads
+        self._progress, self._searches = progress, 0
         self.tiles = tile_grid(picture.width, picture.height)
         self._bytes: dict[int, int] = {}
         self._psnrs: dict[int, float] = {}
@@ -68,21 +99,23 @@ class Encoder:
 
     def encode_plain(self, point: int) -> bytes:
         """The same, whatever else a subclass may search for."""
-        header = self.header(point)
+        header, counter = self.header(point), self._counter()
 
         def code(tile: Tile) -> TilePayload:
             symbols, _ = self.quantise(tile, point, self.threads // len(self.tiles))
-            return encode_tile(self.model, header, tile, symbols)
+            payload = encode_tile(self.model, header, tile, symbols)
+            counter.add(tile.cells.area)
+            return payload
 
         return self.file(header, parallel_map(code, self.tiles, self.threads))
 
-    def is_likely_within(self, point: int, max_bytes: int) -> bool:
+    def is_likely_within(self, point: int, target_size: int) -> bool:
         """Whether `encode(point)` should have at most so many bytes."""
-        return self.estimate_bytes(point) <= max_bytes
+        return self.estimate_bytes(point) <= target_size
 
-    def is_likely_from(self, point: int, min_psnr: float) -> bool:
+    def is_likely_from(self, point: int, target_psnr: float) -> bool:
         """Whether the picture decoded from `encode(point)` should have at least that PSNR in dB."""
-        return self.estimate_psnr(point) >= min_psnr
+        return self.estimate_psnr(point) >= target_psnr
 
     def psnr_at(self, point: int) -> float:
         """The PSNR in dB of the picture decoded from `encode(point)`; the decoder is exact."""
@@ -120,10 +153,12 @@ class Encoder:
         def measure(tile: Tile) -> int:
             symbols, _ = self.quantise(tile, point, self.threads // len(self.tiles))
             streams = ideal_bits(self.model, tile, symbols, point)
+            counter.add(tile.cells.area)
             sizes = [WORD_BYTES * math.ceil(bits / 8 / WORD_BYTES) for bits in streams]
             return sum(size + len(pack_varint(size)) - 1 for size in sizes)
 
         if point not in self._bytes:
+            counter = self._counter()
             sizes = parallel_map(measure, self.tiles, self.threads)
             self._bytes[point] = self.frame_bytes + sum(sizes)
         return self._bytes[point]
@@ -136,11 +171,12 @@ class Encoder:
 
     def y_hat(self, point: int) -> NDArray[np.int16]:
         """What the decoder will have of all latents: `(rows, columns, M)`."""
-        y_hat = self.empty_grid()
+        y_hat, counter = self.empty_grid(), self._counter()
 
         def place(tile: Tile) -> None:
             _, cells = self.quantise(tile, point, self.threads // len(self.tiles))
             y_hat[tile.cells.slices()] = cells
+            counter.add(tile.cells.area)
 
         parallel_map(place, self.tiles, self.threads)
         return y_hat
@@ -155,6 +191,11 @@ class Encoder:
         area = Rectangle.whole(self.picture.width, self.picture.height)
         is_grey = self.picture.is_grey
         return render(self.model, y_hat, point, self.threads, area=area, is_grey=is_grey)
+
+    def _counter(self) -> Counter:
+        """Begin another search over all cells of the picture."""
+        self._searches += 1
+        return Counter(self._progress, sum(tile.cells.area for tile in self.tiles), self._searches)
 
     @property
     def tries(self) -> int:

@@ -9,8 +9,6 @@ Lagrangian of the whole picture only ever falls.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from rdae.autoencoder import search as refine
 from rdae.bitstream.tiles import Tile
 from rdae.codec.encoder import Encoder
+from rdae.codec.progress import Progress, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import TileSymbols, encode_tile, ideal_bits, quantise_tile
 from rdae.distortion import psnr_of, squared_error
@@ -34,23 +33,6 @@ SIZES = 0.8, 1.1  # times the size of plain encoding
 PSNRS = -0.3, 0.8  # dB above it
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a search has come.
-
-    Attributes:
-        done: share of the work on this file, 0 to 1.
-        bpp: bits per pixel of the tile in work, as estimated now.
-        psnr: of the tile in work in dB, as estimated now.
-        search: which search this is, from 1 on; a target may need several.
-    """
-
-    done: float
-    bpp: float
-    psnr: float
-    search: int = 1
-
-
 class RefiningEncoder(Encoder):
     """One picture, ready to be encoded with a search for better latents.
 
@@ -64,11 +46,11 @@ class RefiningEncoder(Encoder):
         *,
         effort: int,
         threads: int = 1,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Report | None = None,
     ) -> None:
         """Take a picture; `progress` is called during a search. See `Encoder`."""
-        super().__init__(picture, model, effort=effort, threads=threads)
-        self._progress = progress
+        super().__init__(picture, model, effort=effort, threads=threads)  # the rest takes no time
+        self._search_progress = progress
         self._files: dict[int, bytes] = {}
 
     def encode(self, point: int) -> bytes:
@@ -82,9 +64,9 @@ class RefiningEncoder(Encoder):
             self._files[point] = self.file(header, payloads)
         return self._files[point]
 
-    def is_likely_within(self, point: int, max_bytes: int) -> bool:
+    def is_likely_within(self, point: int, target_size: int) -> bool:
         """See `Encoder`."""
-        plain, room = self.estimate_bytes(point) - self.frame_bytes, max_bytes - self.frame_bytes
+        plain, room = self.estimate_bytes(point) - self.frame_bytes, target_size - self.frame_bytes
         least, most = (factor * plain for factor in SIZES)
         if not least <= room < most:
             return most <= room
@@ -92,15 +74,15 @@ class RefiningEncoder(Encoder):
         refined = len(self.encode(landmark)) - self.frame_bytes
         return plain * refined <= room * (self.estimate_bytes(landmark) - self.frame_bytes)
 
-    def is_likely_from(self, point: int, min_psnr: float) -> bool:
+    def is_likely_from(self, point: int, target_psnr: float) -> bool:
         """See `Encoder`."""
         plain = self.estimate_psnr(point)
         least, most = (plain + gain for gain in PSNRS)
-        if not least < min_psnr <= most:
-            return min_psnr <= least
+        if not least < target_psnr <= most:
+            return target_psnr <= least
         landmark = _landmark(point)
         gain = self.psnr_at(landmark) - self.estimate_psnr(landmark)
-        return plain + (gain if math.isfinite(gain) else 0) >= min_psnr
+        return plain + (gain if math.isfinite(gain) else 0) >= target_psnr
 
     def psnr_at(self, point: int) -> float:
         """See `Encoder`; searches for the file and decodes it."""
@@ -131,11 +113,11 @@ class RefiningEncoder(Encoder):
             return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
 
         def report(step: int, steps: int, bits: float, error: float) -> None:
-            if self._progress is not None:
+            if self._search_progress is not None:
                 done = (tile.index + step / steps) / len(self.tiles)
                 bpp = bits / (tile.rows * tile.columns * PATCH**2)
                 psnr = psnr_of(error, pixels.size)
-                self._progress(Progress(done, bpp, psnr, len(self._files) + 1))
+                self._search_progress(Progress(done, len(self._files) + 1, bpp, psnr))
 
         plain = quantise_tile(model, tile, y, point, threads)
         better_y, better_z = refine.refine(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,14 @@ from rdae.model.model import Array, Model
 
 
 def render(
-    model: Model, y_hat: Array, point: int, threads: int, *, area: Rectangle, is_grey: bool
+    model: Model,
+    y_hat: Array,
+    point: int,
+    threads: int,
+    *,
+    area: Rectangle,
+    is_grey: bool,
+    progress: Callable[[int], None] = lambda cells: None,
 ) -> NDArray[np.uint8]:
     """Synthesise pixels, cut out those that are wanted, and make them grey in a grey picture.
 
@@ -21,11 +30,12 @@ def render(
         threads: how many threads to use.
         area: the wanted pixels, counted from the first of `y_hat`.
         is_grey: give all channels their rounded mean, as a picture with one channel is returned.
+        progress: is called with the number of cells that have become pixels since the last call.
 
     Returns:
         `(area.rows, area.columns, 3)`.
     """
-    rgb = np.ascontiguousarray(model.synthesise(y_hat, point, threads)[area.slices()])
+    rgb = np.ascontiguousarray(model.synthesise(y_hat, point, threads, progress)[area.slices()])
     if is_grey:
         grey = rgb.sum(axis=2, dtype=np.uint16)
         grey += 1

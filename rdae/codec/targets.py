@@ -30,13 +30,13 @@ NEAR_PSNR = 3  # dB
 SMALL_SIDE = 64  # all points of such pictures are tried in one to three seconds
 
 
-def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = None) -> bytes:
-    """The best file of at most `max_bytes` bytes.
+def encode_within(encoder: Encoder, target_size: int, *, target_bpp: float | None = None) -> bytes:
+    """The best file of at most `target_size` bytes.
 
     Args:
         encoder: of the picture.
-        max_bytes: the largest size.
-        max_bpp: what was asked for, if that was bits per pixel; only an error speaks of it.
+        target_size: the largest size.
+        target_bpp: what was asked for, if that was bits per pixel; only an error speaks of it.
 
     Raises:
         RateTargetError: there is none so small.
@@ -44,33 +44,33 @@ def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = N
     files: dict[int, bytes] = {}
 
     def is_likely(point: int) -> bool:
-        return encoder.is_likely_within(point, max_bytes)
+        return encoder.is_likely_within(point, target_size)
 
     def fits(point: int) -> bool:
         files[point] = encoder.encode(point)
-        return len(files[point]) <= max_bytes
+        return len(files[point]) <= target_size
 
     if _is_small(encoder):
         start = next(filter(is_likely, reversed(range(NUM_POINTS))), -1)
         smallest = 0 if start >= 0 else min(range(NUM_POINTS), key=encoder.estimate_bytes)
     else:
         start, smallest = highest_point(is_likely), 0
-    if start < 0 and encoder.estimate_bytes(smallest) <= NEAR_SIZE * max_bytes and fits(smallest):
+    if start < 0 and encoder.estimate_bytes(smallest) <= NEAR_SIZE * target_size and fits(smallest):
         start = smallest
     point = walk(start, fits, step=1)
     if point is not None:
         return files[point]
     plain = encoder.encode_plain(smallest)
-    if len(plain) <= max_bytes:
+    if len(plain) <= target_size:
         return plain
     least = min(map(len, [plain, *files.values()]))
     pixels = encoder.picture.width * encoder.picture.height
     bpp = -(-80_000 * least // pixels) / 10_000  # up, to a number that has no more digits
-    if max_bpp is None:
-        asked = f"{grouped(max_bytes)} {'byte is' if max_bytes == 1 else 'bytes are'} too few"
+    if target_bpp is None:
+        asked = f"{grouped(target_size)} {'byte is' if target_size == 1 else 'bytes are'} too few"
         way_out = option("target_size", least)
     else:
-        asked, way_out = f"{max_bpp:g} bpp are too few", option("target_bpp", bpp)
+        asked, way_out = f"{target_bpp:g} bpp are too few", option("target_bpp", bpp)
     raise RateTargetError(
         f"{asked}: quality {point_to_quality(smallest):.3g} takes "
         f"{_bound('at most ', encoder, files)}{grouped(least)} bytes, {bpp:g} bpp",
@@ -79,8 +79,8 @@ def encode_within(encoder: Encoder, max_bytes: int, *, max_bpp: float | None = N
     )
 
 
-def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
-    """The smallest file whose decoded picture has a PSNR of at least `min_psnr` dB.
+def encode_from(encoder: Encoder, target_psnr: float) -> bytes:
+    """The smallest file whose decoded picture has a PSNR of at least `target_psnr` dB.
 
     Raises:
         RateTargetError: there is none so good.
@@ -88,11 +88,11 @@ def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
     psnrs: dict[int, float] = {}
 
     def is_likely(point: int) -> bool:
-        return encoder.is_likely_from(point, min_psnr)
+        return encoder.is_likely_from(point, target_psnr)
 
     def fits(point: int) -> bool:
         psnrs[point] = encoder.psnr_at(point)
-        return psnrs[point] >= min_psnr
+        return psnrs[point] >= target_psnr
 
     best = NUM_POINTS - 1
     if _is_small(encoder):
@@ -101,18 +101,22 @@ def encode_from(encoder: Encoder, min_psnr: float) -> bytes:
             best = max(range(NUM_POINTS), key=encoder.estimate_psnr)
     else:
         start = highest_point(lambda point: not is_likely(point)) + 1
-    if start == NUM_POINTS and encoder.estimate_psnr(best) >= min_psnr - NEAR_PSNR and fits(best):
+    if (
+        start == NUM_POINTS
+        and encoder.estimate_psnr(best) >= target_psnr - NEAR_PSNR
+        and fits(best)
+    ):
         start = best
     point = walk(start, fits, step=-1)
     if point is not None:
         return encoder.encode(point)
     plain = encoder.estimate_psnr(best)
-    if plain >= min_psnr:
+    if plain >= target_psnr:
         return encoder.encode_plain(best)
     reachable = max([plain, *psnrs.values()])
     floor = math.floor(100 * reachable) / 100
     raise RateTargetError(
-        f"{min_psnr:g} dB are too many: quality {point_to_quality(best):.3g} has "
+        f"{target_psnr:g} dB are too many: quality {point_to_quality(best):.3g} has "
         f"{_bound('at least ', encoder, psnrs)}{reachable:.2f} dB",
         reachable=reachable,
         hint=f"{option('target_psnr', floor)} or less; rdae is not lossless",

@@ -7,6 +7,7 @@ exact on every machine; on the encoder's side real units in float32.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import TableFamily
 from rdae.errors import WeightsMismatchError
+from rdae.exact import kernel
 from rdae.exact.arithmetic import HIGHEST, LOWEST, MEAN_BITS, PIXEL_BITS, ROW_BITS
 from rdae.exact.layers import Levels, Shuffle
 from rdae.exact.network import ExactNetwork, build_float, exact_steps, take, take_shift
@@ -273,30 +275,48 @@ class Model:
         """
         out = self._passes[k]([features, y_hat] if k else features, point, threads)
         mean, head = np.split(out, 2, axis=2)
+        offset = self._by_phase(k, self._offset[point])
+        if kernel.selected() != "numpy":
+            return mean, kernel.quarter_indexes(head, offset, ROW_BITS)
         indexes = np.empty(head.shape, np.uint8)
-        for cells, group in phases(k, self.spec.latent_channels):
-            row = _shifted(head[cells].astype(np.int32) + self._offset[point, group], ROW_BITS)
+        for own, (cells, _) in zip(offset, phases(k, self.spec.latent_channels), strict=True):
+            row = _shifted(head[cells].astype(np.int32) + own, ROW_BITS)
             indexes[cells] = np.clip(row, 0, NUM_ROWS - 1)
         return mean, indexes
+
+    def _by_phase(self, k: int, values: Array) -> Array:
+        """Values `(M,)` of the channels that pass `k` codes in each phase: `(4, M / 4)`."""
+        groups = [group for _, group in phases(k, self.spec.latent_channels)]
+        return np.stack([values[group] for group in groups])
 
     def dequantise_y(self, k: int, symbols: Array, mean: Array, point: int) -> NDArray[np.int16]:
         """y_hat of the quarter that pass `k` codes, from its symbols and means.
 
         Symbols with noise, as floats, are multiplied as they are and then rounded.
         """
+        step = self._by_phase(k, self._y_step[point])
+        if symbols.dtype == np.int32 and kernel.selected() != "numpy":
+            return kernel.quarter_dequantise(mean, symbols, step, self._y_shift, MEAN_BITS)
         y_hat = _shifted(mean.astype(np.int64), MEAN_BITS)
-        for cells, group in phases(k, self.spec.latent_channels):
-            product = symbols[cells] * self._y_step[point, group].astype(np.int64)
+        for own, (cells, _) in zip(step, phases(k, self.spec.latent_channels), strict=True):
+            product = symbols[cells] * own.astype(np.int64)
             y_hat[cells] += _shifted(product.astype(np.int64), self._y_shift)
         return _saturated(y_hat)
 
-    def synthesise(self, y_hat: Array, point: int, threads: int) -> NDArray[np.uint8]:
+    def synthesise(
+        self,
+        y_hat: Array,
+        point: int,
+        threads: int,
+        done: Callable[[int], None] = lambda cells: None,
+    ) -> NDArray[np.uint8]:
         """Pixels of a whole latent grid.
 
         Args:
             y_hat: `(rows, columns, M)`, integers.
             point: quality point, 0 to 255.
             threads: how many threads to use.
+            done: is told the number of cells after each window of them.
 
         Returns:
             `(16 * rows, 16 * columns, 3)`.
@@ -306,6 +326,7 @@ class Model:
 
         def write(window: Rectangle, out: Array) -> None:
             rgb[window.slices(PATCH)] = out
+            done(window.area)
 
         run_in_windows(
             lambda x, wanted: self._synthesis(x, point, threads, wanted),

@@ -9,8 +9,9 @@ export        floats to the integers of a weights file
 import sys
 from importlib.util import find_spec
 
-from rdae.autoencoder import INSTALL_HINT
+import rdae.autoencoder  # noqa: F401 - says at once that torch is missing
 from rdae.errors import MissingDependencyError
+from rdae.extras import install_hint
 
 
 def require_training() -> None:
@@ -21,9 +22,7 @@ def require_training() -> None:
     """
     if missing := [name for name in ("compressai", "pytorch_optimizer") if find_spec(name) is None]:
         # compressai needs a NumPy that has no wheels beyond
-        hint = (
-            INSTALL_HINT
-            if sys.version_info < (3, 13)
-            else f"with Python 3.10 to 3.12: {INSTALL_HINT}"
-        )
+        hint = install_hint("train")
+        if sys.version_info >= (3, 13):
+            hint = f"with Python 3.10 to 3.12: {hint}"
         raise MissingDependencyError(f"training and export need {', '.join(missing)}", hint=hint)

@@ -19,6 +19,11 @@ def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def _option(name: str) -> str:
+    """How a setting is called where people give it."""
+    return "--" + name.replace("_", "-")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that a run depends on but its processes; `RUN/config.json`.
@@ -49,22 +54,26 @@ class TrainConfig:
     seed: int = _setting(0, "of initialisation, crops and noise")
 
     def __post_init__(self) -> None:
-        if (self.hours is None) == (self.steps is None):
-            raise ValueError("a run has either hours or steps")
+        if self.hours is None and self.steps is None:
+            raise ValueError("--hours or --steps is missing: how long is the run?")
+        if self.hours is not None and self.steps is not None:
+            raise ValueError("--hours and --steps exclude each other")
         if self.preset not in PRESETS:
             raise ValueError(f"there is no preset {self.preset}, only {', '.join(PRESETS)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
+            raise ValueError(f"--precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
         if self.crop < 64 or self.crop % 64:
-            raise ValueError(f"a crop's side is a multiple of 64, not {self.crop}")
+            raise ValueError(f"--crop is a multiple of 64, not {self.crop}")
         for name in ("hours", "steps", "batch", "learning_rate", "precondition_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{name.replace('_', ' ')} must be above 0, not {value}")
+                raise ValueError(f"{_option(name)} must be above 0, not {value:g}")
         shares = ("downscale", "recolour", "odd_sizes", "screen_share", "held_out")
         for name in (*shares, "screens_held_out"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name.replace('_', ' ')} is a share from 0 to 1")
+                raise ValueError(
+                    f"{_option(name)} is a share from 0 to 1, not {getattr(self, name):g}"
+                )
 
 
 def write_config(run: Path, config: TrainConfig) -> None:
@@ -97,7 +106,7 @@ def read_config(run: Path, **changes: Any) -> TrainConfig:
     given = {name: value for name, value in changes.items() if value is not None}
     for name in ("preset", "held_out", "screens_held_out", "init"):
         if name in given and given[name] != getattr(config, name):
-            raise ValueError(f"a run keeps its {name.replace('_', '-')}: {getattr(config, name)}")
+            raise ValueError(f"a run keeps its {_option(name)}: {getattr(config, name)}")
     if given.keys() & {"hours", "steps"}:
         given = {"hours": None, "steps": None, **given}
     return dataclasses.replace(config, **given)

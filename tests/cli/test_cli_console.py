@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +18,7 @@ from rdae.cli.console import (
     shown,
     table,
 )
+from rdae.codec.progress import Progress
 from rdae.errors import CorruptError, OutputExistsError
 
 
@@ -69,7 +69,7 @@ def test_what_is_left_of_a_search_is_reckoned_from_its_first_step(
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
-    show = Console().searching("a.png")
+    show = Console().working("a.png")
     assert show is not None
     bars = []
     # 50 seconds of imports, then 2 seconds for each tenth; the second search takes 30 for one
@@ -77,7 +77,7 @@ def test_what_is_left_of_a_search_is_reckoned_from_its_first_step(
     for search, seconds, done in steps:
         now += seconds
         monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-        show(SimpleNamespace(done=done, bpp=0.25, psnr=33, search=search))
+        show(Progress(done, search, 0.25, 33))
         bars.append(terminal.getvalue().split(" dB  ")[1])
     assert bars[:3] == ["a.png", "16 s left  a.png", "14 s left  a.png"]
     assert bars[3:] == ["search 2  a.png", "2 min 00 s left  search 2  a.png"]
@@ -200,3 +200,28 @@ def test_signs_that_the_encoding_lacks_are_replaced(monkeypatch: pytest.MonkeyPa
 def test_quiet_and_verbose_contradict() -> None:
     with pytest.raises(UsageError):
         Console(quiet=True, verbose=1)
+
+
+def test_one_big_picture_has_a_bar_after_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    now = 50.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console()
+    show = console.working("big.png")
+    assert show is not None
+    show(Progress(0))
+    now += 0.4
+    show(Progress(0.25))
+    assert terminal.getvalue() == ""
+    now += 0.4
+    show(Progress(0.5))
+    assert "██████████░░░░░░░░░░ 1 s left  big.png" in terminal.getvalue()
+    console.progress(2, 7, "big.png")
+    show(Progress(0.75, search=3))
+    assert terminal.getvalue().endswith("search 3  file 3/7  big.png")
+
+
+def test_no_bar_away_from_a_terminal_for_one_big_picture() -> None:
+    assert Console().working("big.png") is None

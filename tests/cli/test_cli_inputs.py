@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rdae.cli.console import UsageError
-from rdae.cli.inputs import expand
+from rdae.cli.inputs import RD_EXTENSIONS, expand, split_output
 from rdae.images.formats import INPUT_SUFFIXES
 
 
@@ -103,3 +103,44 @@ def test_standard_input_is_one_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"data")))
     (source,) = expand(["-"], extensions=INPUT_SUFFIXES)
     assert (source.path, source.name, source.read()) == (None, "stdin", b"data")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_a_name_behind_a_link_and_its_parent_is_a_place_of_its_own(tree: Path) -> None:
+    (tree / "t" / "sub" / "deep").mkdir()
+    (tree / "link").symlink_to(tree / "t" / "sub" / "deep")
+    (tree / "d.tiff").touch()
+    # link/.. is t/sub and not this folder
+    assert found("d.tiff", "link/../d.tiff") == ["d.tiff", "link/../d.tiff"]
+    assert found("t/sub/d.tiff", "link/../d.tiff") == ["t/sub/d.tiff"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"t/a.jpg\r\nt/b.PNG\r\n",
+        b"t/a.jpg\r\nt/b.PNG",
+        b"\xef\xbb\xbft/a.jpg\nt/b.PNG\n",
+        "\ufefft/a.jpg\r\nt/b.PNG\r\n".encode("utf-16-le"),
+        b"t/a.jpg\0t/b.PNG\0",
+    ],
+)
+def test_lists_come_from_windows_too(tree: Path, data: bytes) -> None:
+    (tree / "list").write_bytes(data)
+    assert found(files_from="list") == ["t/a.jpg", "t/b.PNG"]
+
+
+def test_a_name_may_end_in_a_carriage_return_where_others_do_not(tree: Path) -> None:
+    (tree / "list").write_bytes(b"t/a.jpg\nodd\r\nt/b.PNG\n")
+    assert found(files_from="list") == ["t/a.jpg", "odd\r", "t/b.PNG"]
+
+
+def test_the_second_of_two_names_is_the_output_where_it_can_be_nothing_else(tree: Path) -> None:
+    assert split_output(["a.png", "b.rd"], None, RD_EXTENSIONS) == (["a.png"], "b.rd")
+    assert split_output(["a.rd", "b.JPG"], None, {".jpg"}) == (["a.rd"], "b.JPG")
+    for names in (["a.png", "b.png"], ["a.png", "b.png", "c.rd"], ["a.png"], ["-", "b.rd"]):
+        assert split_output(names, None, RD_EXTENSIONS) == (names, None)
+    assert split_output(["a.png", "b.rd"], "c.rd", RD_EXTENSIONS) == (["a.png", "b.rd"], "c.rd")
+    with pytest.raises(UsageError, match="exists") as caught:
+        split_output(["a.rd", "t/a.jpg"], None, {".jpg"})
+    assert caught.value.hint == "-o t/a.jpg -f replaces it"

@@ -25,7 +25,7 @@ def test_a_refusal_names_the_option_that_takes_the_picture(
     page = Image.new(mode, (20, 10))
     page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * (frames - 1))
     refused = run(*command)
-    assert refused.code == 1 and f"{option} (" in refused.err
+    assert refused.code == 1 and f"hint: {option} " in refused.err
     taken = run(*command, option)
     assert taken.code == 0 and taken.out, taken.err
 

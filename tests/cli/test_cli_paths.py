@@ -230,6 +230,8 @@ def test_a_format_that_cannot_be_told_is_refused(output: str, format: Format | N
 def test_our_formats_are_those_that_the_library_writes() -> None:
     from rdae.images.picture import OUTPUT_FORMATS
 
-    assert {extension[1:] for extension in FORMAT_OF_EXTENSION} == set(OUTPUT_FORMATS)
-    for extension, format in FORMAT_OF_EXTENSION.items():
-        assert OUTPUT_FORMATS[extension[1:]] == OUTPUT_FORMATS[format.value]
+    assert {extension[1:] for extension in FORMAT_OF_EXTENSION} >= set(OUTPUT_FORMATS)
+    for extension, name in OUTPUT_FORMATS.items():
+        assert FORMAT_OF_EXTENSION[f".{extension}"].pillow_name == name
+    for format in Format:
+        assert FORMAT_OF_EXTENSION[f".{format.value}"] is format

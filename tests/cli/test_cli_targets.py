@@ -14,6 +14,8 @@ import pytest
 from cli_runner import Run, environment, names, needs_torch
 from PIL import Image
 
+from rdae.extras import install_hint
+
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 
 
@@ -111,7 +113,7 @@ def test_effort_without_torch_says_how_to_get_it(run: Run, tmp_path: Path, photo
     for command in ("compress", "elbo"):
         result = run(command, "photo.png", "-e", "5", PYTHONPATH=str(tmp_path))
         assert result.code == 1 and "need torch" in result.err.replace("needs", "need")
-        assert "pip install 'rdae[train]'" in result.err
+        assert install_hint("train") in result.err
     assert run("compress", "photo.png", "-e", "2", PYTHONPATH=str(tmp_path)).code == 0
 
 
@@ -172,3 +174,18 @@ def test_info_explains_a_file(run: Run, rd: Path) -> None:
     text = run("info", "photo.rd", "--explain").out.decode()
     assert "-log2 P(z)" in text and "-log2 P(y | z)" in text
     assert "standard deviation" in text and "rdae elbo" in text
+
+
+def test_a_ceiling_that_is_not_reached_is_said_with_the_reason(run: Run, photo: Path) -> None:
+    result = run("compress", "photo.png", "--target-size", "5M")
+    assert result.code == 0 and " q100 " in result.err
+    assert "  the target is not reached: quality 100, the model's best, takes less" in result.err
+    result = run("compress", "photo.png", "-f", "--target-bpp", "99", "--json")
+    assert "quality 100" in result.records[0]["remarks"][0]
+    assert run("compress", "photo.png", "-f", "-q", "100", "--json").records[0]["remarks"] == []
+
+
+def test_a_floor_that_the_smallest_file_has_is_said(run: Run, photo: Path) -> None:
+    result = run("compress", "photo.png", "--target-psnr", "5", "--json")
+    record = result.records[0]
+    assert bool(record["remarks"]) == (record["quality"] == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,11 @@ def test_a_file_of_another_model_needs_its_weights(run: Run, photo: Path, weight
 def test_models_of_the_users_folder_are_found(run: Run, photo: Path, weights: Path) -> None:
     folder = {"RDAE_WEIGHTS_DIR": str(weights.parent)}
     assert "mine" in run("models", **folder).out.decode()
+    shown = run("models", "show", "mine", **folder).out.decode()
+    assert "not in the manifest" not in shown
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in shown
     assert run("compress", "photo.png", "-m", "mine", **folder).code == 0
+    assert run("info", "photo.rd", "--json").records[0]["fingerprint"] in shown
     assert run("decompress", "photo.rd", "-o", "out.png", **folder).code == 0
 
 

@@ -56,6 +56,8 @@ def select(wish: str) -> str:
     there = instruction_sets()
     if wish == "no" or (wish == "auto" and not there):
         _selected = "numpy"
+    elif wish == "auto" and there == ["plain"]:
+        _selected = "numpy"  # whose BLAS has vectors, four times as fast
     elif wish in ("auto", "yes") and there:
         _selected = there[-1]
     elif wish in there:
@@ -124,3 +126,122 @@ def run_stage(code: NDArray[Any], grids: NDArray[Any], area: Rectangle, widest: 
         *(area.top, area.bottom, area.left, area.right),
         scratch.ctypes.data,
     )
+
+
+def quarter_indexes(
+    heads: NDArray[np.int16], offset: NDArray[np.int16], bits: int
+) -> NDArray[np.uint8]:
+    """Tables of a quarter of the latents: clip((head + offset + half) >> bits, 0, 127).
+
+    Args:
+        heads: `(rows, columns, group)`.
+        offset: `(4, group)`, by phase of the cell.
+        bits: that a table row has behind the point.
+    """
+    rows, columns, group = heads.shape
+    given = np.ascontiguousarray(offset)
+    _check(heads, (rows, columns, group), np.int16)
+    _check(given, (4, group), np.int16)
+    out = np.empty(heads.shape, np.uint8)
+    address, row, cell = _grid(heads)
+    library.indexes(
+        *(address, row, cell, rows, columns, group, given.ctypes.data, bits, out.ctypes.data)
+    )
+    return out
+
+
+def quarter_dequantise(
+    means: NDArray[np.int16],
+    symbols: NDArray[np.int32],
+    step: NDArray[np.int32],
+    shift: int,
+    mean_bits: int,
+) -> NDArray[np.int16]:
+    """y_hat of a quarter: sat((mean + half) >> mean_bits + (symbol * step + half) >> shift).
+
+    Args:
+        means: `(rows, columns, group)`.
+        symbols: likewise.
+        step: `(4, group)`, by phase of the cell.
+        shift: bits of a step behind the point.
+        mean_bits: how many bits finer means are than y_hat.
+    """
+    rows, columns, group = means.shape
+    symbols, step = np.ascontiguousarray(symbols), np.ascontiguousarray(step)
+    _check(means, (rows, columns, group), np.int16)
+    _check(symbols, (rows, columns, group), np.int32)
+    _check(step, (4, group), np.int32)
+    out = np.empty(means.shape, np.int16)
+    address, row, cell = _grid(means)
+    library.dequantise(
+        *(address, row, cell, rows, columns, group, symbols.ctypes.data, step.ctypes.data),
+        *(shift, mean_bits, out.ctypes.data),
+    )
+    return out
+
+
+class TableSet:
+    """Tables as the range decoder reads them.
+
+    Args:
+        freqs: all tables one after the other, each of integers >= 1 that sum to 2^24.
+        sizes: entries of each.
+    """
+
+    def __init__(self, freqs: NDArray[np.int64], sizes: NDArray[np.int32]) -> None:
+        count = len(sizes)
+        self.sizes = np.ascontiguousarray(sizes, np.int32)
+        self.starts = np.cumsum([0, *(sizes[:-1].astype(np.int64) + 1)])
+        self.cdf = np.zeros(int(sizes.sum()) + count, np.uint32)
+        self.first = np.zeros((count, 257), np.uint16)
+        tops = np.arange(257) << 16
+        ends = np.cumsum(sizes.astype(np.int64))
+        for t in range(count):
+            cdf = np.concatenate([[0], np.cumsum(freqs[ends[t] - sizes[t] : ends[t]])])
+            self.cdf[self.starts[t] : self.starts[t] + len(cdf)] = cdf
+            found = np.searchsorted(cdf, tops, side="right") - 1
+            self.first[t] = np.minimum(found, sizes[t] - 1)
+
+
+class RangeDecoder:
+    """The range decoder of FORMAT.md, section 6.2, for one stream."""
+
+    def __init__(self, words: NDArray[np.uint32]) -> None:
+        """Begin to decode words."""
+        self._words = np.ascontiguousarray(words, np.uint32)
+        self._state = np.zeros(6, np.uint64)  # lower, range, point; address, count, position
+        library.begin(self._state.ctypes.data, self._words.ctypes.data, self._words.size)
+
+    def decode(self, tables: TableSet, counts: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """The next entries, so many of each table, sorted by table.
+
+        Raises:
+            ValueError: no encoder makes this stream.
+        """
+        given = np.ascontiguousarray(counts, np.int64)
+        _check(given, tables.sizes.shape, np.int64)
+        entries = np.empty(int(given.sum()), np.int32)
+        is_sound = library.decode(
+            *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
+            *(tables.sizes.ctypes.data, tables.first.ctypes.data, given.size),
+            *(given.ctypes.data, entries.ctypes.data),
+        )
+        if not is_sound:
+            raise ValueError("the stream is damaged")
+        return entries
+
+    def is_at_its_end(self) -> bool:
+        """Whether all words were read, and the state is one that an encoder ends in."""
+        lower, _, point, _, count, position = map(int, self._state)
+        return position >= count and (point - lower) % (1 << 64) < (1 << 33) - 1
+
+
+def _check(array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+    if array.shape != shape or array.dtype != dtype or array.strides[-1] != array.itemsize:
+        raise ValueError(f"an array is {array.dtype} {array.shape}, wanted {dtype} {shape}")
+
+
+def _grid(array: NDArray[Any]) -> tuple[int, int, int]:
+    """Address and strides of rows and cells, in values."""
+    row, cell, _ = (stride // array.itemsize for stride in array.strides)
+    return int(array.ctypes.data), row, cell

@@ -46,42 +46,38 @@ int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const
     return 0;
 }
 
-/* Tables of a quarter: clip((row + offset + half) >> bits, 0, 127).
+/* Tables of a quarter (rows, columns, group): clip((head + offset + half) >> bits, 0, 127).
 
-   heads: (rows, columns, 2 * group), means and then table rows. offset: (4 phases, group). */
-void quarter_indexes(const int16_t *heads, int64_t row, int rows, int columns, int group,
-                     const int16_t *offset, int bits, uint8_t *indexes) {
+   offset: (4 phases, group). */
+void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t *offset, int bits,
+                     uint8_t *indexes) {
     const int32_t half = 1 << (bits - 1);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
-            const int16_t *h = heads + i * row + (int64_t)j * 2 * group + group;
-            const int16_t *o = offset + (2 * (i & 1) + (j & 1)) * group;
+            const int16_t *head = (const int16_t *)heads.data + i * heads.row + j * heads.cell;
+            const int16_t *own = offset + (2 * (i & 1) + (j & 1)) * group;
             for (int k = 0; k < group; k++) {
-                int32_t v = (h[k] + o[k] + half) >> bits;
+                int32_t v = (head[k] + own[k] + half) >> bits;
                 *indexes++ = (uint8_t)(v < 0 ? 0 : v > 127 ? 127 : v);
             }
         }
 }
 
-/* y_hat of a quarter to its place among all channels:
-   sat((mean + half) >> mean_bits + (symbol * step + half) >> shift).
+/* y_hat of a quarter: sat((mean + half) >> mean_bits + (symbol * step + half) >> shift).
 
-   symbols: (rows, columns, group). step: (4 phases, group). first: the first channel of the group
-   that each phase codes. y_hat: (rows, columns, channels). */
-void quarter_dequantise(const int16_t *heads, int64_t row, int rows, int columns, int group,
-                        const int32_t *symbols, const int32_t *step, int shift, int mean_bits,
-                        const int32_t *first, int channels, int16_t *y_hat) {
+   symbols: (rows, columns, group). step: (4 phases, group). */
+void quarter_dequantise(Grid means, int rows, int columns, int group, const int32_t *symbols,
+                        const int32_t *step, int shift, int mean_bits, int16_t *y_hat) {
     const int64_t half = (int64_t)1 << (shift - 1);
+    const int32_t mean_half = 1 << (mean_bits - 1);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
-            int phase = 2 * (i & 1) + (j & 1);
-            const int16_t *mean = heads + i * row + (int64_t)j * 2 * group;
-            const int32_t *factor = step + phase * group;
-            int16_t *y = y_hat + ((int64_t)i * columns + j) * channels + first[phase];
+            const int16_t *mean = (const int16_t *)means.data + i * means.row + j * means.cell;
+            const int32_t *own = step + (2 * (i & 1) + (j & 1)) * group;
             for (int k = 0; k < group; k++) {
-                int64_t v = ((int64_t)*symbols++ * factor[k] + half) >> shift;
-                v += (mean[k] + (1 << (mean_bits - 1))) >> mean_bits;
-                y[k] = (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
+                int64_t v = ((int64_t)*symbols++ * own[k] + half) >> shift;
+                v += (mean[k] + mean_half) >> mean_bits;
+                *y_hat++ = (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
             }
         }
 }

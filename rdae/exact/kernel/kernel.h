@@ -57,10 +57,9 @@ typedef struct {
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
 int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
                  const uint16_t *first, int tables, const int64_t *counts, int32_t *entries);
-void quarter_indexes(const int16_t *heads, int64_t row, int rows, int columns, int group,
-                     const int16_t *offset, int bits, uint8_t *indexes);
-void quarter_dequantise(const int16_t *heads, int64_t row, int rows, int columns, int group,
-                        const int32_t *symbols, const int32_t *step, int shift, int mean_bits,
-                        const int32_t *first, int channels, int16_t *y_hat);
+void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t *offset, int bits,
+                     uint8_t *indexes);
+void quarter_dequantise(Grid means, int rows, int columns, int group, const int32_t *symbols,
+                        const int32_t *step, int shift, int mean_bits, int16_t *y_hat);
 
 #endif

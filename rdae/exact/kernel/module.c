@@ -85,30 +85,29 @@ static PyObject *decode(PyObject *self, PyObject *args) {
 
 static PyObject *indexes(PyObject *self, PyObject *args) {
     Address heads, offset, out;
-    long long row;
+    long long row, cell;
     int rows, columns, group, bits;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KLiiiKiK", &heads, &row, &rows, &columns, &group, &offset, &bits, &out))
+    if (!PyArg_ParseTuple(args, "KLLiiiKiK", &heads, &row, &cell, &rows, &columns, &group, &offset, &bits, &out))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    quarter_indexes(AT(const int16_t, heads), row, rows, columns, group, AT(const int16_t, offset), bits,
+    quarter_indexes((Grid){AT(void, heads), row, cell}, rows, columns, group, AT(const int16_t, offset), bits,
                     AT(uint8_t, out));
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
 static PyObject *dequantise(PyObject *self, PyObject *args) {
-    Address heads, symbols, step, first, y_hat;
-    long long row;
-    int rows, columns, group, shift, mean_bits, channels;
+    Address means, symbols, step, y_hat;
+    long long row, cell;
+    int rows, columns, group, shift, mean_bits;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KLiiiKKiiKiK", &heads, &row, &rows, &columns, &group, &symbols, &step, &shift,
-                          &mean_bits, &first, &channels, &y_hat))
+    if (!PyArg_ParseTuple(args, "KLLiiiKKiiK", &means, &row, &cell, &rows, &columns, &group, &symbols, &step,
+                          &shift, &mean_bits, &y_hat))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    quarter_dequantise(AT(const int16_t, heads), row, rows, columns, group, AT(const int32_t, symbols),
-                       AT(const int32_t, step), shift, mean_bits, AT(const int32_t, first), channels,
-                       AT(int16_t, y_hat));
+    quarter_dequantise((Grid){AT(void, means), row, cell}, rows, columns, group, AT(const int32_t, symbols),
+                       AT(const int32_t, step), shift, mean_bits, AT(int16_t, y_hat));
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

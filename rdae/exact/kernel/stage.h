@@ -14,9 +14,10 @@ static void linear_plain(const int16_t *x, ptrdiff_t x_cell, int cells, int inpu
             const int16_t *pairs = w + (ptrdiff_t)first * inputs;
             int32_t acc[PANEL];
             memcpy(acc, bias + first, sizeof acc);
-            for (int i = 0; i < inputs; i++)
-                for (int o = 0; o < PANEL; o++)
-                    acc[o] += x[c * x_cell + i] * pairs[(i / 2) * 2 * PANEL + 2 * o + i % 2];
+            for (int i = 0; i < inputs; i += 2, pairs += 2 * PANEL) {
+                const int32_t one = x[c * x_cell + i], two = x[c * x_cell + i + 1];
+                for (int o = 0; o < PANEL; o++) acc[o] += one * pairs[2 * o] + two * pairs[2 * o + 1];
+            }
             for (int o = 0; o < PANEL; o++) {
                 int32_t v = acc[o] >> shift, low = (acc[o] + more) >> (shift + leak);
                 v = saturated(leak && low > v ? low : v);
