@@ -52,11 +52,43 @@ class ExactMixin:
     scale: float | None = None  # 2^-shift
 
 
+class LowPrecisionLinear(torch.autograd.Function):
+    """A linear layer with its leak in bfloat16; gradients of weights and bias in float32.
+
+    The result stays in bfloat16 for the layers of a branch; what adds a branch to its trunk goes
+    on in float32. Keeps the input in bfloat16 and the result, and no value before the leak.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, x: Tensor, weight: Tensor, bias: Tensor, slope: float | None
+    ) -> Tensor:
+        low, low_weight = x.bfloat16(), weight.bfloat16()
+        y = F.linear(low, low_weight, bias.bfloat16())
+        if slope is not None:
+            F.leaky_relu(y, slope, inplace=True)
+        ctx.save_for_backward(low, low_weight, None if slope is None else y)
+        ctx.slope, ctx.dtype = slope, x.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        x, weight, y = ctx.saved_tensors
+        grad = grad.bfloat16()
+        if y is not None:  # a leak keeps the sign, so its result tells which slope it was
+            grad = torch.ops.aten.leaky_relu_backward(grad, y, ctx.slope, True)
+        flat = grad.reshape(-1, grad.shape[-1])
+        back = (grad @ weight).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        of_weight = (flat.T @ x.reshape(-1, x.shape[-1])).float()
+        return back, of_weight, flat.sum(0, dtype=torch.float32), None
+
+
 class Linear(ExactMixin, nn.Module):
     """Pointwise linear layer; with `leak` k followed by a leaky ReLU of slope 2^-k.
 
     Attributes:
-        low_precision: multiply in bfloat16; weights, gradients and all else stay in float32.
+        low_precision: compute in bfloat16, also the result; weights and their gradients stay in
+            float32.
     """
 
     def __init__(self, inputs: int, outputs: int, leak: int | None = None) -> None:
@@ -68,13 +100,12 @@ class Linear(ExactMixin, nn.Module):
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
         if self.low_precision:
-            parts = (x, self.weight, self.bias)
-            x = F.linear(*(part.bfloat16() for part in parts)).float()
-        else:
-            x = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+            low: Tensor = LowPrecisionLinear.apply(x, self.weight, self.bias, self.slope)
+            return low
+        x = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
         if self.scale is not None:
             return self._settled(x)
-        return x if self.slope is None else F.leaky_relu(x, self.slope)
+        return x if self.slope is None else F.leaky_relu(x, self.slope, inplace=True)
 
     def _settled(self, acc: Tensor) -> Tensor:
         assert self.scale is not None
@@ -110,10 +141,12 @@ class Depthwise(ExactMixin, nn.Module):
         self.weight, self.bias = reference.weight, reference.bias  # (C, 1, size, size), (C,)
 
     def forward(self, x: Tensor, points: Points) -> Tensor:
+        # in the precision of the branch: bfloat16 behind a layer of low precision
+        dtype = x.dtype if x.dtype == torch.bfloat16 else self.weight.dtype
         x = F.conv2d(
-            x.to(self.weight.dtype).permute(0, 3, 1, 2),
-            self.weight,
-            self.bias,
+            x.to(dtype).permute(0, 3, 1, 2),
+            self.weight.to(dtype),
+            self.bias.to(dtype),
             padding=self.weight.shape[-1] // 2,
             groups=self.weight.shape[0],
         ).permute(0, 2, 3, 1)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,39 @@ class PhotoCache:
                 crop = crop.transpose(1, 0, 2)
             out[k] = recoloured(crop, rng) if rng.random() < recolour else crop
         return out
+
+
+class Ahead:
+    """Crops that a thread draws while those before are in use, in a fixed order.
+
+    Attributes:
+        state: of the generator before the next crops are drawn; a checkpoint keeps it.
+    """
+
+    def __init__(
+        self, draw: Callable[[np.random.Generator], Pixels], rng: np.random.Generator
+    ) -> None:
+        self._draw, self._rng = draw, rng
+        self._pool = ThreadPoolExecutor(1)
+        self.start_at(rng.bit_generator.state)
+
+    def start_at(self, state: Mapping[str, Any]) -> None:
+        """Go on as from `state`; what has been drawn ahead is forgotten."""
+        self._pool.submit(lambda: None).result()  # whatever is being drawn is done
+        self.state = state
+        self._rng.bit_generator.state = state
+        self._waiting: Future[tuple[Pixels, Mapping[str, Any]]] | None = None
+
+    def next(self) -> Pixels:
+        """The next crops."""
+        waiting = self._waiting or self._pool.submit(self._drawn)
+        crops, self.state = waiting.result()
+        self._waiting = self._pool.submit(self._drawn)
+        return crops
+
+    def _drawn(self) -> tuple[Pixels, Mapping[str, Any]]:
+        crops = self._draw(self._rng)
+        return crops, self._rng.bit_generator.state
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """SOAP for matrices, Adam for the rest, shared out between the processes of a run.
 
 SOAP runs Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, arXiv:2409.11321);
-its rotations cost about as much as a backward pass of eight crops. All processes hold the same
+its rotations cost about half of a backward pass of eight crops. All processes hold the same
 weights and the same averaged gradients, so each steps only the matrices that it owns and sends
 them to the others. Adam's part is so small that every process computes all of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,10 +24,12 @@ ADAM_SHARE = 0.5  # of the learning rate
 
 
 class RotatingSOAP(SOAP):
-    """SOAP for matrices, whose rotations may run in bfloat16.
+    """SOAP for matrices, whose first moments stay in the eigenbasis.
 
-    Eigenvectors, moments and weights stay in float32. Rotated gradients with 8 significant bits are
-    far more precise than gradients of a few crops.
+    The published algorithm keeps them in the basis of the weights and rotates them in every step;
+    since rotations are linear it is the same to rotate them when the eigenvectors change.
+    Rotations of gradients may run in bfloat16: 8 significant bits are far more precise than
+    gradients of a few crops. Eigenvectors, moments and weights stay in float32.
     """
 
     def __init__(self, matrices: Sequence[Tensor], *, low_precision: bool, **settings: Any) -> None:
@@ -49,6 +52,40 @@ class RotatingSOAP(SOAP):
             rotated = rows.T.bfloat16() @ grad.bfloat16() @ columns.bfloat16()
             return rotated.float()
         return rows.T @ grad @ columns
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update the matrices; the first step only begins their preconditioners."""
+        for group in self.param_groups:
+            self.init_group(group)
+            group["step"] += 1
+            step = group["step"] - 1
+            if step == 0:
+                continue
+            beta1, beta2 = group["betas"]
+            rate = group["lr"] * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if "exp_avg" in state:  # new, or of a checkpoint that had it in the weights' basis
+                    state["moment"] = rotated(state.pop("exp_avg"), state["Q"])
+                grad = self.project(p.grad, state)
+                moment = state["moment"].lerp_(grad, 1 - beta1)
+                square = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+                direction = moment / square.sqrt().add_(group["eps"])
+                p.sub_(self.project(direction, state, project_type="backward"), alpha=rate)
+                before = state["Q"]
+                self.update_pre_conditioner(p.grad, state, step=step)
+                if state["Q"] is not before:
+                    back = rotated(state["moment"], [q.T for q in before])
+                    state["moment"] = rotated(back, state["Q"])
+
+
+def rotated(matrix: Tensor, basis: Sequence[Tensor]) -> Tensor:
+    """A matrix in the basis whose vectors are the columns of `basis`, for its rows and columns."""
+    rows, columns = basis
+    return rows.T @ matrix @ columns
 
 
 def soap_matrices(model: nn.Module) -> dict[str, nn.Parameter]:

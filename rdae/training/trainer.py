@@ -3,6 +3,9 @@
 Processes hold the same weights; each draws its own crops, gradients are averaged, and the work of
 the optimizer is shared out (see `optimizer`).
 
+Hours are those of computing: on a machine that is shared with others, or while a run is suspended,
+they pass as slowly as the run does. The next crops are drawn by a thread while a step computes.
+
 The schedule follows the share of `hours` (or `steps`) that has passed: warm-up, constant, cosine to
 zero. In the last tenth the analysis is frozen and everything that a decoder runs is trained on
 rounded latents and their true discrete likelihood: scales trained on noise are too wide at low
@@ -40,7 +43,7 @@ from rdae.training.checkpoint import (
 )
 from rdae.training.config import TrainConfig
 from rdae.training.curves import write_curves
-from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache, Pixels
+from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, Ahead, PhotoCache, Pixels
 from rdae.training.export import calibration_crops
 from rdae.training.log import append_metrics, read_metrics
 from rdae.training.optimizer import SharedOptimizer
@@ -95,10 +98,11 @@ class Trainer:
         self.step, self.seconds, self.hard = 0, 0.0, False
         self.skipped, self.skipped_in_a_row = 0, 0
         self.disagreed = False  # have the weights of processes come to differ?
-        self.rng = np.random.default_rng([config.seed, self.rank])
+        rng = np.random.default_rng([config.seed, self.rank])
         torch.manual_seed(config.seed + 1000 + self.rank)
         self.cache = PhotoCache(run / PHOTO_CACHE)
         self.screens = PhotoCache(run / SCREENS_CACHE) if config.screens else None
+        self.crops = Ahead(self.draw_crops, rng)
 
     def start_from(self, state: dict[str, torch.Tensor], name: str) -> None:
         """Start with the weights of another run, as far as they fit; process 0 calls this.
@@ -125,7 +129,9 @@ class Trainer:
         if self.progress >= 1:
             return
         parent = os.getppid()
-        saved = validated = last = time.monotonic()
+        saved = validated = time.monotonic()
+        last = self._clock()
+        checked = 1 if self.device.type == "cpu" else RECORD_STEPS  # a check waits for a GPU
         records: list[dict[str, Any]] = []
         while self.progress < 1:
             records = [*records[1 - RECORD_STEPS :], self.take_step()]
@@ -135,8 +141,10 @@ class Trainer:
                     append_metrics(self.run, mean_record(records))
             if os.getppid() != parent:  # killed: another run may go on in this folder
                 raise SystemExit(1)
-            now = time.monotonic()
-            elapsed, last = now - last, now
+            if self.step % checked:
+                continue
+            now, before, last = time.monotonic(), last, self._clock()
+            elapsed = min(last[0] - before[0], last[1] - before[1])
             save_due = now - saved > 60 * self.config.checkpoint_minutes
             validation_due = now - validated > 60 * self.config.validation_minutes
             # every process must follow the same schedule: the largest of all answers
@@ -157,6 +165,13 @@ class Trainer:
             append_metrics(self.run, mean_record(records))
         self.validate()
         self.save()
+
+    def _clock(self) -> tuple[float, float]:
+        """Seconds that have passed, and that this process has computed if it does so on cores."""
+        wall = time.monotonic()
+        if self.device.type != "cpu":
+            return wall, wall
+        return wall, time.process_time() / torch.get_num_threads()
 
     @property
     def progress(self) -> float:
@@ -181,15 +196,26 @@ class Trainer:
             self._begin_hard_phase()
         factor = learning_rate_factor(self.step, self.progress)
         self.optimizer.set_rate(factor)
-        crops = torch.from_numpy(self.draw_crops()).to(self.device)
-        x = crops.permute(0, 3, 1, 2).float() / 255
-        anchors = (torch.rand(config.batch) * (NUM_ANCHORS - 1)).to(self.device)
+        crops = torch.from_numpy(self.crops.next())
+        anchors = torch.rand(config.batch) * (NUM_ANCHORS - 1)
+        if self.device.type == "cuda":
+            crops, anchors = crops.pin_memory(), anchors.pin_memory()
+        x = crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        anchors = anchors.to(self.device, non_blocking=True)
         terms = evaluate(self.model, x, anchors, noisy=not self.hard)
         self.model.zero_grad(set_to_none=True)
         terms.loss.backward()
         self.optimizer.average_gradients()
-        norm = self.optimizer.clip(1.0)
-        if torch.isfinite(norm):  # the same on all processes: gradients are equal
+        measured = {
+            "loss": terms.loss,
+            "bpp": terms.bpp.mean(),
+            "psnr": (10 * torch.log10(255**2 / terms.mse)).mean(),
+            "elbo_bits": -terms.negative_elbo_bits(x.shape[2] * x.shape[3]).mean(),
+            "gradient_norm": self.optimizer.clip(1.0),
+        }
+        # one wait for a GPU, before the optimizer's work rather than behind it
+        values = torch.stack([v.detach().float() for v in measured.values()]).tolist()
+        if math.isfinite(values[-1]):  # the same on all processes: gradients are equal
             self.optimizer.step()
             self._update_ema()
             self.skipped_in_a_row = 0
@@ -199,26 +225,19 @@ class Trainer:
             if self.skipped_in_a_row >= MAX_SKIPS:
                 raise diverged(f"gradients of {MAX_SKIPS} steps in a row")
         self.step += 1
-        measured = {
-            "loss": terms.loss.item(),
-            "bpp": terms.bpp.mean().item(),
-            "psnr": (10 * torch.log10(255**2 / terms.mse)).mean().item(),
-            "elbo_bits": -terms.negative_elbo_bits(x.shape[2] * x.shape[3]).mean().item(),
-            "gradient_norm": norm.item(),
-        }
         return {
             "step": self.step,
             "seconds": round(self.seconds, 1),
             "rate_factor": round(factor, 4),
             # JSON has no NaN
-            **{name: v if math.isfinite(v) else None for name, v in measured.items()},
+            **{n: v if math.isfinite(v) else None for n, v in zip(measured, values, strict=True)},
             "skipped": self.skipped,
             "hard": self.hard,
         }
 
-    def draw_crops(self) -> Pixels:
+    def draw_crops(self, rng: np.random.Generator) -> Pixels:
         """The crops of one step, all of one size: `(batch, H, W, 3)` uint8."""
-        config, rng = self.config, self.rng
+        config = self.config
         of_screens = rng.binomial(config.batch, config.screen_share) if self.screens else 0
         parts = [
             self.cache.crops(
@@ -230,7 +249,7 @@ class Trainer:
         height = width = config.crop
         if rng.random() < config.odd_sizes:
             height, width = odd_size(rng, config.crop)
-        return np.concatenate(parts)[:, :height, :width]
+        return np.ascontiguousarray(np.concatenate(parts)[:, :height, :width])
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -286,7 +305,7 @@ class Trainer:
             counters = {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
             spec = self.model.spec.to_json()
             content = {"model": model, "ema": ema, "hard": self.hard, **counters, "spec": spec}
-        rng = {"numpy": json.dumps(self.rng.bit_generator.state), "torch": torch.get_rng_state()}
+        rng = {"numpy": json.dumps(self.crops.state), "torch": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         write_checkpoint(self.run, self.step, content, {**self.optimizer.content(), "rng": rng})
@@ -305,7 +324,7 @@ class Trainer:
         self.optimizer.restore(processes)
         if self.rank < len(processes):
             rng = processes[self.rank]["rng"]
-            self.rng.bit_generator.state = json.loads(rng["numpy"])
+            self.crops.start_at(json.loads(rng["numpy"]))
             torch.set_rng_state(rng["torch"])
             if self.device.type == "cuda" and "cuda" in rng:
                 torch.cuda.set_rng_state(rng["cuda"], self.device)
