@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +23,21 @@ from rdae.training.data import Ahead  # noqa: E402
 from rdae.training.optimizer import RotatingSOAP  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and its optimizers, on deprecations
-SETTINGS = {"lr": 0.01, "betas": (0.95, 0.95), "weight_decay": 0.0, "precondition_frequency": 5}
+SETTINGS: dict[str, Any] = {
+    "lr": 0.01,
+    "betas": (0.95, 0.95),
+    "weight_decay": 0.0,
+    "precondition_frequency": 5,
+}
 
 
-def problem(optimizer: type[SOAP], **settings: object) -> tuple[torch.Tensor, SOAP]:
+def problem(optimizer: type[SOAP], **settings: Any) -> tuple[Any, SOAP]:
     # float64, since Adam makes whole steps of the noise in directions that have no gradient
     weight = torch.nn.Parameter(torch.linspace(-1, 1, 24 * 40).double().reshape(24, 40))
     return weight, optimizer([weight], **SETTINGS, **settings)
 
 
-def descend(weight: torch.Tensor, optimizer: SOAP, steps: range) -> None:
+def descend(weight: Any, optimizer: SOAP, steps: range) -> None:
     for step in steps:
         inputs = torch.randn(32, 24, generator=torch.Generator().manual_seed(step)).double()
         optimizer.zero_grad()
@@ -66,6 +72,7 @@ def test_a_branch_in_bfloat16_is_near_float32_with_its_gradients():
     found = []
     for low in (False, True):
         for layer in (branch[0], branch[2]):
+            assert isinstance(layer, Linear)
             layer.low_precision = low
         branch.zero_grad()
         x.grad = None
@@ -106,10 +113,12 @@ def test_crops_drawn_ahead_come_in_order_and_a_state_repeats_them():
 
 
 def test_hours_are_those_of_computing(monkeypatch):
-    trainer = SimpleNamespace(device=torch.device("cpu"))
+    trainer: Any = SimpleNamespace(device=torch.device("cpu"))
     times = []
-    monkeypatch.setattr(training.time, "process_time", lambda: 2.0 * torch.get_num_threads())
+    monkeypatch.setattr(
+        "rdae.training.trainer.time.process_time", lambda: 2.0 * torch.get_num_threads()
+    )
     for wall in (10.0, 500.0):  # suspended in between
-        monkeypatch.setattr(training.time, "monotonic", lambda wall=wall: wall)
+        monkeypatch.setattr("rdae.training.trainer.time.monotonic", lambda wall=wall: wall)
         times.append(training.Trainer._clock(trainer))
     assert times == [(10.0, 2.0), (500.0, 2.0)]
