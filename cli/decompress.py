@@ -296,8 +296,13 @@ class _Work:
         from rdae.codec.thumbnail import decode_thumbnail, shrink
 
         if self.region is None and not self.best_effort:
-            arguments = {"max_pixels": self.max_pixels, "weights": self.weights}
-            small = decode_thumbnail(data, self.thumbnail, threads=self.threads, **arguments)
+            small = decode_thumbnail(
+                data,
+                self.thumbnail,
+                max_pixels=self.max_pixels,
+                weights=self.weights,
+                threads=self.threads,
+            )
             return small, None, []
         picture, error, damage = self._decode(data, progress)
         return shrink(picture, self.thumbnail), error, damage

@@ -281,7 +281,8 @@ def test_what_is_no_binary_file_is_refused_with_the_reason(png, crop):
             function(used)
         assert "seek(0)" in caught.value.hint
     for function in (rdae.decompress, rdae.read_info, rdae.verify):
-        for source in (None, 5, [1], crop):
+        sources: list[Any] = [None, 5, [1], crop]
+        for source in sources:
             with pytest.raises(TypeError, match=f"not an object of type {type(source).__name__}"):
                 function(source)
 
@@ -313,9 +314,9 @@ def test_verify_returns_what_is_in_a_whole_file_and_names_what_is_damaged(crop, 
     broken[-20] ^= 1
     with pytest.raises(CorruptError, match=r"^tile 0 .* damaged; the alpha plane is damaged$"):
         rdae.verify(broken)
-    with pytest.raises(TruncatedError) as caught:
+    with pytest.raises(TruncatedError) as cut:
         rdae.verify(data[:-4])
-    assert "nothing of the colours is left" in caught.value.hint
+    assert "nothing of the colours is left" in cut.value.hint
     with pytest.raises(NotRdaeError):
         rdae.verify(b"GIF89a")
     with pytest.raises(TooLargeError):
