@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +159,18 @@ def test_the_page_lists_every_room_and_all_of_the_ground() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name in (*(room for floor in FLOORS[1:] for room in floor if room != "faces"), *GROUND):
         assert f"`{name}" in text, name
+
+
+@pytest.mark.parametrize("page", [PAGE, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"])
+def test_the_pages_name_files_and_functions_that_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(r"`([\w./]+/[\w.]*)`", text)
+    assert names
+    for name in names:
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "rdae")), name
+    for name, place in re.findall(r"`([\w.]+)` in `([\w/]+\.py)`", text):
+        there = ast.unparse(ast.parse((ROOT / place).read_text(encoding="utf-8")))
+        for part in name.split("."):
+            assert re.search(rf"\b(def|class) {part}\b|^{part}\b", there, re.MULTILINE), name
+    for link in re.findall(r"\]\((?!https:)([^)#]+)", text):
+        assert (page.parent / link).exists(), link

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import rdae
+
 ROOT = Path(__file__).parents[2]
 in_checkout = pytest.mark.skipif(
     not (ROOT / "rdae").is_dir(), reason="the tests stand apart from the sources"
@@ -34,6 +36,13 @@ def test_the_list_of_packages_is_that_of_the_tree() -> None:
     }
     packages = settings()["tool"]["setuptools"]["packages"]
     assert packages == sorted(found | {"rdae.cli", "rdae.weights"})
+
+
+@in_checkout
+def test_the_citation_is_of_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {rdae.__version__}\n" in text
+    assert settings()["project"]["urls"]["Homepage"] in text
 
 
 def test_the_command_and_the_weights_install_inside_the_package() -> None:

@@ -1,6 +1,6 @@
 """Make the small image files beside this, and INDEX.tsv: one or two of each kind that users have.
 
-    python -m tests.images.make
+    python -m tests.images.make  # from the top of the checkout
 
 The files stay as they are once they are made: other versions of Pillow write other bytes, and what
 has been read must be read again. A new file is a new line of `collection`.
