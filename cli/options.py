@@ -10,6 +10,7 @@ import typer
 
 from rdae.cli.completion import complete_format, complete_model, complete_rd
 from rdae.cli.console import Color
+from rdae.images import formats
 from rdae.scales import DEFAULT_QUALITY
 
 
@@ -36,23 +37,13 @@ class Format(str, Enum):
     jxl = "jxl"
 
     @property
-    def pillow_name(self) -> str:
-        """How Pillow calls it."""
-        return {"jpg": "JPEG"}.get(self.value, self.value.upper())
+    def holds(self) -> formats.OutputFormat:
+        """What it can hold, and how Pillow calls it."""
+        return next(format for format in formats.OUTPUT_FORMATS if format.name == self.value)
 
 
 FORMAT_OF_EXTENSION = {
-    ".png": Format.png,
-    ".ppm": Format.ppm,
-    ".pgm": Format.ppm,
-    ".jpg": Format.jpg,
-    ".jpeg": Format.jpg,
-    ".webp": Format.webp,
-    ".tif": Format.tiff,
-    ".tiff": Format.tiff,
-    ".avif": Format.avif,
-    ".bmp": Format.bmp,
-    ".jxl": Format.jxl,
+    suffix: Format(format.name) for format in formats.OUTPUT_FORMATS for suffix in format.suffixes
 }
 
 

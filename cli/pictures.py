@@ -15,13 +15,11 @@ from rdae.cli.console import UsageError, shown
 from rdae.cli.options import FORMAT_OF_EXTENSION, Format
 from rdae.errors import MissingDependencyError, UnsupportedImageError
 from rdae.extras import install_hint
+from rdae.images.formats import OUTPUT_FORMATS
 
 if TYPE_CHECKING:
     from rdae.images.picture import Picture
 
-_HAVE_QUALITY = frozenset({Format.jpg, Format.webp, Format.avif, Format.jxl})
-_NO_ALPHA = frozenset({Format.jpg, Format.ppm, Format.bmp})
-_NO_METADATA = frozenset({Format.ppm, Format.bmp})
 _AVIF_QUALITY = 90
 _NO_ALPHA_HINT = "write png, webp, avif or tiff instead"
 
@@ -49,8 +47,8 @@ class Settings:
         Raises:
             UsageError: a quality for a format without one, a PNG's level for another format.
         """
-        if self.quality is not None and self.format not in _HAVE_QUALITY:
-            names = ", ".join(sorted(format.value for format in _HAVE_QUALITY))
+        if self.quality is not None and not self.format.holds.has_quality:
+            names = ", ".join(format.name for format in OUTPUT_FORMATS if format.has_quality)
             raise UsageError(f"{self.format.value} has no quality", hint=f"these have: {names}")
         if self.png_level is not None and self.format is not Format.png:
             raise UsageError(f"--png-level is for png, not for {self.format.value}")
@@ -122,7 +120,7 @@ def lost(picture: Picture, format: Format) -> list[str]:
     kinds = [kind for kind in ("icc", "exif", "xmp") if getattr(picture, kind)]
     if format is Format.jxl:  # as the plugin writes it
         kinds = [kind for kind in kinds if kind == "icc"]
-    elif format not in _NO_METADATA:
+    elif format.holds.has_metadata:
         kinds = []
     names = {"icc": "the ICC profile (colours may look different)", "exif": "EXIF", "xmp": "XMP"}
     found = [names[kind] for kind in kinds]
@@ -143,7 +141,7 @@ def write(picture: Picture, file: BinaryIO, settings: Settings) -> None:
     from rdae.images.reader import foreign_errors
 
     format = settings.format
-    if picture.alpha is not None and format in _NO_ALPHA:
+    if picture.alpha is not None and not format.holds.has_alpha:
         raise UnsupportedImageError(
             f"{format.value} has no alpha and the picture has", hint=_NO_ALPHA_HINT
         )
@@ -194,5 +192,5 @@ def _encoded(picture: Picture, settings: Settings) -> bytes:
     image, buffer = to_pillow(picture), io.BytesIO()
     image.info = {}  # what is written is what is named
     given = {name: block for name, block in metadata.items() if block}
-    image.save(buffer, format.pillow_name, **options, **given)
+    image.save(buffer, format.holds.pillow_name, **options, **given)
     return buffer.getvalue()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from rdae.errors import ImageError, UnsupportedImageError
-from rdae.images.formats import OUTPUT_FORMATS
+from rdae.images.formats import output_format
 from rdae.images.picture import Picture, from_pillow, read_picture, to_pillow
 from rdae.images.picture import write_picture as write
 
@@ -149,10 +149,11 @@ def test_icc_exif_and_xmp_are_written_and_read_back(format: str) -> None:
         assert back.exif == EXIF
 
 
-@pytest.mark.parametrize("format", sorted(OUTPUT_FORMATS))
+@pytest.mark.parametrize("format", ["png", "ppm", "pgm", "jpg", "jpeg", "webp", "tif", "tiff"])
 def test_every_output_format_is_what_its_name_says(format: str) -> None:
     image = Image.open(written(Picture(RGB, None, False), format))
-    assert image.format == OUTPUT_FORMATS[format]
+    found = output_format(format)
+    assert found is not None and image.format == found.pillow_name
     assert image.size == (7, 5)
 
 
@@ -221,7 +222,7 @@ def test_writing_needs_no_seekable_file() -> None:
             self.data += bytes(data)
             return len(data)
 
-    for format in OUTPUT_FORMATS:
+    for format in ("png", "ppm", "jpg", "webp", "tiff"):
         pipe = Pipe()
         write(Picture(RGB, None, False), pipe, format)  # type: ignore[arg-type]
         assert read_picture(io.BytesIO(pipe.data)).width == 7

@@ -32,6 +32,27 @@ class InputFormat:
     package: str = ""
 
 
+@dataclass(frozen=True)
+class OutputFormat:
+    """A format that is written.
+
+    Attributes:
+        name: on the command line.
+        suffixes: of file names, lower case with the dot.
+        pillow_name: how Pillow calls it.
+        has_alpha: it can hold an alpha plane.
+        has_metadata: it can hold ICC profile, EXIF and XMP.
+        has_quality: it can lose something, on a scale of 0 to 100.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    pillow_name: str
+    has_alpha: bool = True
+    has_metadata: bool = True
+    has_quality: bool = False
+
+
 INPUT_FORMATS = (
     InputFormat("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), "PIL.PngImagePlugin", "PNG"),
     InputFormat(
@@ -101,15 +122,25 @@ FOREIGN = (  # formats that are not read, but known well enough to be named in t
 
 INPUT_SUFFIXES = frozenset(suffix for format in INPUT_FORMATS for suffix in format.suffixes)
 
-OUTPUT_FORMATS = {  # what pictures are written as: the name on the command line, Pillow's name
-    "png": "PNG",
-    "ppm": "PPM",
-    "jpg": "JPEG",
-    "jpeg": "JPEG",
-    "webp": "WEBP",
-    "tif": "TIFF",
-    "tiff": "TIFF",
-}
+OUTPUT_FORMATS = (
+    OutputFormat("png", (".png",), "PNG"),
+    OutputFormat("ppm", (".ppm", ".pgm"), "PPM", has_alpha=False, has_metadata=False),
+    OutputFormat("jpg", (".jpg", ".jpeg"), "JPEG", has_alpha=False, has_quality=True),
+    OutputFormat("webp", (".webp",), "WEBP", has_quality=True),
+    OutputFormat("tiff", (".tif", ".tiff"), "TIFF"),
+    OutputFormat("avif", (".avif",), "AVIF", has_quality=True),
+    OutputFormat("bmp", (".bmp",), "BMP", has_alpha=False, has_metadata=False),
+    OutputFormat("jxl", (".jxl",), "JXL", has_quality=True),
+)
+
+
+def output_format(name: str) -> OutputFormat | None:
+    """The format that is written under a name, a suffix without its dot, or Pillow's name."""
+    wanted = name.lower()
+    for format in OUTPUT_FORMATS:
+        if wanted in (format.name, format.pillow_name.lower()) or f".{wanted}" in format.suffixes:
+            return format
+    return None
 
 
 def format_of(beginning: bytes) -> InputFormat | None:

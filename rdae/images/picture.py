@@ -29,7 +29,7 @@ from rdae.errors import UnsupportedImageError
 from rdae.images.bit_depth import to_8_bits
 from rdae.images.channels import Plane, planes, srgb_planes, turned
 from rdae.images.colour import COLOUR_MODES
-from rdae.images.formats import OUTPUT_FORMATS
+from rdae.images.formats import OUTPUT_FORMATS, output_format
 from rdae.images.metadata import (
     EXIF_PREFIX,
     exif_without_gps,
@@ -228,18 +228,20 @@ def write_picture(picture: Picture, file: BinaryIO, format: str) -> None:
     Args:
         picture: what to write.
         file: binary; need not be seekable. Nothing is written to it if the picture is refused.
-        format: a key of `OUTPUT_FORMATS` or a value, in any case.
+        format: png, ppm, jpg, webp or tiff, as of `rdae.images.formats.output_format`.
 
     Raises:
         UnsupportedImageError: the format cannot hold the picture, or is unknown.
         OSError: `file` cannot be written.
     """
-    name = OUTPUT_FORMATS.get(format.lower())  # Pillow's names, in lower case, are keys too
-    if name is None:
+    found = output_format(format)
+    name = "" if found is None else found.pillow_name
+    if found is None or name not in _WRITERS:
+        names = [f.name for f in OUTPUT_FORMATS if f.pillow_name in _WRITERS]
         raise UnsupportedImageError(
-            f"cannot write {format!r} files", hint=f"{', '.join(OUTPUT_FORMATS)} are written"
+            f"cannot write {format!r} files", hint=f"{', '.join(names)} are written"
         )
-    if picture.alpha is not None and name in ("JPEG", "PPM"):
+    if picture.alpha is not None and not found.has_alpha:
         raise UnsupportedImageError(
             f"{name} has no alpha and the picture has", hint="write png, webp or tiff instead"
         )

@@ -38,7 +38,7 @@ def test_every_format_is_written_by_suffix_and_by_name(
             assert named.out == (tmp_path / f"a{extension}").read_bytes()
     run("decompress", "photo.rd", "-o", "exact.png")
     with opened(tmp_path / f"a.{format.value}") as image:
-        assert image.format == format.pillow_name and image.size == (40, 24)
+        assert image.format == format.holds.pillow_name and image.size == (40, 24)
         difference = np.asarray(image.convert("RGB"), int) - np.asarray(
             Image.open(tmp_path / "exact.png"), int
         )
