@@ -51,6 +51,9 @@ def rdae(
     as_json: Annotated[
         bool, typer.Option("--json", help="With --version: as a JSON object.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="With --version: the kernel in use as well.")
+    ] = False,
 ) -> None:
     """Learned image compression. Smaller files at the same quality, on a CPU.
 
@@ -65,7 +68,7 @@ def rdae(
     if as_json and not version:
         raise UsageError("--json goes behind the command", hint="rdae info photo.rd --json")
     if version:
-        print_versions(as_json=as_json)
+        print_versions(as_json=as_json, verbose=verbose)
     elif context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
         raise typer.Exit(EXIT_USAGE)

@@ -12,6 +12,7 @@ from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, UsageError, emit, human_bytes, shown, table
 from rdae.cli.help import Command, Group
+from rdae.cli.versions import kernel_line
 from rdae.errors import WeightsMismatchError
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def verify(as_json: Json = False, quiet: options.Quiet = False) -> None:
             console.failure(str(path), WeightsMismatchError(problem))
         else:
             console.result(f"{shown(path)}: {console.good('ok')}")
+    console.note(kernel_line())
     if failed:
         raise typer.Exit(EXIT_FAILED)
 

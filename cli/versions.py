@@ -30,8 +30,8 @@ def version_line() -> str:
     return " · ".join(f"{name} {version}" for name, version in versions().items())
 
 
-def print_versions(*, as_json: bool) -> None:
-    """Print versions and models on stdout; no package is imported to ask for its version."""
+def print_versions(*, as_json: bool, verbose: bool = False) -> None:
+    """Print versions and models on stdout, and if `verbose` the kernel; only that imports NumPy."""
     from rdae.model.installed import list_models
 
     cards = list_models()
@@ -45,6 +45,17 @@ def print_versions(*, as_json: bool) -> None:
         for card in cards
     ]
     emit("models: " + (", ".join(texts) or "none"))
+    if verbose:
+        emit(kernel_line())
+
+
+def kernel_line() -> str:
+    """Return what carries the exact arithmetic, and what else could."""
+    from rdae.exact import kernel
+
+    there = kernel.instruction_sets()
+    others = f"this machine also has {', '.join([*there, 'numpy'])}" if there else "none was built"
+    return f"kernel: {kernel.selected()} ({others}; RDAE_KERNEL chooses)"
 
 
 def _installed(package: str) -> str:
