@@ -281,8 +281,8 @@ def test_what_is_no_binary_file_is_refused_with_the_reason(png, crop):
             function(used)
         assert "seek(0)" in caught.value.hint
     for function in (rdae.decompress, rdae.read_info, rdae.verify):
-        wrong: tuple[Any, ...] = (None, 5, [1], crop)
-        for source in wrong:
+        sources: list[Any] = [None, 5, [1], crop]
+        for source in sources:
             with pytest.raises(TypeError, match=f"not an object of type {type(source).__name__}"):
                 function(source)
 
