@@ -36,7 +36,8 @@ def fill(y_hat: NDArray[np.int16], holes: Sequence[Rectangle]) -> list[bool]:
     known = np.ones(y_hat.shape[:2], bool)
     for hole in holes:
         known[hole.slices()] = False
-    rings = [hole.grown(RING, *known.shape) for hole in holes]
+    rows, columns = y_hat.shape[:2]
+    rings = [hole.grown(RING, rows, columns) for hole in holes]
     lonely = [not known[ring.slices()].any() for ring in rings]
     for hole, is_lonely in zip(holes, lonely, strict=True):
         if is_lonely:

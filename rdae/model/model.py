@@ -155,7 +155,8 @@ class Model:
     def y_unit(self) -> Array:
         """What an integer of y_hat stands for, in real units, by channel: `(M,)` float32."""
         bits = take(self.tensors, "y.unit", "int8", (self.spec.latent_channels,))
-        return np.ldexp(np.float32(1), -bits.astype(int))
+        unit: Array = np.ldexp(np.float32(1), -bits.astype(int))
+        return unit
 
     def analyse(
         self, rgb: NDArray[np.uint8], area: Rectangle, point: int, threads: int
