@@ -197,6 +197,17 @@ def test_a_stopped_run_leaves_a_checkpoint(run, alone):
     assert [c.name for c in checkpoints(run)] == ["checkpoint-00000001"]
 
 
+def test_a_run_survives_one_disagreement_of_its_processes_and_no_second(run, alone, monkeypatch):
+    trainer = Trainer(config(), run, CPU)
+    answers = iter([False, True, False])
+    monkeypatch.setattr("rdae.training.trainer.equal_everywhere", lambda tensors: next(answers))
+    trainer.save()
+    assert checkpoints(run)  # with the weights of process 0
+    trainer.save()
+    with pytest.raises(RdaeError, match="different weights once more"):
+        trainer.save()
+
+
 def test_half_a_checkpoint_is_never_loaded_and_two_stay(run, alone):
     trainer = Trainer(config(), run, CPU)
     for _ in range(3):
