@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
@@ -62,10 +62,23 @@ def _share(function: Callable[[Item], Result], work: list[Item], threads: int) -
         take_turns()
     finally:
         todo.clear()
-        wait([helper for helper in helpers if not helper.cancel()])
+        _wait_for([helper for helper in helpers if not helper.cancel()])
     if errors:
         raise errors[min(errors)]  # always the same one: what comes before it was begun before it
     return [results[i] for i in range(len(work))]
+
+
+def _wait_for(helpers: list[Future[None]]) -> None:
+    """Wait until calls have ended, whatever interrupts it: they may use the caller's memory."""
+    interruption: BaseException | None = None
+    while True:
+        try:
+            wait(helpers)
+            break
+        except BaseException as error:  # Ctrl-C, which is not lost
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 @cache

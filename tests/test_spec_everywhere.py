@@ -28,7 +28,7 @@ ROWS, COLUMNS, POINT = 8, 4, 100
 
 @given(spec=model_specs())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 def test_a_valid_spec_is_a_model_in_both_halves_and_back(spec: ModelSpec) -> None:
     assert ModelSpec.from_json(spec.to_json()) == spec

@@ -98,8 +98,12 @@ def decode_latents(
     y_hat = np.empty((window.rows, window.columns, model.spec.latent_channels), np.int16)
 
     def decode_one(tile: Tile) -> Damage | None:
-        if tile.index in lost:
-            return lost[tile.index]
+        damage = lost.get(tile.index) or place(tile)
+        if counter is not None:
+            counter.add(tile.cells.area)
+        return damage
+
+    def place(tile: Tile) -> Damage | None:
         try:
             _, cells = decode_tile(
                 model, header, tile, parts.tiles[tile.index], threads // len(tiles)
@@ -110,8 +114,6 @@ def decode_latents(
             raise _with_way_out(error, header)  # noqa: B904 - it is the same error
         both = tile.cells.common(window)
         y_hat[both.seen_from(window).slices()] = cells[both.seen_from(tile.cells).slices()]
-        if counter is not None:
-            counter.add(tile.cells.area)
         return None
 
     damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]

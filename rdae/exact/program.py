@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -163,7 +164,7 @@ class Program:
             made["other"] = self._slot_of(a)  # the layer adds it on its way out
             self._stack.append(b)
         else:
-            self._push(kernel.ADD, b, b.channels, other=a)
+            self._push(kernel.ADD, b, b.channels, other=a, parts=b.parts)
 
     def _depthwise(self, step: Depthwise) -> None:
         x = self._stack.pop()
@@ -223,9 +224,9 @@ class Program:
         table: Gain | None = None,
     ) -> None:
         """An operation on `x`, whose result comes on the stack."""
-        self._at(x)
-        if self._free_buffer(x, other) is None:
-            self._new_stage(x.scale, x, *([] if other is None else [other]))
+        used = [x] if other is None else [x, other]
+        if self._stages[-1].scale != x.scale or self._free_buffer(*used) is None:
+            self._new_stage(x.scale, *used)
         values = {"source": self._slot_of(x), "other": -1}
         if other is not None:
             values["other"] = self._slot_of(other)
@@ -356,17 +357,20 @@ class Program:
             halo = math.ceil(reach * scale)
             area = wanted.scaled(scale, 1).grown(halo, rows * scale, columns * scale)
 
-            def work(part: tuple[int, int], code: Array = code, area: Rectangle = area) -> None:
-                kernel.run_stage(
-                    code,
-                    grids,
-                    Rectangle(*part, area.left, area.right),
-                    widest,  # noqa: B023 - of this stage, which ends first
-                )
-
-            parallel_map(work, _strips(area.top, area.bottom, threads), threads)
+            stripes = [
+                Rectangle(*rows, area.left, area.right)
+                for rows in _strips(area.top, area.bottom, threads)
+            ]
+            # The call owns all that the kernel has addresses of, as long as a thread may run it.
+            stage_of_it = partial(self._run_stage, code, grids, widest, alive=arrays)
+            parallel_map(stage_of_it, stripes, threads)
         assert self._output.grid is not None
         return insides[self._output.grid][..., : self._output.channels]
+
+    def _run_stage(
+        self, code: Array, grids: Array, widest: int, part: Rectangle, *, alive: list[Array]
+    ) -> None:
+        kernel.run_stage(code, grids, part, widest)
 
     def _grid(
         self, i: int, inputs: Sequence[NDArray[np.int16]], rows: int, columns: int

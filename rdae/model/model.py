@@ -25,7 +25,7 @@ from rdae.exact.stages import Concatenate, Step
 from rdae.exact.windows import run_in_windows
 from rdae.geometry import PATCH, Rectangle
 from rdae.model.passes import for_quarter, phases
-from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
+from rdae.model.spec import ENCODER_SECTIONS, NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.model.weights_file import Description, fingerprint, read_weights
 from rdae.network_spec import halo
 from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
@@ -111,8 +111,14 @@ class Model:
         """
         for point in range(NUM_POINTS):
             self.z_tables(point)
-        if not all(np.isfinite(tensor).all() for tensor in self._encoder[2:]):
-            raise WeightsMismatchError("tensor y.gain or z.gain is not finite")
+        _ = self._encoder, self.y_unit  # what is missing is named
+        floats = [tensor for tensor in self.tensors.values() if tensor.dtype.kind == "f"]
+        if not all(np.isfinite(tensor).all() for tensor in floats):
+            raise WeightsMismatchError("a tensor of the encoder is not finite")
+        for name, tensor in self.tensors.items():
+            is_shift = name.endswith(".shift") and name.startswith(ENCODER_SECTIONS)
+            if (is_shift or name.endswith(".unit")) and np.abs(tensor.astype(int)).max() > 30:
+                raise WeightsMismatchError(f"tensor {name} is outside -30..30")
 
     def _tables(self, latent: str, first: int, last: int) -> TableFamily:
         """Tables `first` to `last` (exclusive) of "y" or "z"."""

@@ -180,6 +180,12 @@ def quantise_layer(
 
 
 def quantise_gains(factors: Array) -> tuple[NDArray[np.int16], int]:
-    """A table of positive factors as int16 with one shift."""
-    shift = int(np.clip(math.floor(math.log2(HIGHEST / factors.max())), 1, 15))
-    return np.clip(np.rint(factors * 2.0**shift), 0, HIGHEST).astype(np.int16), shift
+    """A table of positive factors as int16 with one shift.
+
+    Raises:
+        ValueError: a factor is too large.
+    """
+    if not 0 < factors.max() <= HIGHEST / 2:
+        raise ValueError(f"a gain of {factors.max():.6g} does not fit 16 bits")
+    shift = min(math.floor(math.log2(HIGHEST / factors.max())), 15)
+    return np.rint(factors * 2.0**shift).astype(np.int16), shift

@@ -1,8 +1,9 @@
 """The compiled carrier of the exact arithmetic, if it was built and is wanted.
 
-`RDAE_KERNEL` chooses, when rdae is first used: "auto" (the default) takes the best instruction set
-of this processor, "no" leaves all to NumPy, "yes" fails where there is no kernel, and a name as of
-`instruction_sets()` takes that one. All of them, and NumPy, give the same integers.
+`RDAE_KERNEL` chooses, when rdae is first used: "auto" (the default) takes the best instruction
+set of this processor, "no" or "numpy" leaves all to NumPy, "yes" fails where there is no kernel,
+and a name as of `instruction_sets()` takes that one. All of them, and NumPy, give the same
+integers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ALIGNMENT = 64  # weights that begin elsewhere than at a cache line cost a tenth
 
 READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS = range(9)
 _OP_NUMBERS = ("kind", "inputs", "outputs", "shift", "leak", "source", "to", "other", "r", "part")
-_OP_FIELDS = [(name, "<i4") for name in (*_OP_NUMBERS, "buffer", "unused")]
+_OP_FIELDS = [(name, "i4") for name in (*_OP_NUMBERS, "buffer", "unused")]
 OP = np.dtype([*_OP_FIELDS, ("weights", "u8"), ("bias", "u8")])
 GRID = np.dtype([("data", "u8"), ("row", "i8"), ("cell", "i8")])
 
@@ -54,7 +55,7 @@ def select(wish: str) -> str:
     """
     global _selected
     there = instruction_sets()
-    if wish == "no" or (wish == "auto" and not there):
+    if wish in ("no", "numpy") or (wish == "auto" and not there):
         _selected = "numpy"
     elif wish == "auto" and there == ["plain"]:
         _selected = "numpy"  # whose BLAS has vectors, four times as fast
@@ -64,7 +65,7 @@ def select(wish: str) -> str:
         _selected = wish
     else:
         raise RdaeError(
-            f"there is no kernel {wish!r} here, only {', '.join([*there, 'no (NumPy)'])}",
+            f"RDAE_KERNEL: there is no kernel {wish!r} here, only {', '.join([*there, 'numpy'])}",
             hint="RDAE_KERNEL=auto takes the best one that there is",
         )
     if _selected != "numpy":
@@ -81,7 +82,7 @@ def selected() -> str:
     Raises:
         RdaeError: `RDAE_KERNEL` names one that is not there.
     """
-    return _selected or select(os.environ.get("RDAE_KERNEL", "auto"))
+    return _selected or select(os.environ.get("RDAE_KERNEL") or "auto")
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -191,9 +192,9 @@ class TableSet:
     def __init__(self, freqs: NDArray[np.int64], sizes: NDArray[np.int32]) -> None:
         count = len(sizes)
         self.sizes = np.ascontiguousarray(sizes, np.int32)
-        self.starts = np.cumsum([0, *(sizes[:-1].astype(np.int64) + 1)])
+        self.starts = np.cumsum([0, *(sizes[:-1].astype(np.int64) + 1)], dtype=np.int64)
         self.cdf = np.zeros(int(sizes.sum()) + count, np.uint32)
-        self.first = np.zeros((count, 257), np.uint16)
+        self.first = np.zeros((count, 257), np.uint32)
         tops = np.arange(257) << 16
         ends = np.cumsum(sizes.astype(np.int64))
         for t in range(count):

@@ -22,16 +22,16 @@ void coder_begin(Coder *coder, const uint32_t *words, int64_t count) {
    first: (tables, 257) the entry at which the search begins, for the quantile's top 8 bits.
    counts: how many entries of each table follow. */
 int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                 const uint16_t *first, int tables, const int64_t *counts, int32_t *entries) {
+                 const uint32_t *first, int tables, const int64_t *counts, int32_t *entries) {
     Coder s = *coder;
     for (int t = 0; t < tables; t++) {
         const uint32_t *f = cdf + starts[t];
-        const uint16_t *from = first + (size_t)t * ((1 << START_BITS) + 1);
+        const uint32_t *from = first + (size_t)t * ((1 << START_BITS) + 1);
         int32_t last = sizes[t] - 1;
         for (int64_t i = 0; i < counts[t]; i++) {
             uint64_t scale = s.range >> 24, quantile = (s.point - s.lower) / scale;
             if (quantile >> 24) return -1;
-            int32_t k = from[quantile >> (24 - START_BITS)];
+            int32_t k = (int32_t)from[quantile >> (24 - START_BITS)];
             while (k < last && f[k + 1] <= quantile) k++;
             s.lower += scale * f[k];
             s.range = scale * (f[k + 1] - f[k]);

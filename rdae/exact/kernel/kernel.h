@@ -56,7 +56,7 @@ typedef struct {
 
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
 int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                 const uint16_t *first, int tables, const int64_t *counts, int32_t *entries);
+                 const uint32_t *first, int tables, const int64_t *counts, int32_t *entries);
 void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t *offset, int bits,
                      uint8_t *indexes);
 void quarter_dequantise(Grid means, int rows, int columns, int group, const int32_t *symbols,

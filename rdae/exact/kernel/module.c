@@ -9,6 +9,9 @@
 #include "kernel.h"
 
 typedef unsigned long long Address;
+/* The layouts that the Python side writes; another processor has no kernel instead of a wrong one. */
+_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 48, "layout");
+
 #define AT(type, address) ((type *)(uintptr_t)(address))
 
 static PyObject *sets(PyObject *self, PyObject *none) {
@@ -77,7 +80,7 @@ static PyObject *decode(PyObject *self, PyObject *args) {
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     bad = coder_decode(AT(Coder, coder), AT(const uint32_t, cdf), AT(const int64_t, starts),
-                       AT(const int32_t, sizes), AT(const uint16_t, first), tables,
+                       AT(const int32_t, sizes), AT(const uint32_t, first), tables,
                        AT(const int64_t, counts), AT(int32_t, entries));
     Py_END_ALLOW_THREADS
     return PyBool_FromLong(!bad);
