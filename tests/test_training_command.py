@@ -126,7 +126,7 @@ def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
     said = run_python(tmp_path, "-m", "rdae", "train", *again, *SETTINGS)
     assert "done: run/report.md" in said
     assert_same_weights(tmp_path / "run", whole)
-    said = run_python(tmp_path, "-m", "rdae", "train", *options, *SETTINGS)
+    said = run_python(tmp_path, "-m", "rdae", "train", "--resume", *options, *SETTINGS)
     assert "the run had ended before: run/report.md" in said
     assert f"hint: more than --steps {STEPS} goes on with it" in said
 
