@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import io
 import struct
 import tracemalloc
@@ -76,7 +77,6 @@ def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data: bytes)
 @pytest.mark.parametrize(
     ("start", "name"),
     [
-        (b"\x00\x00\x00\x18ftypheic", "HEIC"),
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"%PDF-1.7", "PDF"),
         (b"8BPS", "Photoshop"),
@@ -87,6 +87,13 @@ def test_formats_that_are_not_read_are_named(start: bytes, name: str) -> None:
     error = refusal(start + bytes(40))
     assert name in str(error)
     assert "output.png" in error.hint
+
+
+def test_heic_is_named_with_or_without_the_package_that_reads_it() -> None:
+    error = refusal(b"\x00\x00\x00\x18ftypheic" + bytes(40))
+    assert "HEIC" in str(error)
+    installed = importlib.util.find_spec("pillow_heif") is not None
+    assert ("output.png" if installed else "pip install pillow-heif") in error.hint
 
 
 def test_an_rd_file_is_named_and_the_hint_is_to_decompress_it() -> None:

@@ -329,7 +329,7 @@ def library_indexes(
     """What the networks of the library make of any symbols."""
     z_symbols = np.array(z, np.int32).reshape(tile.hyper_rows, tile.hyper_columns, -1)
     features = model.features(z_symbols, point)
-    y_hat = np.zeros((*features.shape[:2], model.spec.latent_channels))
+    y_hat = np.zeros((*features.shape[:2], model.spec.latent_channels), np.int16)
     mean = np.zeros(())
 
     def indexes(number: int, y: Grid) -> Grid:
