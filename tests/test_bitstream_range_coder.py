@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -16,10 +17,22 @@ from numpy.typing import NDArray
 from rdae.bitstream import range_coder
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
 from rdae.errors import CorruptError
+from rdae.exact import kernel
 from rdae.limits import max_stream_bytes
 
 TOTAL = 1 << 24
 M64 = (1 << 64) - 1
+
+
+@pytest.fixture(scope="module", autouse=True, params=["yes", "no"])
+def coder(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test with the compiled coder and with constriction's."""
+    if request.param == "yes" and not kernel.instruction_sets():
+        pytest.skip("no kernel was built")
+    before = kernel.selected()
+    kernel.select(request.param)
+    yield request.param
+    kernel.select("no" if before == "numpy" else before)
 
 
 class ReferenceDecoder:
@@ -207,6 +220,26 @@ def test_any_bytes_decode_as_the_reference_does_or_are_corrupt(
         assert reference.ends_well() or not indexes.size
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 50, 2000])
+def test_a_carry_goes_through_all_words_before_it(count: int) -> None:
+    """Entries that hold the middle of all numbers as long as they can; the last one is above it."""
+    freqs = [1 << 16] * 255 + [(1 << 16) - 1, 1]
+    cdf = [0, *accumulate(freqs)]
+    reference, middle, symbols = ReferenceEncoder(), 1 << 63, []
+    for left in reversed(range(count)):
+        below = (middle - 1 - reference.lower) // (reference.range >> 24)
+        symbols.append(bisect_right(cdf, below) - (1 if left else 0))
+        words = reference.num_words
+        reference.encode(cdf, symbols[-1])
+        middle <<= 32 * (reference.num_words - words)
+    assert reference.lower >= middle
+    stream = encode(
+        TableFamily([np.array(freqs)], np.array([0])), (np.array(symbols), np.zeros(count, int))
+    )
+    assert stream == reference.finish()
+    assert int.from_bytes(stream[:4], "little") >> 31 == 1
+
+
 def test_the_words_are_pinned() -> None:
     tables = TableFamily(
         [np.array([1 << 22, 1 << 23, 3 << 20, 1 << 20]), np.array([TOTAL - 1, 1])],
@@ -380,9 +413,9 @@ def test_the_dearest_symbols_stay_within_the_bound_on_streams() -> None:
     assert 0.99 * max_stream_bytes(999) * 40 / 41 < len(stream) <= max_stream_bytes(999)
 
 
-def test_models_are_built_once_and_only_when_used(gaussians: TableFamily) -> None:
+def test_models_are_built_once_and_only_when_used(coder: str) -> None:
     tables = TableFamily([np.array([1, TOTAL - 1])] * 3, np.zeros(3, np.int32))
     encode(tables, (np.array([0, 0]), np.array([1, 1])))
-    assert [model is not None for model in tables._models] == [False, True, False]
+    assert [model is not None for model in tables._models] == [False, coder == "no", False]
     assert tables.model(1) is tables.model(1)
     assert range_coder.PRECISION_BITS == 24

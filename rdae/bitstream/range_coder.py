@@ -150,7 +150,12 @@ class SymbolEncoder:
     """Codes symbols into one stream; `put` as often as needed, then `finish` once."""
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._is_compiled = kernel.selected() != "numpy"
+        self._coder: Any
+        if self._is_compiled:
+            self._coder = kernel.RangeEncoder()
+        else:
+            self._coder = constriction.stream.queue.RangeEncoder()
 
     def put(
         self,
@@ -181,22 +186,35 @@ class SymbolEncoder:
         # Seen as unsigned, a negative entry is a huge one: one comparison for both ends.
         escaped = entries.view(np.uint32) >= escapes.view(np.uint32)
         np.copyto(entries, escapes, where=escaped)
-        position = 0
-        for table in np.flatnonzero(counts).tolist():
-            end = position + int(counts[table])
-            self._coder.encode(entries[position:end], tables.model(table))
-            position = end
+        used = np.flatnonzero(counts)
+        self._put(entries, tables, used, counts[used])
         if escaped.any():
             raw = values[escaped] - _SYMBOL_MIN
-            self._coder.encode(raw >> 8, _BYTES.model(0))
-            self._coder.encode(raw & 0xFF, _BYTES.model(0))
+            bytes_ = np.concatenate([raw >> 8, raw & 0xFF])
+            self._put(bytes_, _BYTES, np.zeros(1, np.intp), np.array([bytes_.size]))
 
     def finish(self) -> bytes:
         """Return the stream: little-endian 32-bit words, the last one not zero; may be empty."""
-        words = self._coder.get_compressed()
+        words = self._coder.finish() if self._is_compiled else self._coder.get_compressed()
         # A decoder reads zeros past the end, so zero words at the end say nothing.
         used = np.flatnonzero(words)
         return bytes(words[: used[-1] + 1 if used.size else 0].astype("<u4").tobytes())
+
+    def _put(
+        self,
+        entries: NDArray[np.int32],
+        tables: TableFamily,
+        which: NDArray[np.intp],
+        counts: NDArray[np.intp],
+    ) -> None:
+        """Code entries in runs, so many of one table each."""
+        if self._is_compiled:
+            self._coder.encode(tables.compiled, which, counts, entries)
+            return
+        position = 0
+        for table, count in zip(which.tolist(), counts.tolist(), strict=True):
+            self._coder.encode(entries[position : position + count], tables.model(table))
+            position += count
 
 
 class SymbolDecoder:

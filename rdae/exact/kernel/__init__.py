@@ -182,7 +182,7 @@ def quarter_dequantise(
 
 
 class TableSet:
-    """Tables as the range decoder reads them.
+    """Tables as the range coder reads them.
 
     Args:
         freqs: all tables one after the other, each of integers >= 1 that sum to 2^24.
@@ -235,6 +235,66 @@ class RangeDecoder:
         """Whether all words were read, and the state is one that an encoder ends in."""
         lower, _, point, _, count, position = map(int, self._state)
         return position >= count and (point - lower) % (1 << 64) < (1 << 33) - 1
+
+
+class RangeEncoder:
+    """The range encoder of FORMAT.md, section 6.5, for one stream."""
+
+    def __init__(self) -> None:
+        """Begin to encode."""
+        self._words = np.empty(1 << 10, np.uint32)
+        self._state = np.zeros(4, np.uint64)  # lower, range; address, count
+        library.begin_writing(self._state.ctypes.data)
+
+    def encode(
+        self,
+        tables: TableSet,
+        which: NDArray[np.integer[Any]],
+        counts: NDArray[np.integer[Any]],
+        entries: NDArray[np.int32],
+    ) -> None:
+        """Encode entries.
+
+        Args:
+            tables: the family.
+            which: `(runs,)` the table of each run of entries.
+            counts: `(runs,)` how many entries it has.
+            entries: of all runs.
+
+        Raises:
+            ValueError: a table or an entry is not there, or counts are not those of the entries.
+        """
+        which = np.ascontiguousarray(which, np.int32)
+        counts = np.ascontiguousarray(counts, np.int64)
+        entries = np.ascontiguousarray(entries, np.int32)
+        _check(counts, which.shape, np.int64)
+        if which.size and not 0 <= int(which.min()) <= int(which.max()) < tables.sizes.size:
+            raise ValueError("there is no such table")
+        if (counts < 0).any() or int(counts.sum()) != entries.size:
+            raise ValueError(f"there are {entries.size} entries, not {int(counts.sum())}")
+        self._make_room(entries.size)
+        is_sound = library.encode(
+            *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
+            *(tables.sizes.ctypes.data, which.size, which.ctypes.data, counts.ctypes.data),
+            entries.ctypes.data,
+        )
+        if not is_sound:
+            raise ValueError("an entry is not in its table")
+
+    def finish(self) -> NDArray[np.uint32]:
+        """All words; there may be zeros at the end."""
+        self._make_room(1)
+        library.end_writing(self._state.ctypes.data)
+        return self._words[: int(self._state[3])]
+
+    def _make_room(self, words: int) -> None:
+        """Have room for so many more words; an entry takes one at most."""
+        wanted = int(self._state[3]) + words
+        if wanted > self._words.size:
+            larger = np.empty(max(wanted, 2 * self._words.size), np.uint32)
+            larger[: self._words.size] = self._words
+            self._words = larger
+        self._state[2] = self._words.ctypes.data
 
 
 def _check(array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:

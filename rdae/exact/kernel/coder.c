@@ -1,4 +1,4 @@
-/* The range decoder of FORMAT.md, section 6.2, and what lies between a pass and its symbols. */
+/* The range coder of FORMAT.md, sections 6.2 and 6.5, and what lies between a pass and its symbols. */
 
 #include "kernel.h"
 
@@ -44,6 +44,50 @@ int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const
     }
     *coder = s;
     return 0;
+}
+
+void writer_begin(Writer *writer) { writer->lower = 0, writer->range = UINT64_MAX, writer->count = 0; }
+
+/* One more in the last digit of what is written. */
+static void carry(Writer *s) {
+    int64_t at = s->count;
+    while (at > 0 && ++s->words[--at] == 0) {
+    }
+}
+
+/* Code the entries of some runs, so many of one table each; 0, or -1 if an entry has no place in its
+   table. There is room for as many more words as there are entries.
+
+   cdf, starts, sizes: as of coder_decode. which: the table of each run. */
+int writer_encode(Writer *writer, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
+                  int runs, const int32_t *which, const int64_t *counts, const int32_t *entries) {
+    Writer s = *writer;
+    for (int run = 0; run < runs; run++) {
+        const uint32_t *f = cdf + starts[which[run]];
+        const int32_t size = sizes[which[run]];
+        for (int64_t i = 0; i < counts[run]; i++) {
+            const int32_t k = *entries++;
+            if (k < 0 || k >= size) return -1;
+            uint64_t scale = s.range >> 24, added = scale * f[k];
+            s.lower += added;
+            if (s.lower < added) carry(&s);
+            s.range = scale * (f[k + 1] - f[k]);
+            if (s.range < (uint64_t)1 << 32) {
+                s.words[s.count++] = (uint32_t)(s.lower >> 32);
+                s.lower <<= 32, s.range <<= 32;
+            }
+        }
+    }
+    *writer = s;
+    return 0;
+}
+
+/* Write the last word: the smallest number of so many words that is not below `lower`. There is room
+   for it. Zero words at the end are not removed. */
+void writer_end(Writer *writer) {
+    uint32_t last = (uint32_t)(writer->lower >> 32);
+    if (writer->lower << 32 && ++last == 0) carry(writer);
+    writer->words[writer->count++] = last;
 }
 
 /* Tables of a quarter (rows, columns, group): clip((head + offset + half) >> bits, 0, 127).

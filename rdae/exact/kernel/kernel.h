@@ -57,6 +57,18 @@ typedef struct {
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
 int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
                  const uint32_t *first, int tables, const int64_t *counts, int32_t *entries);
+
+typedef struct {
+    uint64_t lower, range;
+    uint32_t *words;
+    int64_t count; /* words that are written, but for carries */
+} Writer;
+
+void writer_begin(Writer *writer);
+int writer_encode(Writer *writer, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
+                  int runs, const int32_t *which, const int64_t *counts, const int32_t *entries);
+void writer_end(Writer *writer);
+
 void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t *offset, int bits,
                      uint8_t *indexes);
 void quarter_dequantise(Grid means, int rows, int columns, int group, const int32_t *symbols,

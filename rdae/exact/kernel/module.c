@@ -10,7 +10,8 @@
 
 typedef unsigned long long Address;
 /* The layouts that the Python side writes; another processor has no kernel instead of a wrong one. */
-_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 48, "layout");
+_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 48 && sizeof(Writer) == 32,
+               "layout");
 
 #define AT(type, address) ((type *)(uintptr_t)(address))
 
@@ -86,6 +87,36 @@ static PyObject *decode(PyObject *self, PyObject *args) {
     return PyBool_FromLong(!bad);
 }
 
+static PyObject *begin_writing(PyObject *self, PyObject *args) {
+    Address writer;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "K", &writer)) return NULL;
+    writer_begin(AT(Writer, writer));
+    Py_RETURN_NONE;
+}
+
+static PyObject *encode(PyObject *self, PyObject *args) {
+    Address writer, cdf, starts, sizes, which, counts, entries;
+    int runs, bad;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKKiKKK", &writer, &cdf, &starts, &sizes, &runs, &which, &counts, &entries))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    bad = writer_encode(AT(Writer, writer), AT(const uint32_t, cdf), AT(const int64_t, starts),
+                        AT(const int32_t, sizes), runs, AT(const int32_t, which),
+                        AT(const int64_t, counts), AT(const int32_t, entries));
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(!bad);
+}
+
+static PyObject *end_writing(PyObject *self, PyObject *args) {
+    Address writer;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "K", &writer)) return NULL;
+    writer_end(AT(Writer, writer));
+    Py_RETURN_NONE;
+}
+
 static PyObject *indexes(PyObject *self, PyObject *args) {
     Address heads, offset, out;
     long long row, cell;
@@ -123,6 +154,9 @@ static PyMethodDef METHODS[] = {
     {"stage", stage, METH_VARARGS, "Run a stage on a part of its grids."},
     {"begin", begin, METH_VARARGS, "Begin to decode a stream."},
     {"decode", decode, METH_VARARGS, "Decode the entries of a group; whether the stream is sound."},
+    {"begin_writing", begin_writing, METH_VARARGS, "Begin to encode a stream."},
+    {"encode", encode, METH_VARARGS, "Encode entries; whether all have a place in their tables."},
+    {"end_writing", end_writing, METH_VARARGS, "Write the last word of a stream."},
     {"indexes", indexes, METH_VARARGS, "Tables of a quarter of the latents."},
     {"dequantise", dequantise, METH_VARARGS, "y_hat of a quarter of the latents."},
     {NULL, NULL, 0, NULL},
