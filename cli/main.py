@@ -16,6 +16,7 @@ from rdae.cli import (
     compare,
     compress,
     decompress,
+    desktop,
     elbo,
     eval,
     export,
@@ -82,6 +83,7 @@ app.command("eval", cls=Command)(eval.evaluate)
 app.command("elbo", cls=Command)(elbo.elbo)
 app.command("compare", cls=Command)(compare.compare)
 app.add_typer(models.app, name="models")
+app.add_typer(desktop.app, name="desktop")
 app.command("train", cls=Command)(train.train)
 app.command("export", cls=Command)(export.export)
 app.command("help", cls=Command)(manual.help_command)

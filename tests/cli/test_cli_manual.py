@@ -20,6 +20,7 @@ COMMANDS = [
     "elbo",
     "compare",
     "models",
+    "desktop",
     "train",
     "export",
     "help",

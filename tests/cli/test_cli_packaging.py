@@ -107,4 +107,8 @@ def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
     assert modules | {"rdae/weights/__init__.py"} == {f for f in files if f.endswith(".py")}
     assert {"rdae/py.typed", "rdae/bitstream/FORMAT.md", "rdae/weights/manifest.json"} <= files
     assert any(name.endswith(".safetensors") for name in files)
+    of_desktop = {
+        f"rdae/cli/desktop_files/{p.name}" for p in (ROOT / "cli/desktop_files").iterdir()
+    }
+    assert of_desktop and of_desktop <= files
     assert {name.split("/")[0].split("-")[0] for name in files} == {"rdae"}
