@@ -54,6 +54,17 @@ def test_bands_and_boxes_of_all_sizes_meet(photo, height, width):
             assert found.is_grey is is_grey
 
 
+@pytest.mark.parametrize(("width", "height"), [(582, 407), (407, 582)])
+def test_sides_that_boxes_do_not_divide_move_nothing(width: int, height: int) -> None:
+    rows, columns = np.indices((height, width))
+    ramps = np.stack([255 * columns / width, 255 * rows / height, 0 * rows], axis=-1)
+    small = shrink(Picture(ramps.round().astype(np.uint8), None, False), 37)
+    rows, columns = np.indices((small.height, small.width)) + 0.5
+    for channel, wanted in enumerate((columns / small.width, rows / small.height)):
+        found = small.rgb[..., channel].astype(float)
+        assert np.abs(found - 255 * wanted).max() < 1.6  # rounded three times
+
+
 def test_transparent_pixels_lend_their_neighbours_no_colour(photo):
     rgb = np.zeros((200, 200, 3), np.uint8)
     rgb[:, 100:] = 255

@@ -114,7 +114,10 @@ def _fitted(reduced: Image.Image, size: tuple[int, int], side: int, icc: bytes) 
     share = min(1.0, side / max(size))
     fitting = max(1, round(size[0] * share)), max(1, round(size[1] * share))
     if fitting != reduced.size:
-        reduced = reduced.resize(fitting, Image.Resampling.LANCZOS)
+        # Of the boxes at the right and lower edges only a part lies in the picture.
+        factor = _factor(*size, side)
+        whole = (0, 0, size[0] / factor, size[1] / factor)
+        reduced = reduced.resize(fitting, Image.Resampling.LANCZOS, box=whole)
     return replace(from_pillow(reduced), icc=icc, exif=b"", xmp=b"")
 
 
