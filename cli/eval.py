@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdae.cli import eval_table, signals
-from rdae.cli.batch import EXIT_FAILED
-from rdae.cli.console import Color, Console, InputError, UsageError, emit, shown
+from rdae.cli import eval_results, signals
+from rdae.cli.console import Color, Console, InputError, UsageError, shown
 from rdae.cli.eval_inputs import (
     check_anchor,
     check_folder,
@@ -25,17 +22,11 @@ from rdae.cli.eval_inputs import (
     read_metrics,
 )
 from rdae.cli.options import ColorWhen, Quiet
-from rdae.errors import MissingDependencyError, RdaeError
+from rdae.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from rdae.evaluation.protocol import Codec
     from rdae.evaluation.results import Job
-
-
-class LimitError(RdaeError):
-    """The BD-rate is above what --fail-above allows."""
-
-    code = "fail-above"
 
 
 def _option(group: str, names: str, help: str, **settings: Any) -> Any:
@@ -201,6 +192,9 @@ def evaluate(
     console = Console(quiet=quiet, as_json=as_json, color=color)
     if all_images and (no_images or no_report):
         raise UsageError("--all-images takes no --no-images and no --no-report")
+    wanted = eval_results.Wanted(
+        report=not no_report, images=not no_images, every_image=all_images, limit=fail_above
+    )
     if plot_only is not None:
         if dataset or resume or output:
             raise UsageError("--plot-only takes no pictures, no -o and no --resume")
@@ -209,45 +203,40 @@ def evaluate(
         run = experiment.load(plot_only)
         if imports:
             run["published"] = read_curves(imports, run["dataset"]["name"])
-        folder = plot_only
-    else:
-        if resume and output is None:
-            raise UsageError("--resume needs the folder", hint="-o DIR names it")
-        metrics = read_metrics(metric, metric_cmd or [])
-        pictures = read_dataset(dataset or [], quick=quick)
-        codecs = read_codecs(model, quality, against, quick=quick)
-        published = read_curves(imports or [], pictures.name)
-        names = [*(codec.name for codec in codecs), *(curve["name"] for curve in published)]
-        anchor = check_anchor(anchor, names)
-        folder = check_folder(output, resume=resume)
-        images, unreadable = read_images(pictures.sources, console)
-        from rdae.evaluation import experiment
-        from rdae.evaluation.runner import plan
-        from rdae.threads import default_threads
+        raise typer.Exit(eval_results.make(console, run, plot_only, anchor, wanted))
+    if resume and output is None:
+        raise UsageError("--resume needs the folder", hint="-o DIR names it")
+    metrics = read_metrics(metric, metric_cmd or [])
+    pictures = read_dataset(dataset or [], quick=quick)
+    codecs = read_codecs(model, quality, against, quick=quick)
+    published = read_curves(imports or [], pictures.name)
+    names = [*(codec.name for codec in codecs), *(curve["name"] for curve in published)]
+    anchor = check_anchor(anchor, names)
+    folder = check_folder(output, resume=resume)
+    images, unreadable = read_images(pictures.sources, console)
+    from rdae.evaluation import experiment
+    from rdae.evaluation.runner import plan
+    from rdae.threads import default_threads
 
-        workers = jobs or default_threads()
-        run = experiment.describe(
-            command=shlex.join(["rdae", *sys.argv[1:]]),
-            jobs=workers,
-            dataset=pictures.name,
-            whole=pictures.whole and not unreadable,
-            images=images,
-            unreadable=unreadable,
-            codecs=codecs,
-            metrics=metrics,
-            anchor=anchor,
-            published=published,
-        )
-        folder.mkdir(parents=True, exist_ok=True)
+    workers = jobs or default_threads()
+    run = experiment.describe(
+        command=shlex.join(["rdae", *sys.argv[1:]]),
+        jobs=workers,
+        dataset=pictures.name,
+        whole=pictures.whole and not unreadable,
+        images=images,
+        unreadable=unreadable,
+        codecs=codecs,
+        metrics=metrics,
+        anchor=anchor,
+        published=published,
+    )
+    with FolderLock(folder):
+        check_folder(folder, resume=resume)  # another process may have been faster
         experiment.save(run, folder)
         _measure(console, folder, plan(images, codecs, metrics, reps), codecs, workers)
-    summary = _summarise(run, folder, anchor)
-    _show(console, summary)
-    if no_report or not _report(
-        console, summary, folder, no_images=no_images, all_images=all_images
-    ):
-        console.note(f"results: {shown(folder)}")
-    raise typer.Exit(_verdict(console, summary, fail_above))
+        code = eval_results.make(console, run, folder, anchor, wanted)
+    raise typer.Exit(code)
 
 
 def _measure(
@@ -289,84 +278,3 @@ def _measure(
         raise
     finally:
         console.clear_progress()
-
-
-def _summarise(run: dict[str, Any], folder: Path, anchor: str | None) -> dict[str, Any]:
-    from rdae.evaluation import summary
-    from rdae.evaluation.experiment import ROWS_FILE
-    from rdae.evaluation.report import exports
-    from rdae.evaluation.results import Results
-
-    names = [entry["name"] for entry in (*run["codecs"], *run["published"])]
-    chosen = check_anchor(anchor, names) if anchor or run["anchor"] not in names else run["anchor"]
-    result = summary.summarise(run, Results(folder / ROWS_FILE), chosen)
-    exports.write_files(result, folder)
-    return result
-
-
-def _show(console: Console, summary: dict[str, Any]) -> None:
-    """Print the table on standard output, and what there is to say of it."""
-    if console.as_json:
-        emit(json.dumps(summary))
-    else:
-        emit(f"{eval_table.heading(summary)}\n\n{eval_table.results(summary)}")
-        console.note("")
-        for line in eval_table.remarks(summary):
-            console.note(line)
-    for warning in summary["warnings"]:
-        console.note(f"warning: {warning}")
-
-
-def _report(
-    console: Console, summary: dict[str, Any], folder: Path, *, no_images: bool, all_images: bool
-) -> bool:
-    """Draw figures and make the report, if matplotlib is there; say whether it is."""
-    if find_spec("matplotlib") is None:
-        missing = MissingDependencyError("figures need matplotlib", hint="pip install 'rdae[eval]'")
-        console.failure("no figures and no report", missing)
-        return False
-    from rdae.evaluation.experiment import ROWS_FILE
-    from rdae.evaluation.report import page as report
-    from rdae.evaluation.report import pictures, plots
-    from rdae.evaluation.results import Results
-
-    drawings = plots.write_figures(summary, folder)
-    scenes = []
-    if not no_images:
-        rows = Results(folder / ROWS_FILE).rows
-        place = folder if all_images else None
-        bar = Console(quiet=console.quiet, as_json=console.as_json)  # whose clock begins now
-
-        def on_picture(done: int, total: int) -> None:
-            signals.check()
-            bar.progress(done, total, "pictures")
-
-        try:
-            scenes = pictures.take_pictures(summary, rows, place, on_picture)
-        finally:
-            bar.clear_progress()
-    path = report.write_report(summary, folder, drawings, scenes)
-    console.note(f"report: {shown(path)}")
-    return True
-
-
-def _verdict(console: Console, summary: dict[str, Any], fail_above: float | None) -> int:
-    """The exit code: anything that failed, or a BD-rate above the limit."""
-    code = EXIT_FAILED if summary["failed"] or summary["unreadable"] else 0
-    if fail_above is None:
-        return code
-    metric = summary["metrics"][0]
-    for codec in summary["codecs"]:
-        rate = codec["bd"][metric]["rate"]
-        if codec["kind"] != "ours" or (rate is not None and rate <= fail_above):
-            continue
-        found = "no BD-rate" if rate is None else f"a BD-rate of {rate:+.1f} %"
-        console.failure(
-            "",
-            LimitError(
-                f"{codec['label']} has {found} against {summary['anchor']} in "
-                f"{eval_table.metric_name(metric)}; the limit is {fail_above:+g} %"
-            ),
-        )
-        code = EXIT_FAILED
-    return code

@@ -15,6 +15,7 @@ from rdae.cli.console import Console, InputError, UsageError, describe, shown
 from rdae.cli.eval_table import metric_name
 from rdae.cli.inputs import Source, expand
 from rdae.errors import MissingDependencyError, RdaeError, WeightsNotFoundError
+from rdae.folder_lock import LOCK_FILE
 from rdae.images.formats import INPUT_SUFFIXES
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def check_folder(output: Path | None, *, resume: bool) -> Path:
     if not resume and folder.exists():
         if not folder.is_dir():
             raise UsageError(f"{shown(folder)} is not a folder")
-        if any(folder.iterdir()):
+        if any(path.name != LOCK_FILE for path in folder.iterdir()):
             raise UsageError(
                 f"{shown(folder)} is not empty", hint="--resume goes on with what it holds"
             )

@@ -211,6 +211,7 @@ def train(
     from rdae.training import require_training
 
     require_training()
+    from rdae.folder_lock import FolderLock
     from rdae.training import launch as training
     from rdae.training.checkpoint import checkpoints
 
@@ -245,12 +246,14 @@ def train(
     def decoded(done: int, total: int) -> None:
         console.progress(done, total, "photos")
 
-    report = training.prepare_run(output, config, resume=resume, progress=decoded)
-    console.clear_progress()
-    if report is not None:
-        console.result(training.summary(report), [shown(line) for line in report.skipped])
-    before = checkpoints(output)
-    if training.train(output, config, processes=procs, quiet=quiet):
+    with FolderLock(output) as lock:
+        report = training.prepare_run(output, config, resume=resume, progress=decoded)
+        console.clear_progress()
+        if report is not None:
+            console.result(training.summary(report), [shown(line) for line in report.skipped])
+        before = checkpoints(output)
+        finished = training.train(output, config, processes=procs, quiet=quiet, lock=lock)
+    if finished:
         if before and checkpoints(output) == before:
             length = f"--hours {config.hours:g}" if config.hours else f"--steps {config.steps}"
             console.result(f"the run had ended before: {shown(output / 'report.md')}")

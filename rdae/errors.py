@@ -17,6 +17,7 @@
     │   └── RegionError              region: not inside of the picture, or without pixels
     ├── RateTargetError              rate-target: no quality point meets the target
     ├── OutputExistsError            output-exists (also FileExistsError)
+    ├── FolderInUseError             folder-in-use: another process writes to it
     └── MissingDependencyError       missing-dependency (also ImportError): an extra is needed
 
 `DamageWarning` is not one of them: it says what a rescued picture lacks.
@@ -35,6 +36,7 @@ __all__ = [
     "BitstreamError",
     "CorruptError",
     "DamageWarning",
+    "FolderInUseError",
     "ImageError",
     "MissingDependencyError",
     "ModelError",
@@ -205,6 +207,12 @@ class OutputExistsError(RdaeError, FileExistsError):
     """The output file exists and was not to be replaced."""
 
     code = "output-exists"
+
+
+class FolderInUseError(RdaeError):
+    """Another process writes to the folder; the message names it."""
+
+    code = "folder-in-use"
 
 
 class MissingDependencyError(RdaeError, ImportError):

@@ -25,7 +25,7 @@ FLOORS = (
 )
 GROUND = (
     *("errors", "limits", "geometry", "threads", "scales", "rounding", "distortion", "files"),
-    *("network_spec", "extras"),
+    *("network_spec", "extras", "folder_lock"),
 )
 FACES = ("rdae", "rdae.torch", "rdae.pillow_plugin")
 COMMAND = "rdae.__main__"  # starts the command line

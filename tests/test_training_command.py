@@ -132,13 +132,16 @@ def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
-def test_ctrl_c_ends_a_run_with_a_checkpoint(photos, tmp_path):
+def test_a_run_has_one_writer_and_ctrl_c_ends_it_with_a_checkpoint(photos, tmp_path, call_quietly):
     process = start(tmp_path, photos, "-o", "run", "--hours", "1", "--checkpoint-minutes", "0.005")
+    code, _, said = call_quietly("train", "--resume", "-o", "run")
+    assert code == 1 and f"run is in use by process {process.pid} " in said
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
     assert process.wait(60) == 130
     wait_until_all_are_gone(process.pid)
     content, processes = read_checkpoint(checkpoints(tmp_path / "run")[-1])
     assert content["step"] > 0 and processes
+    assert not (tmp_path / "run" / "rdae.lock").exists()
 
 
 def test_a_finished_run_leaves_its_papers_and_a_model_that_works(

@@ -8,6 +8,7 @@ one thread.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Format:
 
 _SAMPLINGS = {"444": "4:4:4", "420": "4:2:0"}
 _METHODS = ("6", "5", "4", "3", "2", "1", "0")
+_AVIF_ENCODER = re.compile(r"(\w+) \[enc[^]]*\]:([^, ]+)")  # as in "aom [enc/dec]:3.14.1"
+_X265 = re.compile(r"x265.*\(([^)]+)\)")
 _X265_PRESETS = ("", "ultrafast", "veryfast", "fast", "medium", "slow", "veryslow", "placebo")
 
 FORMATS = {
@@ -238,13 +241,20 @@ def _keywords(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _versions(format: Format) -> list[str]:
+    """Package, library, and the encoder behind it: what can change the bytes of a file."""
     found = [f"{format.package} {version(format.package)}"]
     if format.name == "HEIF":
-        found.append(f"libheif {import_module('pillow_heif').libheif_info()['libheif']}")
+        libraries = import_module("pillow_heif").libheif_info()
+        found.append(f"libheif {libraries['libheif']}")
+        found += [f"x265 {number}" for number in re.findall(_X265, libraries["HEIF"])]
     elif format.engine:
         names = {"libjpeg_turbo": "libjpeg-turbo", "jpg_2000": "openjpeg"}
         name = names.get(format.engine, f"lib{format.engine}")
         found.append(f"{name} {features.version(format.engine)}")
+    if format.name == "AVIF":
+        # libavif only packs what an encoder makes, whose version `features` does not tell.
+        told = import_module("PIL._avif").codec_versions()
+        found += [f"{name} {number}" for name, number in re.findall(_AVIF_ENCODER, told)]
     return found
 
 

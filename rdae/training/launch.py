@@ -10,6 +10,7 @@ the end, report.md. Ctrl-C ends a run with a checkpoint; `--resume` goes on from
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import signal
@@ -29,6 +30,7 @@ from torch.multiprocessing.spawn import (
 )
 
 from rdae.errors import RdaeError
+from rdae.folder_lock import FolderLock
 from rdae.threads import default_threads
 from rdae.training import require_training
 from rdae.training.checkpoint import checkpoints
@@ -80,6 +82,7 @@ def train(
     *,
     processes: int | None = None,
     quiet: bool = False,
+    lock: FolderLock | None = None,
 ) -> bool:
     """Train with several processes of this machine, in a folder that `prepare_run` made ready.
 
@@ -90,6 +93,8 @@ def train(
         config: what to train.
         processes: how many; one for each GPU or core if None.
         quiet: no progress line.
+        lock: of the run folder. The processes that write to it hold it, too: should this one be
+            killed, they go on until their next step.
 
     Returns:
         Whether the run has reached its end; False if a signal has stopped it.
@@ -113,7 +118,7 @@ def train(
     # A terminal sends SIGINT to all processes; they inherit that it is ignored and hear of it here.
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    arguments = (queue, count, config, run, quiet)
+    arguments = (queue, count, lock, config, run, quiet)
     context = spawn(_run_spawned, arguments, nprocs=count, join=False)
     for number in STOP_SIGNALS:
         signal.signal(number, pass_on)
@@ -140,7 +145,7 @@ def train(
     return bool(queue.get())
 
 
-def _run_spawned(rank: int, queue: Any, world: int, *args: Any) -> None:
+def _run_spawned(rank: int, queue: Any, world: int, lock: Any, *args: Any) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     try:
         finished = run_process(*args)
@@ -240,7 +245,10 @@ def main() -> None:
             if report is not None:
                 sys.stderr.write("\n".join([summary(report), *report.skipped, ""]))
 
-        if not run_process(config, run, False, prepare):
+        is_first = os.environ["RANK"] == "0"  # which holds the folder for all of them
+        with FolderLock(run) if is_first else contextlib.nullcontext():
+            finished = run_process(config, run, False, prepare)
+        if not finished:
             sys.exit("rdae: stopped; --resume goes on")
     except (RdaeError, OSError, ValueError) as error:
         hint = getattr(error, "hint", "")

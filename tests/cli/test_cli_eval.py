@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rdae.folder_lock import FolderLock
 from tests.cli.cli_runner import InProcess, Result, environment, names, run_rdae, save
 
 TIMES = ("encode_s", "decode_s", "load_s")
@@ -117,6 +118,19 @@ def test_an_evaluation_that_was_killed_goes_on(finished: tuple[Path, Result], ou
     assert rows_of(folder / "killed") == rows_of(out)
 
 
+def test_a_second_evaluation_does_not_come_into_the_folder(call: InProcess, out: Path) -> None:
+    before = rows_of(out)
+    with FolderLock(out):
+        code, _, said = call("eval", "photos", *POINTS, *CHEAP, "-o", "out", "--resume")
+    assert code == 1
+    assert said.startswith("rdae: folder-in-use: out is in use by process ")
+    assert rows_of(out) == before
+    with FolderLock(out.parent / "new"):
+        code, _, said = call("eval", "photos", *POINTS, *CHEAP, "-o", "new")
+        assert code == 1 and "new is in use by process " in said
+    assert not (out.parent / "new").exists() and "rdae.lock" not in names(out)
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     for _ in range(1200):
         if is_so():
@@ -204,7 +218,7 @@ def test_a_damaged_run_file_is_said(call: InProcess, out: Path, damage: str) -> 
 def test_without_matplotlib_there_is_a_table(
     call: InProcess, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rdae.cli.eval.find_spec", lambda name: None)
+    monkeypatch.setattr("rdae.cli.eval_results.find_spec", lambda name: None)
     code, printed, said = call("eval", "--plot-only", "out")
     assert code == 0 and "\nrdae " in printed
     assert said.endswith(
