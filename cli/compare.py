@@ -44,14 +44,16 @@ def compare(
     """Print how far picture B is from picture A, the original.
 
     Both are compared as 8-bit RGB, upright, and must have the same size; either may be a .rd
-    file. Higher is better in every metric: identical pictures have a PSNR of ∞, an MS-SSIM of
-    1 and a SSIMULACRA2 of 100.
+    file. If one is transparent, both are laid on black and on white, and the worse value counts.
+    Higher is better in every metric: identical pictures have a PSNR of ∞, an MS-SSIM of 1 and a
+    SSIMULACRA2 of 100.
 
     Examples:
       rdae compare photo.png photo.jpg
       rdae compare photo.png photo.rd --metric psnr --json
     """
     from rdae.evaluation.metrics import BUILT_IN, MetricError, available
+    from rdae.evaluation.transparency import alike, look_equal
 
     console = Console(as_json=as_json)
     metrics = read_metrics(",".join(BUILT_IN if metric is None else [metric]), check=bool(metric))
@@ -68,17 +70,18 @@ def compare(
         raise InputError(
             f"the pictures differ in size: {a.width}x{a.height} and {b.width}x{b.height}"
         )
-    if any(picture.alpha is not None for picture in pictures):
-        console.note("note: alpha is not compared")
+    source, decoded = alike(a, b)
+    if source.shape[2] == 4:
+        console.note("note: there is transparency; judged on black and on white, the worse counts")
     record: dict[str, Any] = {"schema": SCHEMA, "a": str(first), "b": str(second)}
     record |= {"width": a.width, "height": a.height}
-    record["identical"] = bool((a.rgb == b.rgb).all())
+    record["identical"] = look_equal(source, decoded)
     lines = []
     for one in metrics:
         if metric is None and not available(one.name):
             continue
         try:
-            value = one(a.rgb, b.rgb)
+            value = one(source, decoded)
         except MetricError as error:
             if metric is not None:
                 raise InputError(str(error)) from error

@@ -223,6 +223,7 @@ def evaluate(
         command=shlex.join(["rdae", *sys.argv[1:]]),
         jobs=workers,
         dataset=pictures.name,
+        found=pictures.found,
         whole=pictures.whole and not unreadable,
         images=images,
         unreadable=unreadable,
@@ -270,7 +271,8 @@ def _measure(
             signals.check()
             if (codec.name, codec.settings) not in results.cold_starts():
                 console.progress(done, len(todo), f"cold start of {codec.name}")
-                if cold := runner.cold_start(codec, jobs[0].image):
+                image = next((job.image for job in jobs if job.codec == codec.name), None)
+                if image and (cold := runner.cold_start(codec, image)):
                     results.append(cold)
     except KeyboardInterrupt:
         console.clear_progress()

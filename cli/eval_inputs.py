@@ -35,12 +35,14 @@ class Dataset:
 
     Attributes:
         name: of the folder that they are in.
-        sources: the files.
+        sources: the files that are evaluated.
+        found: how many there are.
         whole: they are all that the folder has, so that its published means can be compared with.
     """
 
     name: str
     sources: list[Source]
+    found: int
     whole: bool
 
 
@@ -62,10 +64,11 @@ def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
     chosen = spread(sources, QUICK_IMAGES) if quick else sources
     folders = {source.root or Path(path).parent for path, source in found.items()}
     if len(folders) != 1:
-        return Dataset("pictures", chosen, whole=False)
+        return Dataset("pictures", chosen, len(sources), whole=False)
     folder = folders.pop().resolve()
     there = expand([str(folder)], extensions=INPUT_SUFFIXES, recursive=True)
-    return Dataset(folder.name or "pictures", chosen, whole=len(there) == len(chosen))
+    name, whole = folder.name or "pictures", len(there) == len(chosen)
+    return Dataset(name, chosen, len(sources), whole)
 
 
 def read_images(

@@ -67,7 +67,8 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
     if console.as_json:
         emit(json.dumps(summary))
     else:
-        emit(f"{eval_table.heading(summary)}\n\n{eval_table.results(summary)}")
+        parts = (eval_table.heading(summary), eval_table.rates(summary), eval_table.facts(summary))
+        emit("\n\n".join(parts))
         console.note("")
         for line in eval_table.remarks(summary):
             console.note(line)

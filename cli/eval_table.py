@@ -19,45 +19,51 @@ def metric_name(metric: str) -> str:
 
 
 def heading(summary: Summary) -> str:
-    """Return the line over the table: what was measured, against what, how."""
+    """Return the lines over the tables: what was measured, and against what."""
     dataset, anchor = summary["dataset"], _codec(summary, summary["anchor"])
-    count, jobs = len(dataset["images"]), summary["machine"]["jobs"]
-    parts = [
-        f"{count} image{'' if count == 1 else 's'}, {dataset['megapixels']:.1f} MP",
-        f"anchor {shown(anchor['label'])} ({anchor['settings'] or anchor['source']})",
-        f"{jobs} job{'' if jobs == 1 else 's'}, one thread each",
-    ]
-    return " · ".join(parts)
+    extents = {metric_name(m): extent for m, extent in dataset["extent"].items()}
+    images = next(iter(extents.values()))
+    if len(set(extents.values())) > 1:
+        images = ", ".join(f"{extent} in {name}" for name, extent in extents.items())
+    return (
+        f"{shown(dataset['name'])}: {images}, {dataset['megapixels']:.1f} MP\n"
+        f"anchor: {shown(anchor['label'])} ({anchor['settings'] or anchor['source']})"
+    )
 
 
-def results(summary: Summary) -> str:
-    """Return the table: ours first, then the others from the best BD-rate to the worst."""
-    metrics = summary["metrics"]
-    rows = [
-        (
-            *("CODEC", "POINTS", "BPP RANGE"),
-            *(f"BD-RATE {metric_name(m)}" for m in metrics),
-            *("ENC MP/s", "DEC MP/s", "FAILED"),
-        )
+def rates(summary: Summary) -> str:
+    """Return the table of BD-rates: ours first, then the others from the best to the worst."""
+    codecs = _in_order(summary)
+    columns = [_rate_cells(codecs, metric, summary["anchor"]) for metric in summary["metrics"]]
+    rows = [("BD-RATE %", *map(metric_name, summary["metrics"]))]
+    rows += [
+        (_label(codec), *(column[index] for column in columns))
+        for index, codec in enumerate(codecs)
     ]
-    codecs = sorted(summary["codecs"], key=lambda codec: _rank(codec, metrics[0]))
-    cells = {m: _bd_cells(codecs, m, summary["anchor"]) for m in metrics}
-    for index, codec in enumerate(codecs):
-        published = codec["kind"] == "published"
-        rows.append(
-            (
-                shown(codec["label"]) + (" *" if published else ""),
-                str(len(codec["points"])),
-                _range(codec["points"]),
-                *(cells[m][index] for m in metrics),
-                *(_speed(codec[key]) for key in ("encode_mps", "decode_mps")),
-                "" if published else str(codec["failed"]),
-            )
-        )
-    text = table(rows, left=frozenset({0, 2}))
+    text = table(rows, left=frozenset(range(len(rows[0]))))
+    text += "\nmore (+) or fewer (-) bits than the anchor at equal quality [95 % interval]"
     if any(codec["kind"] == "published" for codec in codecs):
         text += "\n* published, not re-run"
     return text
+
+
+def facts(summary: Summary) -> str:
+    """Return the table of what was run, in the order of the other."""
+    rows = [("CODEC", "IMAGES", "POINTS", "BPP RANGE", "ENC MP/s", "DEC MP/s", "FAILED")]
+    for codec in _in_order(summary):
+        published = codec["kind"] == "published"
+        rows.append(
+            (
+                _label(codec),
+                "" if published else str(codec["images"]),
+                str(len(codec["points"])),
+                _range(codec["points"]),
+                _speed(codec["encode_mps"]),
+                _speed(codec["decode_mps"]),
+                "" if published else str(codec["failed"]),
+            )
+        )
+    return table(rows, left=frozenset({0}))
 
 
 def remarks(summary: Summary) -> list[str]:
@@ -69,6 +75,7 @@ def remarks(summary: Summary) -> list[str]:
             lines += _extremes(codec, metric)
             lines += _times(codec)
     lines += _refusals(summary)
+    lines += _reused(summary)
     for name, reasons in summary["skipped"].items():
         count = len(reasons)
         more = f", and {count - 1} more" if count > 1 else ""
@@ -81,26 +88,41 @@ def _codec(summary: Summary, name: str) -> Mapping[str, Any]:
     return found
 
 
+def _label(codec: Mapping[str, Any]) -> str:
+    return shown(codec["label"]) + (" *" if codec["kind"] == "published" else "")
+
+
+def _in_order(summary: Summary) -> list[Mapping[str, Any]]:
+    return sorted(summary["codecs"], key=lambda codec: _rank(codec, summary["metrics"][0]))
+
+
 def _rank(codec: Mapping[str, Any], metric: str) -> tuple[bool, float]:
     rate = codec["bd"][metric]["rate"]
     return codec["kind"] != "ours", math.inf if rate is None else rate
 
 
-def _bd_cells(codecs: list[Any], metric: str, anchor: str) -> list[str]:
-    """One column, with the signs of percent under each other."""
+def _rate_cells(codecs: list[Mapping[str, Any]], metric: str, anchor: str) -> list[str]:
+    """One column: numbers under each other, and the interval of each behind it."""
     halves = []
     for codec in codecs:
         bd = codec["bd"][metric]
+        ends = ""
         if codec["name"] == anchor and bd["rate"] is not None:
-            halves.append(("0.0 %", ""))
+            number = "0"
         elif bd["rate"] is None:
-            halves.append(("-", ""))
+            number = "-"
         else:
-            spread = bd["interval"]
-            after = f" ± {(spread[1] - spread[0]) / 2:.1f}" if spread else ""
-            halves.append((f"{bd['rate']:+.1f} %", after))
-    width = max(len(after) for _, after in halves)
-    return [before + after.ljust(width) for before, after in halves]
+            number = _percent(bd["rate"])
+            if bd["rate_interval"]:
+                ends = " [" + ", ".join(map(_percent, bd["rate_interval"])) + "]"
+        halves.append((number, ends))
+    width = max(len(number) for number, _ in halves)
+    return [number.rjust(width) + ends for number, ends in halves]
+
+
+def _percent(value: float) -> str:
+    """A percentage: tenths, from a hundred on whole ones."""
+    return f"{value:+.0f}" if abs(value) >= 99.95 else f"{value:+.1f}"
 
 
 def _range(points: list[Any]) -> str:
@@ -128,8 +150,8 @@ def _extremes(codec: Mapping[str, Any], metric: str) -> list[str]:
 
     count = 2 if len(known) > 3 else 1
     return [
-        f"worst for {shown(codec['label'])}: {named(known[::-1][:count])}     "
-        f"best: {named(known[:count])}"
+        f"worst for {shown(codec['label'])}: {named(known[::-1][:count])}",
+        f" best for {shown(codec['label'])}: {named(known[:count])}",
     ]
 
 
@@ -142,6 +164,11 @@ def _times(codec: Mapping[str, Any]) -> list[str]:
             f"cold decompress, process start to PNG, {human_seconds(codec['cold_start_s'])}"
         )
     return [f"{shown(codec['label'])}: {' · '.join(parts)}"] if parts else []
+
+
+def _reused(summary: Summary) -> list[str]:
+    labels = [shown(codec["label"]) for codec in summary["codecs"] if codec["reused"]]
+    return [f"measured earlier, and not again: {', '.join(labels)}"] if labels else []
 
 
 def _refusals(summary: Summary) -> list[str]:

@@ -49,6 +49,9 @@ def summary(images: int = 24) -> dict[str, Any]:
         },
         "dataset": {
             "name": "kodak",
+            "found": images,
+            "compared": dict.fromkeys(METRICS, names),
+            "extent": dict.fromkeys(METRICS, f"{images} images"),
             "megapixels": 0.393216 * images,
             "images": [
                 {
@@ -58,6 +61,7 @@ def summary(images: int = 24) -> dict[str, Any]:
                     "width": 768,
                     "height": 512,
                     "lossy": "",
+                    "alpha": False,
                 }
                 for i, name in enumerate(names)
             ],
@@ -87,6 +91,8 @@ def _codec(number: int, images: list[str]) -> dict[str, Any]:
         "lossless": False,
         "source": "a file of others" if kind == "published" else None,
         "images": len(images) if kind != "published" else None,
+        "transparent": [],
+        "reused": 0,
         "points": points,
         "encode_mps": encode,
         "decode_mps": decode,
@@ -117,7 +123,9 @@ def _point(
 def _bd(number: int, metric: str, images: list[str]) -> dict[str, Any]:
     label, kind, rate, trend, _, _ = CODECS[number]
     if kind == "published" and metric == "ssimulacra2":
-        empty = dict.fromkeys(("rate", "akima", "gain", "overlap", "image_mean", "interval"))
+        empty = dict.fromkeys(
+            ("rate", "rate_interval", "akima", "gain", "overlap", "image_mean", "interval")
+        )
         return {**empty, "overlap_share": 0.0, "images": {}, "saving": None,
                 "why_not": "0 points, 4 are needed"}  # fmt: skip
     rate *= {"psnr": 1.0, "ms_ssim": 0.97, "ssimulacra2": 1.06}[metric] if label != "AVIF" else 1
@@ -131,6 +139,9 @@ def _bd(number: int, metric: str, images: list[str]) -> dict[str, Any]:
     several = measured and len(images) > 1
     return {
         "rate": 100 * (rate - 1),
+        "rate_interval": [100 * (rate - 1 + end * spread) for end in (-0.4, 0.38)]
+        if several
+        else None,
         "akima": 100 * (rate - 1) + 0.1,
         "gain": -5 * math.log2(rate),
         "overlap": list(_GRID[metric]),

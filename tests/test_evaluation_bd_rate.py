@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdae.evaluation.bd_rate import akima, compare, interval, pchip, saving
+from rdae.evaluation.bd_rate import akima, bd_rate, compare, pchip, saving
+from rdae.evaluation.bootstrap import mean_interval, rate_interval
 
 MADE_UP = Path(__file__).parent / "published_curves.json"
 PUBLISHED = Path(__file__).parents[2] / "shared" / "anchors" / "rd_anchors.json"  # not in a clone
@@ -134,11 +136,44 @@ def test_a_short_curve_within_a_long_one_is_compared_over_its_own_length() -> No
 
 def test_intervals_hold_the_mean_and_are_repeatable() -> None:
     values = np.random.default_rng(2).normal(-10, 3, 24)
-    low, high = interval(values) or (0, 0)
+    low, high = mean_interval(values) or [0, 0]
     assert low < values.mean() < high
     assert 1.5 < high - low < 3.5  # 4 standard errors are 2.4
-    assert interval(values) == (low, high)
-    assert interval(values[:1]) is None
+    assert mean_interval(values) == [low, high]
+    assert mean_interval(values[:1]) is None
+
+
+def test_a_bd_rate_of_mean_curves_has_an_interval_of_its_own() -> None:
+    """A few dear pictures rule the mean curve, so the mean over the pictures is another number."""
+    sizes = np.geomspace(0.2, 5, 24)[:, None]
+    rates, qualities = sizes * RATES, np.repeat(QUALITIES[None], 24, axis=0)
+    ours = rates * np.linspace(1.0, 0.6, 24)[:, None]
+    rate = bd_rate(ours.mean(axis=0), QUALITIES, rates.mean(axis=0), QUALITIES)
+    singles = np.array([bd_rate(ours[i], QUALITIES, rates[i], QUALITIES) for i in range(24)])
+    low, high = rate_interval(ours, qualities, rates, qualities) or [0, 0]
+    assert rate is not None and low < rate < high
+    around_mean = mean_interval(singles) or [0, 0]
+    assert not around_mean[0] < rate < around_mean[1]
+    assert rate_interval(ours, qualities, rates, qualities) == [low, high]
+    assert rate_interval(ours[:1], qualities[:1], rates[:1], qualities[:1]) is None
+    equal = rate_interval(0.9 * rates, qualities, rates, qualities)
+    assert equal == pytest.approx([-10, -10])
+
+
+def test_an_interval_puts_mean_qualities_on_their_scale() -> None:
+    def decibels(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(-10 * np.log10(1 - mean))
+
+    rates = np.stack([0.5 * RATES, RATES, 2 * RATES])
+    flat = np.stack([1 - 10 ** (-QUALITIES / 10)] * 3)
+    found = rate_interval(rates, flat, 2 * rates, flat, decibels)
+    assert found == pytest.approx([-50, -50])
+
+
+def test_there_is_no_interval_where_draws_have_no_bd_rate() -> None:
+    """Of two pictures, one reaches only qualities that the anchor does not have."""
+    rates, qualities = np.stack([RATES] * 2), np.stack([QUALITIES, QUALITIES + 100])
+    assert rate_interval(rates, qualities, rates, np.stack([QUALITIES] * 2)) is None
 
 
 def test_a_saving_says_where_the_curves_differ() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from rdae.errors import UnsupportedImageError
+from rdae.errors import MissingDependencyError
 from rdae.evaluation import dataset, runner
 from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.metrics import Metric, psnr
 from rdae.evaluation.results import Job, Results, row_key
+from rdae.evaluation.transparency import on
 from rdae.images.picture import Picture
 
 TIMES = ("encode_s", "decode_s", "load_s")
@@ -233,12 +235,60 @@ def test_pictures_that_are_no_fair_sources_are_marked(photo: Picture, tmp_path: 
     ]
 
 
-def test_transparency_is_refused_but_an_opaque_alpha_plane_is_not(tmp_path: Path) -> None:
+def test_transparency_is_noticed_where_there_is_any(tmp_path: Path) -> None:
     Pillow.new("RGBA", (9, 9), (1, 2, 3, 255)).save(tmp_path / "opaque.png")
     Pillow.new("RGBA", (9, 9), (1, 2, 3, 254)).save(tmp_path / "clear.png")
-    assert dataset.read_image(tmp_path / "opaque.png", "o").width == 9
-    with pytest.raises(UnsupportedImageError, match="transparent"):
-        dataset.read_image(tmp_path / "clear.png", "c")
+    opaque = dataset.read_image(tmp_path / "opaque.png", "o")
+    clear = dataset.read_image(tmp_path / "clear.png", "c")
+    assert (opaque.alpha, clear.alpha) == (False, True)
+    codecs = [
+        parse_spec(spec) for spec in ("jpeg:quality=50", "webp:quality=50", "rdae:quality=50")
+    ]
+    jobs = runner.plan([opaque, clear], codecs, (Metric("psnr"),))
+    assert [(job.image.image, job.codec) for job in jobs] == [
+        *(("o", "jpeg"), ("o", "webp"), ("o", "rdae"), ("c", "webp"), ("c", "rdae"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def faded(photo: Picture, tmp_path_factory: pytest.TempPathFactory) -> dataset.Image:
+    """A detail of the photo that fades to nothing."""
+    path = tmp_path_factory.mktemp("faded") / "faded.png"
+    alpha = np.tile(np.linspace(0, 255, 192).astype(np.uint8), (176, 1))
+    Pillow.fromarray(np.dstack([photo.rgb[100:276, 200:392], alpha])).save(path)
+    return dataset.read_image(path, "faded")
+
+
+@pytest.mark.parametrize("spec", ["rdae", "webp", "avif", "jpeg2000", "heic", "jxl"])
+def test_transparency_comes_back(faded: dataset.Image, spec: str) -> None:
+    try:
+        codec = parse_spec(spec)
+    except MissingDependencyError:
+        pytest.skip(f"{spec} is not installed")
+    row = runner.run_job(job(faded, spec, codec.qualities[len(codec.qualities) // 2]))
+    assert row["ok"], row["error"]
+    assert 25 < row["psnr"] < 60 and row["ms_ssim"] > 0.9 and not row["identical"]
+
+
+@pytest.mark.parametrize("spec", ["png", "webp-lossless"])
+def test_transparency_comes_back_without_loss(faded: dataset.Image, spec: str) -> None:
+    """WebP changes the colours of what cannot be seen, and that is no loss."""
+    row = runner.run_job(job(faded, spec, 100))
+    assert row["ok"] and row["identical"], row["error"]
+
+
+def test_transparency_is_judged_on_the_worse_ground() -> None:
+    clear = np.full((16, 16, 4), 255, np.uint8)
+    clear[..., 3] = 0
+    filled = clear.copy()
+    filled[..., 3] = 255  # white: the same on white, the worst on black
+    assert Metric("psnr")(clear, filled) == 0
+    invisible = clear.copy()
+    invisible[..., :3] = 9
+    assert Metric("psnr")(clear, invisible) == math.inf
+    half = clear.copy()
+    half[..., 3] = 128
+    assert (on(half, 0)[0, 0] == 128).all() and (on(half, 255)[0, 0] == 255).all()
 
 
 def test_names_are_short_and_unique() -> None:

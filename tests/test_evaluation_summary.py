@@ -64,9 +64,16 @@ def run_of(codecs: dict[str, str], curves: list[dict[str, Any]] | None = None) -
         "machine": {"cpu": "?", "cores": 1, "jobs": 1},
         "dataset": {
             "name": "three",
+            "found": 3,
             "whole": True,
             "images": [
-                {"image": name, "sha256": f"hash of {name}", "width": 100, "height": 50}
+                {
+                    "image": name,
+                    "sha256": f"hash of {name}",
+                    "width": 100,
+                    "height": 50,
+                    "alpha": False,
+                }
                 for name in IMAGES
             ],
             "unreadable": [],
@@ -79,6 +86,7 @@ def run_of(codecs: dict[str, str], curves: list[dict[str, Any]] | None = None) -
                 "kind": kind,
                 "settings": "settings",
                 "lossless": False,
+                "holds_alpha": name != "jpeg",
                 "qualities": list(QUALITIES),
             }
             for name, kind in codecs.items()
@@ -141,6 +149,7 @@ def test_bd_rates_of_single_pictures_are_kept(summary: dict[str, Any]) -> None:
     }
     assert bd["image_mean"] == pytest.approx(-10)
     assert bd["interval"][0] < -10 < bd["interval"][1]
+    assert bd["rate_interval"][0] < bd["rate"] < bd["rate_interval"][1]
     assert bd["rate"] == pytest.approx(-10)
     assert bd["akima"] == pytest.approx(-10)
     assert bd["overlap"] == [pytest.approx(28), pytest.approx(40)]
@@ -184,10 +193,56 @@ def test_a_metric_that_some_pictures_lack(tmp_path: Path) -> None:
     assert bd["psnr"]["rate"] == pytest.approx(-10)
 
 
-def test_a_run_that_was_cut_short_says_so(tmp_path: Path) -> None:
+def test_a_run_that_was_cut_short_compares_what_all_codecs_have(tmp_path: Path) -> None:
     summary = summarise(run_of(TWO), results_of(tmp_path, rows_of_two()[:-2]), "webp")
     assert any("2 not measured" in warning for warning in summary["warnings"])
-    assert codec_of(summary, "webp")["images"] == 2
+    assert any(w.startswith("compared over 2 of 3 images") for w in summary["warnings"])
+    assert summary["dataset"]["extent"] == {"psnr": "2 of 3 images", "ms_ssim": "2 of 3 images"}
+    assert summary["dataset"]["compared"]["psnr"] == ["one", "two"]
+    assert summary["dataset"]["megapixels"] == pytest.approx(0.01)
+    # ours has the third one, too, but a mean over three does not belong beside one over two
+    for name in TWO:
+        assert codec_of(summary, name)["images"] == 2
+    assert codec_of(summary, "rdae")["points"][0]["bpp"] == pytest.approx(0.085)
+
+
+def test_a_part_that_was_chosen_is_called_one(tmp_path: Path) -> None:
+    run = run_of(TWO)
+    run["dataset"] |= {"found": 24, "whole": False}
+    summary = summarise(run, results_of(tmp_path, rows_of_two()), "webp")
+    assert summary["dataset"]["extent"]["psnr"] == "3 of 24 images"
+
+
+def test_a_codec_without_a_single_picture_does_not_empty_the_comparison(tmp_path: Path) -> None:
+    run = run_of({**TWO, "avif": "codec"})
+    summary = summarise(run, results_of(tmp_path, rows_of_two()), "webp")
+    assert summary["dataset"]["extent"]["psnr"] == "3 images"
+    assert codec_of(summary, "avif")["points"] == []
+    assert codec_of(summary, "rdae")["bd"]["psnr"]["rate"] == pytest.approx(-10)
+
+
+def test_transparency_is_left_out_only_where_it_cannot_be_held(tmp_path: Path) -> None:
+    """The second picture has it, and JPEG does without that one; the others do not."""
+    run = run_of({**TWO, "jpeg": "codec"})
+    run["dataset"]["images"][1]["alpha"] = True
+    jpeg = [
+        row(image, "jpeg", quality, 2 * SHARE[image])
+        for image in ("one", "three")
+        for quality in QUALITIES
+    ]
+    results = results_of(tmp_path, [*rows_of_two(), *jpeg])
+    summary = summarise(run, results, "webp")
+    assert summary["dataset"]["extent"]["psnr"] == "3 images"
+    images = {codec["name"]: codec["images"] for codec in summary["codecs"]}
+    assert images == {"rdae": 3, "webp": 3, "jpeg": 2}
+    assert [codec["transparent"] for codec in summary["codecs"]] == [[], [], ["two"]]
+    assert "JPEG cannot hold transparency: compared without two" in str(summary["warnings"])
+    assert not any("not measured" in warning for warning in summary["warnings"])
+    assert codec_of(summary, "rdae")["bd"]["psnr"]["rate"] == pytest.approx(-10)
+    assert codec_of(summary, "jpeg")["bd"]["psnr"]["rate"] == pytest.approx(80)
+    assert set(codec_of(summary, "jpeg")["bd"]["psnr"]["images"]) == {"one", "three"}
+    turned = summarise(run, results, "jpeg")
+    assert set(codec_of(turned, "rdae")["bd"]["psnr"]["images"]) == {"one", "three"}
 
 
 def test_nothing_measured_is_no_reason_to_fall_over(tmp_path: Path) -> None:

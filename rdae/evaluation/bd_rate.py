@@ -11,7 +11,7 @@ Qualities are in any unit that does not saturate, so MS-SSIM comes in decibels. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,9 @@ MIN_POINTS = 4
 MIN_OVERLAP = 0.5
 AKIMA_TOLERANCE = 0.5  # percentage points between PCHIP and Akima that deserve a warning
 
-_RESAMPLES = 2000
 _BAND_RESAMPLES = 400
 _GRID = 81  # qualities at which a saving is given
-_SEED = 20010404
+SEED = 20010404  # of all resamples: results can be repeated
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,9 @@ def compare(rates: Array, qualities: Array, anchor_rates: Array, anchor_qualitie
             count = len(quality)
             points = f"{count or 'no'} point{'' if count == 1 else 's'}"
             return _refused(f"{name}{points}, {MIN_POINTS} are needed")
-    low = float(max(test[1][0], anchor[1][0]))
-    high = float(min(test[1][-1], anchor[1][-1]))
+    low, high, share = _overlap(test, anchor)
     if high <= low:
         return _refused("the curves have no quality in common")
-    share = (high - low) / min(float(q[-1] - q[0]) for _, q in (test, anchor))
     if share < MIN_OVERLAP:
         text = f"overlap {100 * share:.0f} %, {100 * MIN_OVERLAP:.0f} % are needed"
         return Delta(None, None, None, (low, high), share, text)
@@ -185,8 +182,23 @@ def compare(rates: Array, qualities: Array, anchor_rates: Array, anchor_qualitie
     )
 
 
-def saving(
+def bd_rate(
     rates: Array, qualities: Array, anchor_rates: Array, anchor_qualities: Array
+) -> float | None:
+    """The BD-rate alone, as `compare` has it: for those who need thousands."""
+    test, anchor = _ordered(rates, qualities), _ordered(anchor_rates, anchor_qualities)
+    if min(len(test[1]), len(anchor[1])) < MIN_POINTS:
+        return None
+    low, high, share = _overlap(test, anchor)
+    return _bd_rate(pchip, test, anchor, low, high) if share >= MIN_OVERLAP else None
+
+
+def saving(
+    rates: Array,
+    qualities: Array,
+    anchor_rates: Array,
+    anchor_qualities: Array,
+    scale: Callable[[Array], Array] = np.asarray,
 ) -> dict[str, list[float | None]] | None:
     """The difference in rate as a function of quality, with a bootstrap band over the images.
 
@@ -199,14 +211,20 @@ def saving(
         anchor_rates: `(images, points of the anchor)`, the same images; a single row for an
             anchor of which only the mean is known, or if there is only the mean of both.
         anchor_qualities: alike.
+        scale: puts mean qualities in a unit that does not saturate.
 
     Returns:
         `quality` and `percent` of the mean curves, `low` and `high` (95 %); the last two are
         None where too few resamples reach that quality, and all are for a single image. None if
         the mean curves cannot be compared.
     """
-    tests, anchors = (rates, qualities), (anchor_rates, anchor_qualities)
-    means = [array.mean(axis=0) for array in (*tests, *anchors)]
+
+    def means_of(arrays: Sequence[Array]) -> list[Array]:
+        means = [array.mean(axis=0) for array in arrays]
+        return [means[0], scale(means[1]), means[2], scale(means[3])]
+
+    everything = (rates, qualities, anchor_rates, anchor_qualities)
+    means = means_of(everything)
     delta = compare(*means)
     if delta.overlap is None or delta.why_not:
         return None
@@ -216,11 +234,10 @@ def saving(
     high: list[float | None] = [None] * _GRID
     n = len(rates)
     if n > 1 and len(anchor_rates) == n:
-        rng = np.random.default_rng(_SEED)
+        rng = np.random.default_rng(SEED)
         picks = rng.integers(0, n, (_BAND_RESAMPLES, n))
         curves = [
-            _difference([array[pick].mean(axis=0) for array in (*tests, *anchors)], grid)
-            for pick in picks
+            _difference(means_of([array[pick] for array in everything]), grid) for pick in picks
         ]
         found = np.array(curves)
         enough = np.isfinite(found).mean(axis=0) > 0.9
@@ -235,20 +252,6 @@ def saving(
     }
 
 
-def interval(values: Array) -> tuple[float, float] | None:
-    """The 95 % percentile-bootstrap interval of a mean; None for fewer than two values.
-
-    Efron, "Bootstrap methods: another look at the jackknife", 1979. The resamples are the same in
-    every call, so that results can be repeated.
-    """
-    if len(values) < 2:
-        return None
-    rng = np.random.default_rng(_SEED)
-    means = values[rng.integers(0, len(values), (_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
 _Curve = tuple[Array, Array]  # rates, qualities; qualities ascend
 
 
@@ -260,6 +263,13 @@ def _ordered(rates: Array, qualities: Array) -> _Curve:
     rates, qualities = rates[order], qualities[order]
     distinct = np.concatenate([[True], np.diff(qualities) > 1e-9])[: len(rates)]
     return rates[distinct], qualities[distinct]
+
+
+def _overlap(test: _Curve, anchor: _Curve) -> tuple[float, float, float]:
+    """The qualities that both reach, lowest and highest, and their share of the narrower range."""
+    low = float(max(test[1][0], anchor[1][0]))
+    high = float(min(test[1][-1], anchor[1][-1]))
+    return low, high, (high - low) / min(float(q[-1] - q[0]) for _, q in (test, anchor))
 
 
 def _refused(why: str) -> Delta:

@@ -1,6 +1,7 @@
 """The codecs that `rdae eval` measures, behind one small protocol.
 
-A codec turns 8-bit RGB into the bytes of a whole file at a quality of its own scale, and back.
+A codec turns 8-bit RGB, where it can also RGBA, into the bytes of a whole file at a quality of its
+own scale, and back.
 All work in this process, on one thread, and get the same bare pixels: no metadata, and never an
 opened file (JPEG XL, for one, would transcode a JPEG without loss and ignore the quality).
 
@@ -29,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from rdae.evaluation.pillow_codecs import FORMATS, PillowCodec
-from rdae.evaluation.protocol import Codec, Rgb, SpecError, check_range
+from rdae.evaluation.protocol import Codec, SpecError, check_range
+from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
 from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT
 
 # To be had by name; the zoo's models are named one by one.
@@ -48,6 +50,7 @@ class Rdae:
     kind: str = "ours"
     lossless: bool = False
     has_model: bool = True
+    holds_alpha: bool = True
 
     @cached_property
     def _model(self) -> Any:
@@ -85,21 +88,19 @@ class Rdae:
         """Raise SpecError if the quality is not in 0..100."""
         check_range(self.name, quality, 0, 100)
 
-    def encode(self, rgb: Rgb, quality: float) -> bytes:
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
         """Return the bytes of a .rd file."""
         from rdae.codec import encode
-        from rdae.images.picture import Picture
 
-        picture = Picture(rgb, alpha=None, is_grey=False)
         return encode(
-            picture, quality=quality, effort=self.effort, model=self._model, threads=1
+            picture_of(pixels), quality=quality, effort=self.effort, model=self._model, threads=1
         ).data
 
-    def decode(self, data: bytes) -> Rgb:
+    def decode(self, data: bytes) -> Pixels:
         """Return the pixels of a .rd file, through everything that `rdae decompress` checks."""
         from rdae.codec import decode
 
-        return decode(data, weights=self._model.path, threads=1).rgb
+        return pixels_of(decode(data, weights=self._model.path, threads=1))
 
     def bits(self, data: bytes) -> dict[str, int]:
         """Bits of the latent, the hyper-latent, and of all else (header and checksums)."""

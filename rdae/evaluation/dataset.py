@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdae.errors import UnsupportedImageError
+from rdae.evaluation.transparency import is_transparent
 from rdae.images.picture import read_picture
 
 # Formats that lose something, by their first bytes; (offset, bytes, name).
@@ -33,6 +34,7 @@ class Image:
         height: in pixels, upright.
         lossy: the lossy format that the file has, or "": codecs are then measured against the
             artefacts of another, and the figures flatter those that resemble it.
+        alpha: some of it is transparent, which not all codecs can hold.
     """
 
     image: str
@@ -41,29 +43,26 @@ class Image:
     width: int
     height: int
     lossy: str = ""
+    alpha: bool = False
 
     def record(self) -> dict[str, Any]:
-        """As it stands in run.json and summary.json."""
-        return {**vars(self), "path": str(self.path)}
+        """As it stands in run.json and summary.json; the path is absolute."""
+        return {**vars(self), "path": os.path.abspath(self.path)}
 
 
 def read_image(path: Path, name: str) -> Image:
     """Look at a picture's file.
 
     Raises:
-        ImageError: it cannot be read, or has transparency, which not all codecs can hold.
+        ImageError: it cannot be read.
         OSError: there is no such file.
     """
     data = path.read_bytes()
     picture = read_picture(path)
-    if picture.alpha is not None and (picture.alpha != 255).any():
-        raise UnsupportedImageError(
-            "has transparent pixels, which JPEG and others cannot hold",
-            hint="evaluate opaque pictures",
-        )
     lossy = next((kind for at, mark, kind in _LOSSY if data[at:].startswith(mark)), "")
     digest = hashlib.sha256(data).hexdigest()
-    return Image(name, path, digest, picture.width, picture.height, lossy)
+    size = (picture.width, picture.height)
+    return Image(name, path, digest, *size, lossy, is_transparent(picture))
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

@@ -22,6 +22,7 @@ from rdae.evaluation.codecs import Rdae
 from rdae.evaluation.dataset import Image, warnings
 from rdae.evaluation.metrics import Metric
 from rdae.evaluation.protocol import Codec
+from rdae.files import atomic_write
 
 SCHEMA = "rdae.eval-run/1"
 RUN_FILE, ROWS_FILE = "run.json", "results.jsonl"
@@ -42,7 +43,13 @@ _DEFINITIONS = {
     "MS-SSIM is put in dB after the mean",
     "bd_rate": "percent more (+) or fewer (-) bits than the anchor at equal quality: ln(rate) as a "
     "function of quality, PCHIP, averaged over the qualities that both curves reach; of the mean "
-    "curves, and as the mean over the pictures with its 95 % bootstrap interval",
+    "curves, and beside it as the mean over the single pictures, each with its own interval",
+    "interval": "95 % bootstrap over the pictures: of the BD-rates of mean curves over pictures "
+    "drawn with replacement, the middle 95 %",
+    "pictures": "all codecs are compared over the same pictures, those that every codec has "
+    "complete; one that cannot hold transparency does without the pictures that have it",
+    "transparency": "a picture with transparent pixels is judged on black and on white, and the "
+    "worse value counts",
     "overlap": "the common interval's share of the narrower curve; below 50 % there is no number",
     "speed": "megapixels a second, wall clock, one thread, in memory, after a warm-up, over all "
     "points; loading of a model is not part of it",
@@ -62,6 +69,7 @@ def describe(
     command: str,
     jobs: int,
     dataset: str,
+    found: int,
     whole: bool,
     images: Sequence[Image],
     unreadable: Sequence[Mapping[str, str]],
@@ -76,6 +84,7 @@ def describe(
         command: the command line.
         jobs: processes that work at a time.
         dataset: its name.
+        found: how many pictures it has, of which some may have been chosen.
         whole: its pictures are all here, so that published means of it can be compared with.
         images: its pictures.
         unreadable: `path` and `error` of the files that are no such pictures.
@@ -100,6 +109,7 @@ def describe(
         "definitions": {**_DEFINITIONS, **{metric.name: metric.definition for metric in metrics}},
         "dataset": {
             "name": dataset,
+            "found": found,
             "whole": whole,
             "images": [image.record() for image in images],
             "unreadable": list(unreadable),
@@ -110,6 +120,7 @@ def describe(
             {
                 **{key: getattr(codec, key) for key in ("name", "label", "kind", "settings")},
                 "lossless": codec.lossless,
+                "holds_alpha": codec.holds_alpha,
                 "qualities": list(codec.qualities),
             }
             for codec in codecs
@@ -136,9 +147,8 @@ def choose_anchor(wanted: str | None, names: Sequence[str]) -> str:
 
 def save(run: Mapping[str, Any], folder: Path) -> None:
     """Write run.json; it is complete under its name or not there."""
-    part = folder / (RUN_FILE + ".part")
-    part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    part.replace(folder / RUN_FILE)
+    with atomic_write(folder / RUN_FILE, overwrite=True) as file:
+        file.write(json.dumps(run, indent=1).encode() + b"\n")
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -157,7 +167,13 @@ def load(folder: Path) -> dict[str, Any]:
         if run["schema"] != SCHEMA:
             raise ValueError(f"its schema is {run['schema']}, not {SCHEMA}")
         run.setdefault("anchor", choose_anchor(None, [codec["name"] for codec in run["codecs"]]))
-        run["dataset"].setdefault("whole", False)  # nobody knows
+        dataset = run["dataset"]
+        dataset.setdefault("whole", False)  # nobody knows
+        dataset.setdefault("found", len(dataset["images"]) + len(dataset["unreadable"]))
+        for image in dataset["images"]:
+            image.setdefault("alpha", False)  # such were refused
+        for codec in run["codecs"]:
+            codec.setdefault("holds_alpha", True)
         if missing := [key for key in _KEYS if key not in run]:
             raise ValueError(f"it has no {', '.join(missing)}")
     except (ValueError, LookupError, TypeError, AttributeError) as error:

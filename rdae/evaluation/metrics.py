@@ -25,6 +25,7 @@ from PIL import Image
 from rdae import distortion
 from rdae.distortion import PEAK
 from rdae.errors import MissingDependencyError, RdaeError
+from rdae.evaluation.transparency import GROUNDS, Pixels, on
 
 Rgb = NDArray[np.uint8]
 Plane = NDArray[np.float64]
@@ -66,12 +67,16 @@ class Metric:
     name: str
     command: tuple[str, ...] = ()
 
-    def __call__(self, source: Rgb, decoded: Rgb) -> float:
+    def __call__(self, source: Pixels, decoded: Pixels) -> float:
         """Judge a decoded picture.
+
+        Pictures with transparency, `(H, W, 4)`, are judged on black and on white; the worse counts.
 
         Raises:
             MetricError: it cannot be judged.
         """
+        if source.shape[2] == 4:
+            return min(self(on(source, ground), on(decoded, ground)) for ground in GROUNDS)
         if self.command:
             return _run_command(self, source, decoded)
         return {"psnr": psnr, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}[self.name](

@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image, features
 
 from rdae.errors import MissingDependencyError
-from rdae.evaluation.protocol import LOSSLESS_QUALITY, Rgb, SpecError, check_range
+from rdae.evaluation.protocol import LOSSLESS_QUALITY, SpecError, check_range
+from rdae.evaluation.transparency import Pixels
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Format:
         qualities: default points, about 24 to 42 dB on photographs; none if it is lossless.
         plugin: module that teaches Pillow the format.
         package: where the module comes from.
+        alpha: it can hold transparency.
     """
 
     label: str
@@ -51,6 +53,7 @@ class Format:
     qualities: tuple[float, ...] = ()
     plugin: str = ""
     package: str = "pillow"
+    alpha: bool = True
 
 
 _SAMPLINGS = {"444": "4:4:4", "420": "4:2:0"}
@@ -68,6 +71,7 @@ FORMATS = {
         {"subsampling": tuple(_SAMPLINGS), "optimize": ("1", "0")},
         (1, 100),
         (5, 9, 15, 23, 33, 45, 58, 70, 80, 87, 92, 95),
+        alpha=False,
     ),
     "jpeg2000": Format(
         "JPEG 2000",
@@ -164,6 +168,7 @@ class PillowCodec:
                 )
         _require(self._format)
         self.lossless = not self._format.qualities
+        self.holds_alpha = self._format.alpha
         grid = qualities or self._format.qualities or (LOSSLESS_QUALITY,)
         self.qualities = tuple(map(float, grid))
         values = {key: known[0] for key, known in self._format.keys.items()} | dict(settings)
@@ -190,7 +195,7 @@ class PillowCodec:
         if quality != round(quality) and self._format.name != "JPEG2000":
             raise SpecError(f"{self.name} has whole qualities only, not {quality:g}")
 
-    def encode(self, rgb: Rgb, quality: float) -> bytes:
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
         """Return the bytes of the file that Pillow writes."""
         buffer = io.BytesIO()
         options = dict(self._options)
@@ -198,13 +203,13 @@ class PillowCodec:
             options["quality_layers"] = [quality]
         elif not self.lossless:
             options["quality"] = round(quality)
-        Image.fromarray(rgb).save(buffer, **options)
+        Image.fromarray(pixels).save(buffer, **options)
         return buffer.getvalue()
 
-    def decode(self, data: bytes) -> Rgb:
+    def decode(self, data: bytes) -> Pixels:
         """Return the pixels that Pillow reads."""
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
     def bits(self, data: bytes) -> None:
         """These formats have other parts."""

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rdae.errors import RdaeError
-
-Rgb = NDArray[np.uint8]
+from rdae.evaluation.transparency import Pixels
 
 LOSSLESS_QUALITY = 100.0  # what rows of lossless codecs carry, which have no quality
 
@@ -32,6 +28,7 @@ class Codec(Protocol):
         lossless: there is one point, and the pixels must come back as they were.
         qualities: the points to measure, ascending.
         has_model: loading it takes time worth measuring.
+        holds_alpha: it can hold transparency.
     """
 
     qualities: tuple[float, ...]
@@ -48,6 +45,8 @@ class Codec(Protocol):
     def lossless(self) -> bool: ...  # noqa: D102
     @property
     def has_model(self) -> bool: ...  # noqa: D102
+    @property
+    def holds_alpha(self) -> bool: ...  # noqa: D102
 
     def load(self) -> None:
         """Import and load all that coding needs."""
@@ -55,11 +54,11 @@ class Codec(Protocol):
     def check_quality(self, quality: float) -> None:
         """Raise SpecError if the codec has no such quality."""
 
-    def encode(self, rgb: Rgb, quality: float) -> bytes:
-        """Return the bytes of a whole file for `(H, W, 3)` pixels."""
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
+        """Return the bytes of a whole file for `(H, W, 3)` or, with alpha, `(H, W, 4)` pixels."""
 
-    def decode(self, data: bytes) -> Rgb:
-        """Return the `(H, W, 3)` pixels of a file."""
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels of a file, with as many channels as it was made of."""
 
     def bits(self, data: bytes) -> dict[str, int] | None:
         """Where the bits of a file went: y, z and header, if the codec has such parts."""

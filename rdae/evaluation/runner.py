@@ -35,8 +35,9 @@ from rdae.errors import RdaeError
 from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.dataset import Image
 from rdae.evaluation.metrics import Metric, MetricError
-from rdae.evaluation.protocol import Codec, Rgb
+from rdae.evaluation.protocol import Codec
 from rdae.evaluation.results import COLD_SCHEMA, ROW_SCHEMA, Job, Row
+from rdae.evaluation.transparency import Pixels, look_equal, pixels_of
 from rdae.images.picture import read_picture
 
 _WARM_UP_SIDE = 128
@@ -47,11 +48,15 @@ _CRASH = "the codec crashed its process"
 def plan(
     images: Sequence[Image], codecs: Sequence[Codec], metrics: tuple[Metric, ...], reps: int = 1
 ) -> list[Job]:
-    """All jobs of a run, picture by picture, so that a run that is cut short has whole pictures."""
+    """All jobs of a run, picture by picture, so that a run that is cut short has whole pictures.
+
+    Codecs that cannot hold transparency have none for pictures with it.
+    """
     return [
         Job(image, codec.name, codec.settings, quality, metrics, reps)
         for image in images
         for codec in codecs
+        if codec.holds_alpha or not image.alpha
         for quality in codec.qualities
     ]
 
@@ -109,7 +114,7 @@ def _measure(job: Job, row: Row) -> None:
     row["bpp"] = 8 * len(data) / (job.image.width * job.image.height)
     row["bits"] = codec.bits(data)
     _check(codec, source, decoded)
-    row["identical"] = bool(np.array_equal(source, decoded))
+    row["identical"] = look_equal(source, decoded)
     for metric in job.metrics:
         try:
             value = metric(source, decoded)
@@ -119,17 +124,17 @@ def _measure(job: Job, row: Row) -> None:
             row[metric.name] = value if math.isfinite(value) else None
 
 
-def _check(codec: Codec, source: Rgb, decoded: Rgb) -> None:
+def _check(codec: Codec, source: Pixels, decoded: Pixels) -> None:
     """Raise ValueError if this is not a picture of the source's size, or should equal it."""
     if decoded.dtype != np.uint8 or decoded.shape != source.shape:
         raise ValueError(f"decoded to {decoded.shape} {decoded.dtype}, not {source.shape} uint8")
-    if codec.lossless and not np.array_equal(source, decoded):
+    if codec.lossless and not look_equal(source, decoded):
         raise ValueError("a lossless codec that gave other pixels")
 
 
 @lru_cache(maxsize=2)
-def _pixels(path: Path) -> Rgb:
-    return read_picture(path).rgb
+def _pixels(path: Path) -> Pixels:
+    return pixels_of(read_picture(path))
 
 
 _codecs: dict[str, Codec] = {}
@@ -148,7 +153,7 @@ def _loaded(name: str) -> tuple[Codec, float | None]:
     return codec, round(elapsed, 5) if codec.has_model else None
 
 
-def _warm_up(name: str, quality: float, source: Rgb) -> None:
+def _warm_up(name: str, quality: float, source: Pixels) -> None:
     """Build tables and fill caches on a detail, before anything is timed."""
     if (name, quality) not in _warm:
         _warm.add((name, quality))
@@ -157,8 +162,8 @@ def _warm_up(name: str, quality: float, source: Rgb) -> None:
         codec.decode(codec.encode(detail, quality))
 
 
-def round_trip(codec_spec: str, image_path: Path, quality: float) -> tuple[bytes, Rgb]:
-    """The file and the decoded `(H, W, 3)` pixels of one picture, for looking at.
+def round_trip(codec_spec: str, image_path: Path, quality: float) -> tuple[bytes, Pixels]:
+    """The file and the decoded pixels of one picture, for looking at.
 
     Raises:
         RdaeError: no such codec, or an unreadable picture.

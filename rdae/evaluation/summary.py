@@ -2,27 +2,27 @@
 
 The rows of single pictures are the truth. A codec's curve is the mean rate and the mean quality
 over the pictures at each of its settings, which is what papers show; MS-SSIM in decibels is taken
-of the mean, so that published means can stand beside it. Two codecs are compared over the
-pictures that both have complete.
+of the mean, so that published means can stand beside it. All codecs are compared over the same
+pictures, except that one that cannot hold transparency does without those that have it.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rdae.evaluation import bd_rate
-from rdae.evaluation.metrics import ms_ssim_db
-from rdae.evaluation.results import Key, Results, Row
+from rdae.evaluation.bootstrap import mean_interval, rate_interval
+from rdae.evaluation.measured import Measured, Published, compared
+from rdae.evaluation.results import Results
 
 SCHEMA = "rdae.eval-summary/1"
 
 Array = NDArray[np.float64]
-Table = dict[str, dict[float, Row]]  # image's sha256 -> quality -> row
 
 
 def summarise(run: Mapping[str, Any], results: Results, anchor: str) -> dict[str, Any]:
@@ -37,197 +37,95 @@ def summarise(run: Mapping[str, Any], results: Results, anchor: str) -> dict[str
         A dict of schema `rdae.eval-summary/1`.
     """
     latest, cold = results.latest(), results.cold_starts()
-    measured = [_Measured(entry, run, latest, cold) for entry in run["codecs"]]
-    published = [_Published(entry) for entry in run["published"]]
-    everyone: list[_Measured | _Published] = [*measured, *published]
+    measured = [Measured(entry, run, latest, cold) for entry in run["codecs"]]
+    published = [Published(entry) for entry in run["published"]]
+    everyone: list[Measured | Published] = [*measured, *published]
     reference = next(codec for codec in everyone if codec.entry["name"] == anchor)
-    warnings = [*run["warnings"]]
+    dataset, metrics = run["dataset"], run["metrics"]
+    names = {image["sha256"]: image["image"] for image in dataset["images"]}
+    chosen = {metric: compared(measured, metric) for metric in metrics}
+    coded = compared(measured, None)
+    warnings = [*run["warnings"], *_left_out(len(coded), len(names))]
     codecs = []
     for codec in everyone:
         comparisons = {
-            m: _compare(codec, reference, m, whole=run["dataset"]["whole"]) for m in run["metrics"]
+            metric: _compare(
+                codec, reference, metric, images, dataset["whole"] and len(images) == len(names)
+            )
+            for metric, images in chosen.items()
         }
         warnings += _control(codec.entry["label"], comparisons)
-        codecs.append({**codec.summary(run["metrics"]), "bd": comparisons})
+        if isinstance(codec, Published):
+            facts = codec.summary(metrics)
+        else:
+            whole = codec.complete(None)
+            own = {m: [i for i in images if i in whole] for m, images in chosen.items()}
+            facts = codec.summary([i for i in coded if i in whole], own)
+        codecs.append({**facts, "bd": comparisons})
     for one in measured:
         warnings += one.warnings()
     return {
         "schema": SCHEMA,
         **{key: run[key] for key in ("date", "command", "versions", "machine", "definitions")},
         "dataset": {
-            "name": run["dataset"]["name"],
-            "megapixels": sum(i["width"] * i["height"] for i in run["dataset"]["images"]) / 1e6,
-            "images": run["dataset"]["images"],
+            "name": dataset["name"],
+            "found": dataset["found"],
+            "compared": {m: [names[i] for i in images] for m, images in chosen.items()},
+            "extent": {m: _extent(images, dataset) for m, images in chosen.items()},
+            "megapixels": _megapixels(dataset["images"], coded),
+            "images": dataset["images"],
         },
-        "metrics": run["metrics"],
+        "metrics": metrics,
         "anchor": anchor,
         "codecs": codecs,
-        "failed": sum(one.failed for one in measured),
-        "unreadable": run["dataset"]["unreadable"],
-        "skipped": _skipped(run["metrics"], measured),
+        "failed": sum(len(one.failures) for one in measured),
+        "unreadable": dataset["unreadable"],
+        "skipped": _skipped(metrics, measured),
         "warnings": list(dict.fromkeys(warnings)),
     }
 
 
-class _Measured:
-    """A codec that was run: its good rows, by picture and quality."""
-
-    def __init__(
-        self,
-        entry: Mapping[str, Any],
-        run: Mapping[str, Any],
-        rows: Mapping[Key, Row],
-        cold: Mapping[tuple[str, str], float],
-    ) -> None:
-        self.entry = entry
-        self.qualities: list[float] = entry["qualities"]
-        self.names = {i["sha256"]: i["image"] for i in run["dataset"]["images"]}
-        keys = [
-            (image, entry["name"], entry["settings"], quality)
-            for image in self.names
-            for quality in self.qualities
-        ]
-        found = [rows[key] for key in keys if key in rows]
-        self.rows = [row for row in found if row["ok"]]
-        self.failures = [row for row in found if not row["ok"]]
-        self.failed = len(self.failures)
-        self.missing = len(keys) - len(found)
-        self.table: Table = {}
-        for row in self.rows:
-            self.table.setdefault(row["sha256"], {})[row["quality"]] = row
-        self.cold_start = cold.get((entry["name"], entry["settings"]))
-
-    def complete(self, metric: str) -> list[str]:
-        """The pictures that have rate and metric at every quality."""
-        return [
-            image
-            for image, by_quality in self.table.items()
-            if len(by_quality) == len(self.qualities)
-            and all(row.get(metric) is not None for row in by_quality.values())
-        ]
-
-    def arrays(self, metric: str, images: Sequence[str]) -> tuple[Array, Array]:
-        """Rates and metric, each `(images, qualities)`."""
-        rows = [[self.table[image][q] for q in self.qualities] for image in images]
-        shape = (len(images), len(self.qualities))
-        rates = np.array([[r["bpp"] for r in line] for line in rows], float).reshape(shape)
-        values = np.array([[r[metric] for r in line] for line in rows], float).reshape(shape)
-        return rates, values
-
-    def mean_curve(self, metric: str, images: Sequence[str]) -> tuple[Array, Array]:
-        rates, values = self.arrays(metric, images)
-        if not images:
-            return np.empty(0), np.empty(0)
-        return rates.mean(axis=0), values.mean(axis=0)
-
-    def summary(self, metrics: Sequence[str]) -> dict[str, Any]:
-        """Everything but the comparisons."""
-        whole = [
-            i for i, by_quality in self.table.items() if len(by_quality) == len(self.qualities)
-        ]
-        points = (
-            [self._point(quality, whole, metrics) for quality in self.qualities] if whole else []
-        )
-        loads = [row["load_s"] for row in self.rows if row["load_s"] is not None]
-        return {
-            **{k: self.entry[k] for k in ("name", "label", "kind", "settings", "lossless")},
-            "source": None,
-            "images": len(whole),
-            "points": sorted(points, key=lambda point: point["bpp"]),
-            "encode_mps": self._speed("encode_s"),
-            "decode_mps": self._speed("decode_s"),
-            "load_s": statistics.median(loads) if loads else None,
-            "cold_start_s": self.cold_start,
-            "failed": self.failed,
-            "failures": [
-                {key: row[key] for key in ("image", "quality", "error")} for row in self.failures
-            ],
-        }
-
-    def _point(self, quality: float, images: list[str], metrics: Sequence[str]) -> dict[str, Any]:
-        rows = [self.table[image][quality] for image in images]
-        point: dict[str, Any] = {
-            "quality": None if self.entry["lossless"] else quality,
-            "bpp": statistics.fmean(row["bpp"] for row in rows),
-        }
-        for metric in metrics:
-            known = self.complete(metric)
-            values = [self.table[image][quality][metric] for image in images if image in known]
-            point[metric] = statistics.fmean(values) if values else None
-            if values and len(values) < len(images):
-                rate = statistics.fmean(self.table[image][quality]["bpp"] for image in known)
-                point.setdefault("bpp_of", {})[metric] = rate
-        _add_decibels(point)
-        bits = [row["bits"] for row in rows if row["bits"]]
-        parts = {key: statistics.fmean(b[key] for b in bits) for key in bits[0]} if bits else None
-        return {**point, "bits": parts}
-
-    def _speed(self, key: str) -> float | None:
-        seconds = sum(row[key] for row in self.rows)
-        pixels = sum(row["width"] * row["height"] for row in self.rows)
-        return pixels / 1e6 / seconds if seconds else None
-
-    def warnings(self) -> list[str]:
-        """What makes this codec's figures less than they seem."""
-        label, found = self.entry["label"], []
-        if self.failed:
-            first = self.failures[0]
-            found.append(
-                f"{label}: {self.failed} failed, the first {first['image']} at quality "
-                f"{first['quality']:g}: {first['error']}"
-            )
-        if self.missing:
-            found.append(f"{label}: {self.missing} not measured (the run was not finished)")
-        same = {row["image"] for row in self.rows if row["identical"]}
-        if same and not self.entry["lossless"]:
-            found.append(
-                f"{label}: pixels came back identical for {_some(same)}; "
-                "no PSNR, so not in its mean"
-            )
-        return found
+def _extent(images: Sequence[str], dataset: Mapping[str, Any]) -> str:
+    """How many pictures, of how many, copies included: `24 images`, `4 of 24 images`."""
+    count = sum(entry["sha256"] in images for entry in dataset["images"])
+    found = dataset["found"]
+    of = "" if count == found else f"{count} of "
+    return f"{of}{found} image{'s' * (found != 1)}"
 
 
-class _Published:
-    """A curve that others have published: one line of means, nothing of single pictures."""
+def _megapixels(images: Sequence[Mapping[str, Any]], coded: Sequence[str]) -> float:
+    sizes = {image["sha256"]: image["width"] * image["height"] for image in images}
+    return float(sum(sizes[image] for image in coded)) / 1e6
 
-    def __init__(self, entry: Mapping[str, Any]) -> None:
-        self.entry = entry
 
-    def mean_curve(self, metric: str, images: Sequence[str]) -> tuple[Array, Array]:
-        points = [p for p in self.entry["points"] if p.get(metric) is not None]
-        return np.array([p["bpp"] for p in points]), np.array([p[metric] for p in points])
-
-    def complete(self, metric: str) -> list[str]:
+def _left_out(coded: int, images: int) -> list[str]:
+    if coded == images:
         return []
-
-    def summary(self, metrics: Sequence[str]) -> dict[str, Any]:
-        points = []
-        for known in self.entry["points"]:
-            point = {"quality": None, "bpp": known["bpp"], "bits": None}
-            point.update({metric: known.get(metric) for metric in metrics})
-            _add_decibels(point)
-            points.append(point)
-        return {
-            **{k: self.entry[k] for k in ("name", "label", "settings", "source")},
-            **{k: self.entry.get(k) for k in ("encode_mps", "decode_mps")},
-            "kind": "published",
-            "lossless": False,
-            "images": None,
-            "points": sorted(points, key=lambda point: point["bpp"]),
-            "load_s": None,
-            "cold_start_s": None,
-            "failed": 0,
-            "failures": [],
-        }
+    return [
+        f"compared over {coded} of {images} images: the others are not complete for every codec"
+    ]
 
 
 def _compare(
-    codec: _Measured | _Published, anchor: _Measured | _Published, metric: str, *, whole: bool
+    codec: Measured | Published,
+    anchor: Measured | Published,
+    metric: str,
+    chosen: Sequence[str],
+    whole: bool,
 ) -> dict[str, Any]:
-    """One codec against the anchor in one metric, over the pictures that both have."""
-    both_measured = isinstance(codec, _Measured) and isinstance(anchor, _Measured)
-    ours = codec.complete(metric) or anchor.complete(metric)
-    images = [i for i in ours if i in set(anchor.complete(metric))] if both_measured else ours
+    """One codec against the anchor in one metric.
+
+    Args:
+        codec: the one.
+        anchor: the other.
+        metric: at whose equal values rates are compared.
+        chosen: over which pictures.
+        whole: these are all of the data set, so that published means of it can be compared with.
+    """
+    measured = [one for one in (codec, anchor) if isinstance(one, Measured)]
+    complete = [one.complete(metric) for one in measured]
+    images = [image for image in chosen if all(image in known for known in complete)]
+    whole = whole and len(images) == len(chosen)
     curves = [one.mean_curve(metric, images) for one in (codec, anchor)]
     curves = [(rate, _scale(metric, value)) for rate, value in curves]
     delta = bd_rate.compare(*curves[0], *curves[1])
@@ -243,6 +141,7 @@ def _compare(
         "overlap": None if delta.overlap is None else list(delta.overlap),
         "overlap_share": delta.share,
         "why_not": why_not,
+        "rate_interval": None,
         "image_mean": None,
         "interval": None,
         "images": {},
@@ -250,7 +149,7 @@ def _compare(
     }
     if why_not is not None:
         return result
-    if not (isinstance(codec, _Measured) and isinstance(anchor, _Measured)):
+    if not (isinstance(codec, Measured) and isinstance(anchor, Measured)):
         (rate, value), (anchor_rate, anchor_value) = curves
         result["saving"] = bd_rate.saving(
             rate[None], value[None], anchor_rate[None], anchor_value[None]
@@ -258,19 +157,20 @@ def _compare(
         return result
     rates, values = codec.arrays(metric, images)
     anchor_rates, anchor_values = anchor.arrays(metric, images)
-    values, anchor_values = _scale(metric, values), _scale(metric, anchor_values)
+    scale = partial(_scale, metric)
     singles = {
-        codec.names[image]: bd_rate.compare(
-            rates[i], values[i], anchor_rates[i], anchor_values[i]
-        ).rate
+        codec.names[image]: bd_rate.bd_rate(
+            rates[i], scale(values[i]), anchor_rates[i], scale(anchor_values[i])
+        )
         for i, image in enumerate(images)
     }
     known = np.array([value for value in singles.values() if value is not None])
-    found = bd_rate.interval(known)
+    arrays = (rates, values, anchor_rates, anchor_values)
     result["images"] = singles
+    result["rate_interval"] = rate_interval(*arrays, scale)
     result["image_mean"] = float(known.mean()) if len(known) else None
-    result["interval"] = None if found is None else list(found)
-    result["saving"] = bd_rate.saving(rates, values, anchor_rates, anchor_values)
+    result["interval"] = mean_interval(known)
+    result["saving"] = bd_rate.saving(*arrays, scale)
     return result
 
 
@@ -283,12 +183,6 @@ def _scale(metric: str, values: Array) -> Array:
     return decibels
 
 
-def _add_decibels(point: dict[str, Any]) -> None:
-    value = point.get("ms_ssim")
-    if "ms_ssim" in point:
-        point["ms_ssim_db"] = ms_ssim_db(value) if value is not None and value < 1 else None
-
-
 def _control(label: str, comparisons: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         f"{label}: PCHIP and Akima differ by {abs(bd['rate'] - bd['akima']):.1f} points in "
@@ -298,7 +192,7 @@ def _control(label: str, comparisons: Mapping[str, Mapping[str, Any]]) -> list[s
     ]
 
 
-def _skipped(metrics: Sequence[str], measured: Sequence[_Measured]) -> dict[str, list[str]]:
+def _skipped(metrics: Sequence[str], measured: Sequence[Measured]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for metric in metrics:
         reasons = {
@@ -310,8 +204,3 @@ def _skipped(metrics: Sequence[str], measured: Sequence[_Measured]) -> dict[str,
         if reasons:
             found[metric] = list(reasons)
     return found
-
-
-def _some(names: set[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

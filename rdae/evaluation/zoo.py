@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from rdae.errors import MissingDependencyError, WeightsNotFoundError
-from rdae.evaluation.protocol import Rgb, SpecError
+from rdae.evaluation.protocol import SpecError
+from rdae.evaluation.transparency import Pixels
 
 _MAGIC = b"CZOO"
 _STRIDE = 64  # all of the zoo's networks take sides that are multiples of this
@@ -31,6 +32,7 @@ class ZooCodec:
     kind = "codec"
     lossless = False
     has_model = True
+    holds_alpha = False
 
     def __init__(self, model: str, metric: str, qualities: Sequence[float]) -> None:
         """Find the weights.
@@ -97,13 +99,13 @@ class ZooCodec:
             self._networks[quality] = network
         return self._networks[quality]
 
-    def encode(self, rgb: Rgb, quality: float) -> bytes:
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
         """Return the strings in a file."""
         import torch
 
-        height, width = rgb.shape[:2]
+        height, width = pixels.shape[:2]
         padding = ((0, -height % _STRIDE), (0, -width % _STRIDE), (0, 0))
-        padded = np.pad(rgb, padding, mode="edge").astype(np.float32) / 255
+        padded = np.pad(pixels, padding, mode="edge").astype(np.float32) / 255
         x = torch.from_numpy(padded.transpose(2, 0, 1)[None].copy())
         with torch.no_grad():
             out = self._network(quality).compress(x)
@@ -113,7 +115,7 @@ class ZooCodec:
         parts = [struct.pack("<I", len(string)) + string for string in strings]
         return b"".join([_MAGIC, head, *parts])
 
-    def decode(self, data: bytes) -> Rgb:
+    def decode(self, data: bytes) -> Pixels:
         """Return the pixels, rounded to 8 bits.
 
         Raises:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +54,18 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 def test_a_folder_is_evaluated(finished: tuple[Path, Result]) -> None:
     folder, result = finished
     assert result.code == 0, result.err
-    lines = result.out.decode().splitlines()
-    assert lines[0].startswith("2 images, 0.0 MP · anchor JPEG (4:4:4, optimize, pillow ")
-    headings = "CODEC POINTS BPP RANGE BD-RATE psnr ENC MP/s DEC MP/s FAILED"
-    assert " ".join(lines[2].split()) == headings
-    assert [line.split()[0] for line in lines[3:]] == ["rdae", "JPEG", "PNG"]
-    assert all(line.endswith(" 0") for line in lines[3:])
+    heading, rates, facts = (part.splitlines() for part in result.out.decode().split("\n\n"))
+    assert heading[0] == "photos: 2 images, 0.0 MP"
+    assert heading[1].startswith("anchor: JPEG (4:4:4, optimize, pillow ")
+    assert rates[0].split() == ["BD-RATE", "%", "psnr"]
+    assert re.fullmatch(r"rdae +[+-][\d.]+ \[[+-][\d.]+, [+-][\d.]+\]", rates[1])
+    assert rates[2].split() == ["JPEG", "0"] and rates[3].split() == ["PNG", "-"]
+    assert rates[4].endswith("than the anchor at equal quality [95 % interval]")
+    headings = "CODEC IMAGES POINTS BPP RANGE ENC MP/s DEC MP/s FAILED"
+    assert " ".join(facts[0].split()) == headings
+    assert [line.split()[:2] for line in facts[1:]] == [["rdae", "2"], ["JPEG", "2"], ["PNG", "2"]]
+    assert all(line.endswith(" 0") for line in facts[1:])
+    assert max(map(len, result.out.decode().splitlines())) <= 80
     assert "rdae: model load " in result.err and "process start to PNG" in result.err
     assert names(folder / "out") == [
         "bd_rate.csv",
@@ -171,7 +179,7 @@ def test_damage_of_the_dataset_is_said_and_the_rest_is_done(tmp_path: Path) -> N
 
 def test_table_and_summary_can_be_had_again(call: InProcess, out: Path) -> None:
     code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--anchor", "rdae")
-    assert code == 0 and "anchor rdae (rdae " in printed.splitlines()[0]
+    assert code == 0 and printed.splitlines()[1].startswith("anchor: rdae (rdae ")
     assert "model load" in said and said.endswith("results: out\n")
     assert json.loads((out / "summary.json").read_text())["anchor"] == "rdae"
     code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--json", "--quiet")
@@ -228,13 +236,25 @@ def test_without_matplotlib_there_is_a_table(
     )
 
 
+def test_a_part_of_the_pictures_is_called_one(call: InProcess, tmp_path: Path) -> None:
+    """With --quick four of six are measured, and only with all of them is it "photos"."""
+    (tmp_path / "photos").mkdir()
+    for number in range(6):
+        save(tmp_path / "photos" / f"{number}.png", width=24 + number)
+    quick = ("--quick", "-q", "50", "--against", "", "--metric", "psnr")
+    code, printed, _ = call("eval", "photos", *quick, "-o", "out")
+    assert code == 0 and printed.startswith("photos: 4 of 6 images, ")
+    if find_spec("matplotlib"):
+        assert "<title>rdae on 4 of 6 photos</title>" in (tmp_path / "out/report.html").read_text()
+
+
 def test_published_curves_come_in_afterwards(call: InProcess, out: Path) -> None:
     lists = {"bpp": [0.5, 1, 2, 4], "psnr": [25, 30, 35, 40], "source": "a paper"}
     Path(out.parent, "curves.json").write_text(json.dumps({"photos": {"vtm": lists}}))
     arguments = ("--plot-only", "out", "--no-report", "--import", "curves.json:vtm")
     code, printed, _ = call("eval", *arguments, "--anchor", "vtm")
     assert code == 0
-    assert "\nVTM *" in printed and printed.endswith("* published, not re-run\n")
+    assert printed.count("\nVTM *") == 2 and "\n* published, not re-run\n\n" in printed
 
 
 def test_a_limit_on_the_bd_rate_sets_the_exit_code(call: InProcess, out: Path) -> None:
@@ -256,7 +276,8 @@ def test_rows_that_failed_make_the_exit_code_1(call: InProcess, out: Path) -> No
     code, printed, said = call("eval", "--plot-only", "out", "--no-report")
     assert code == 1
     assert "1 failed, the first " in said and "lost its way" in said
-    assert sorted(line.split()[-1] for line in printed.splitlines()[3:]) == ["0", "0", "1"]
+    facts = printed.split("\n\n")[2].splitlines()[1:]
+    assert sorted(line.split()[-1] for line in facts) == ["0", "0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -349,6 +370,19 @@ def test_two_pictures_are_compared(call: InProcess, tmp_path: Path) -> None:
     assert code == 1 and "161 pixels" in said
     assert call("compare", "a.png", "b.png", "--metric", "vmaf")[0] == 2
     assert call("compare", "a.png")[0] == 2
+
+
+def test_transparency_is_compared(call: InProcess, tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        image.putalpha(200)
+        image.save(tmp_path / "faded.png")
+    code, printed, said = call("compare", "a.png", "faded.png", "--json", "--metric", "psnr")
+    record = json.loads(printed)
+    assert code == 0 and not record["identical"] and 0 < record["psnr"] < 20
+    assert said.startswith("note: there is transparency; judged on black and on white")
+    code, printed, _ = call("compare", "faded.png", "faded.png", "--json", "--metric", "psnr")
+    assert json.loads(printed)["identical"]
 
 
 def test_a_file_of_ours_is_compared_with_its_source(call: InProcess, photo: Path, rd: Path) -> None:

@@ -44,7 +44,7 @@ def draw_images(summary: Summary, metric: str, looks: Mapping[str, Style]) -> Fi
     figure = new_figure(_WIDTH, inches)
     margin = min(0.3, 0.03 + 0.0098 * max(len(codec["label"]) for codec, _ in rows))
     axes = figure.add_axes((margin, 0.55 / inches, 0.975 - margin, 1 - 0.97 / inches))
-    axes.set_title(title(summary, f"BD-rate of every image ({metric_name(metric)})"))
+    axes.set_title(title(summary, metric, f"BD-rate of every image ({metric_name(metric)})"))
     axes.axvline(0, color=LIGHT["ink"], linewidth=1.1, zorder=2)
     bottom, centres = 0.0, []
     for (codec, pairs), height in zip(rows, heights, strict=True):
@@ -149,7 +149,7 @@ def draw_speed(
         return None
     figure = new_figure(_WIDTH, 4.3)
     axes = figure.add_axes((0.09, 0.125, 0.89, 0.775))
-    axes.set_title(title(summary, f"{verb} speed and BD-rate ({metric_name(metric)})"))
+    axes.set_title(title(summary, metric, f"{verb} speed and BD-rate ({metric_name(metric)})"))
     axes.set_xscale("log")
     for look, x, y in points:
         style = {**look.line, "linestyle": "", "markersize": 10 if look.ours else 8}

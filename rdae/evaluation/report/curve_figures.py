@@ -52,7 +52,7 @@ def draw_curves(
     figure = new_figure(_WIDTH, _HEIGHT)
     words = metric == "ssimulacra2"
     axes = figure.add_axes((0.075, 0.1, 0.835 if words else 0.905, 0.82))
-    axes.set_title(title(summary, f"rate and {metric_name(metric)}"))
+    axes.set_title(title(summary, metric, f"rate and {metric_name(metric)}"))
     axes.set_xlabel("bits per pixel" + " (logarithmic)" * log)
     axes.set_ylabel(axis_name(metric))
     _set_limits(axes, curves, looks, log)
@@ -129,7 +129,7 @@ def draw_saving(summary: Summary, metric: str, looks: Mapping[str, Style]) -> Fi
         return None
     figure = new_figure(_WIDTH, _HEIGHT)
     axes = figure.add_axes((0.09, 0.1, 0.89, 0.82))
-    axes.set_title(title(summary, f"bits at equal {metric_name(metric)}"))
+    axes.set_title(title(summary, metric, f"bits at equal {metric_name(metric)}"))
     axes.set_xlabel(axis_name(metric))
     axes.axhline(0, color=LIGHT["ink"], linewidth=1.1, zorder=2)
     labels, lines = [], []

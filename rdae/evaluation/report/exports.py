@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rdae.files import atomic_write
+
 _COLUMNS = (
-    *("dataset", "anchor", "codec", "kind", "metric", "bd_rate_percent", "akima_percent"),
-    *("bd_gain", "image_mean_percent", "interval_low", "interval_high", "images"),
+    *("dataset", "anchor", "codec", "kind", "metric"),
+    *("bd_rate_percent", "bd_rate_low", "bd_rate_high", "akima_percent", "bd_gain"),
+    *("image_mean_percent", "image_mean_low", "image_mean_high", "images"),
     *("overlap_low", "overlap_high", "overlap_share", "why_not"),
 )
 _COMPRESSAI_NAMES = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
@@ -25,8 +28,8 @@ def bd_rate_csv(summary: Mapping[str, Any]) -> str:
     for codec in summary["codecs"]:
         for metric, bd in codec["bd"].items():
             counted = sum(value is not None for value in bd["images"].values())
-            numbers = [bd["rate"], bd["akima"], bd["gain"], bd["image_mean"]]
-            numbers += bd["interval"] or [None, None]
+            numbers = [bd["rate"], *(bd["rate_interval"] or [None, None]), bd["akima"], bd["gain"]]
+            numbers += [bd["image_mean"], *(bd["interval"] or [None, None])]
             after = [*(bd["overlap"] or [None, None]), bd["overlap_share"]]
             writer.writerow(
                 [
@@ -78,6 +81,5 @@ def file_name(name: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with atomic_write(path, overwrite=True) as file:
+        file.write(text.encode())

@@ -56,10 +56,9 @@ def known_points(codec: Codec, metric: str) -> Array:
     return np.array(sorted(pairs), float).reshape(-1, 2)
 
 
-def title(summary: Summary, what: str) -> str:
-    """A figure's title: which pictures, how many, and what is shown of them."""
-    count = len(summary["dataset"]["images"])
-    return f"{summary['dataset']['name']}, {count} image{'s' * (count != 1)}: {what}"
+def title(summary: Summary, metric: str, what: str) -> str:
+    """A figure's title: which pictures, how many of how many, and what is shown of them."""
+    return f"{summary['dataset']['name']}, {summary['dataset']['extent'][metric]}: {what}"
 
 
 def axis_name(metric: str) -> str:

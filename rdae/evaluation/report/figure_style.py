@@ -133,7 +133,7 @@ def styles(summary: Mapping[str, Any]) -> dict[str, Style]:
     return {
         codec["name"]: Style(
             index,
-            codec["label"],
+            codec["label"] + (f" ({codec['images']} images)" if codec["transparent"] else ""),
             _HUES[(place - 1) % len(_HUES)] if place or codec["kind"] != "ours" else _OUR_HUE,
             _MARKERS[place % len(_MARKERS)],
             codec["kind"] == "ours",

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rdae.errors import RdaeError
 from rdae.evaluation.codecs import parse_spec
-from rdae.evaluation.metrics import psnr
+from rdae.evaluation.metrics import Metric
 from rdae.evaluation.runner import round_trip
-
-Rgb = NDArray[np.uint8]
+from rdae.evaluation.transparency import Pixels
 
 # As a fraction of the bytes, and in dB of PSNR: files that differ by less count as equal.
 MATCHED = {"rate": 0.05, "quality": 0.2}
@@ -40,13 +38,13 @@ class Coding:
     Attributes:
         quality: on the codec's scale.
         data: the file.
-        decoded: `(h, w, 3)` pixels.
+        decoded: `(h, w, 3)` pixels, or `(h, w, 4)` with alpha.
         psnr: of the whole picture in dB; infinite if nothing was lost.
     """
 
     quality: float
     data: bytes
-    decoded: Rgb
+    decoded: Pixels
     psnr: float
 
 
@@ -57,7 +55,7 @@ class Codings:
         made: by quality.
     """
 
-    def __init__(self, spec: str, path: Path, original: Rgb) -> None:
+    def __init__(self, spec: str, path: Path, original: Pixels) -> None:
         """Make nothing yet; `original` are the pixels of the picture in `path`."""
         self.made: dict[float, Coding] = {}
         self._spec, self._path, self._original = spec, path, original
@@ -66,7 +64,9 @@ class Codings:
         """Encode and decode, unless that has been done."""
         if quality not in self.made:
             data, decoded = round_trip(self._spec, self._path, quality)
-            self.made[quality] = Coding(quality, data, decoded, psnr(self._original, decoded))
+            self.made[quality] = Coding(
+                quality, data, decoded, Metric("psnr")(self._original, decoded)
+            )
         return self.made[quality]
 
     def allowed(self, quality: float) -> float:

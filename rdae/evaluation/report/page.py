@@ -87,7 +87,7 @@ def render_report(
     sections = {"table": "BD-rate", "curves": "Curves", "saving": "Where it wins"}
     sections |= {"images": "Images", **({"viewer": "Pictures"} if scenes else {})}
     sections |= {"speed": "Speed", "method": "Method", "data": "Data"}
-    title = f"{ours_label(summary)} on {summary['dataset']['name']}"
+    title = f"{ours_label(summary)} on {_pictures(summary)}"
     fields = {
         "title": escape(title),
         "subtitle": escape(_subtitle(summary)),
@@ -122,12 +122,17 @@ def render_report(
     return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], template)
 
 
+def _pictures(summary: Summary) -> str:
+    """The data set, and how many of its pictures if not all are compared."""
+    name, extent = summary["dataset"]["name"], summary["dataset"]["extent"][summary["metrics"][0]]
+    return f"{extent.removesuffix('images')}{name}" if " of " in extent else name
+
+
 def _subtitle(summary: Summary) -> str:
     dataset = summary["dataset"]
-    count = len(dataset["images"])
     return (
-        f"{count} image{'s' * (count != 1)}, {dataset['megapixels']:.1f} megapixels · anchor "
-        f"{anchor_label(summary)} · {summary['date'][:10]}"
+        f"{dataset['extent'][summary['metrics'][0]]}, {dataset['megapixels']:.1f} megapixels · "
+        f"anchor {anchor_label(summary)} · {summary['date'][:10]}"
     )
 
 
@@ -136,7 +141,7 @@ def headline(summary: Summary) -> str:
     ours, anchor = our_codec(summary), escape(anchor_label(summary))
     if ours is None:
         return '<p class="lead">No codec was run to the end.</p>'
-    name, dataset = escape(ours["label"]), escape(summary["dataset"]["name"])
+    name, dataset = escape(ours["label"]), escape(_pictures(summary))
     first, *others = summary["metrics"]
     bd = ours["bd"].get(first) or {}
     if ours["name"] == summary["anchor"]:
@@ -150,11 +155,10 @@ def headline(summary: Summary) -> str:
             f"at equal {escape(metric_name(first))}."
         )
     caveats = []
-    if bd.get("interval"):
-        low, high = bd["interval"]
+    if bd.get("rate_interval"):
+        low, high = bd["rate_interval"]
         caveats.append(
-            f"Over the single images the mean is {percent_text(bd['image_mean'])} %, with a 95 % "
-            f"interval from {percent_text(low)} to {percent_text(high)} %"
+            f"The 95 % interval of that goes from {percent_text(low)} to {percent_text(high)} %"
             + (", so it may be chance." if low <= 0 <= high else ".")
         )
     known = {metric: (ours["bd"].get(metric) or {}).get("rate") for metric in others}
@@ -164,7 +168,7 @@ def headline(summary: Summary) -> str:
     if told and ours["name"] != summary["anchor"]:
         caveats.append(f"It needs {' and '.join(told)}.")
     caveats += _speed_caveat(summary, ours)
-    count = len(summary["dataset"]["images"])
+    count = len(summary["dataset"]["compared"][first])
     caveats.append(
         f"{count} image{'s are' if count != 1 else ' is'} few, and others (drawings, text, noise) "
         "may come out differently."
@@ -253,7 +257,8 @@ def _bits(drawings: Sequence[Drawing]) -> str:
 def _method(summary: Summary) -> str:
     rows = []
     for codec in summary["codecs"]:
-        source = str(codec.get("source") or "run here")
+        reused = f"run earlier ({codec['reused']} rows were there)" if codec["reused"] else ""
+        source = str(codec.get("source") or reused or "run here")
         rows.append(
             row(
                 [

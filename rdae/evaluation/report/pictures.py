@@ -25,6 +25,7 @@ from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.metrics import BUILT_IN, Metric, MetricError
 from rdae.evaluation.report.exports import file_name
 from rdae.evaluation.report.matching import GOALS, Coding, Codings, match
+from rdae.evaluation.transparency import WHITE, Pixels, on, pixels_of
 from rdae.files import atomic_write
 from rdae.images.picture import read_picture
 
@@ -201,7 +202,7 @@ def _take_scene(
 ) -> Scene | None:
     entry, why, percent = choice
     try:
-        original = read_picture(Path(entry["path"])).rgb
+        original = pixels_of(read_picture(Path(entry["path"])))
         codings = Codings(ours["name"], Path(entry["path"]), original)
         mine = codings.at(_usual_quality(summary, ours))
         height, width = original.shape[:2]
@@ -227,7 +228,7 @@ def _matched(
     summary: Mapping[str, Any],
     ours: Mapping[str, Any],
     entry: Mapping[str, Any],
-    original: Rgb,
+    original: Pixels,
     mine: Coding,
     rows: Sequence[Row],
 ) -> list[tuple[Mapping[str, Any], Coding, tuple[str, ...]]]:
@@ -269,7 +270,7 @@ def _version(
     coding: Coding,
     mine: Coding,
     goals: tuple[str, ...],
-    original: Rgb,
+    original: Pixels,
     box: tuple[int, int, int, int],
     metrics: Sequence[str],
 ) -> Version:
@@ -298,9 +299,9 @@ def _version(
     )
 
 
-def _worst_box(original: Rgb, decoded: Rgb) -> tuple[int, int, int, int]:
+def _worst_box(original: Pixels, decoded: Pixels) -> tuple[int, int, int, int]:
     """The detail around the block with the largest squared error, inside the picture."""
-    error = np.square(original.astype(np.int32) - decoded).sum(axis=2)
+    error = np.square(on(original, WHITE).astype(np.int32) - on(decoded, WHITE)).sum(axis=2)
     height, width = error.shape
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
     padded = np.zeros((rows * _BLOCK, columns * _BLOCK), np.int64)
@@ -320,13 +321,13 @@ def _box_around(
     return (left, top, min(left + side, width), min(top + side, height))
 
 
-def _cut(rgb: Rgb, box: tuple[int, int, int, int]) -> Rgb:
+def _cut(pixels: Pixels, box: tuple[int, int, int, int]) -> Rgb:
     left, top, right, bottom = box
-    return np.ascontiguousarray(rgb[top:bottom, left:right])
+    return np.ascontiguousarray(on(pixels[top:bottom, left:right], WHITE))
 
 
-def _overview(rgb: Rgb) -> bytes:
-    image = Image.fromarray(rgb)
+def _overview(pixels: Pixels) -> bytes:
+    image = Image.fromarray(on(pixels, WHITE))
     image.thumbnail((_OVERVIEW_SIDE, _OVERVIEW_SIDE))
     return _webp(image, quality=75)
 

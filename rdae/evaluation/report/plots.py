@@ -19,6 +19,7 @@ from rdae.evaluation.report.comparison_figures import draw_bits, draw_images, dr
 from rdae.evaluation.report.curve_figures import draw_curves, draw_saving
 from rdae.evaluation.report.figure_parts import Summary, anchor_label, metric_name
 from rdae.evaluation.report.figure_style import darkened, look, styles, to_png, to_svg
+from rdae.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,13 @@ def write_figures(summary: Summary, folder: Path) -> list[Drawing]:
     """
     drawings = draw_figures(summary)
     for drawing in drawings:
-        (folder / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
-        (folder / f"{drawing.name}-dark.svg").write_text(darkened(drawing.svg), encoding="utf-8")
-        (folder / f"{drawing.name}.png").write_bytes(drawing.png)
+        for ending, data in (
+            (".svg", drawing.svg.encode()),
+            ("-dark.svg", darkened(drawing.svg).encode()),
+            (".png", drawing.png),
+        ):
+            with atomic_write(folder / (drawing.name + ending), overwrite=True) as file:
+                file.write(data)
     return drawings
 
 

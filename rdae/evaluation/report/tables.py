@@ -92,11 +92,20 @@ def bd_table(summary: Summary, anchor: str) -> str:
         rows.append(row(cells, ours=codec["kind"] == "ours"))
     note = (
         f"BD-rate: bits that a codec needs against {escape(anchor)} for the same quality, in "
-        "percent, over whole files and the mean curve; negative is better. Small: mean over the "
-        "single images with its 95 % bootstrap interval. MP/s: megapixels per second on one "
-        "thread, model loaded. Published curves were not run here."
+        "percent, over whole files and the mean curve; negative is better. Small: its 95 % "
+        f"bootstrap interval. {_extents(summary)} MP/s: megapixels per second on one thread, model "
+        "loaded. Published curves were not run here."
     )
     return table("bd", heads, rows, note)
+
+
+def _extents(summary: Summary) -> str:
+    """Over which pictures the columns are, in HTML; all codecs are over the same ones."""
+    extents = summary["dataset"]["extent"]
+    if len(set(extents.values())) == 1:
+        return f"All over the same {escape(next(iter(extents.values())))}."
+    each = ", ".join(escape(f"{metric_name(m)} {extent}") for m, extent in extents.items())
+    return f"All codecs over the same images: {each}."
 
 
 def _speed_digits(speed: float | None) -> int:
@@ -109,6 +118,8 @@ def _name(codec: Codec, anchor: str) -> str:
         notes.append("anchor")
     if codec["kind"] == "published":
         notes.append("published")
+    if codec["transparent"]:
+        notes.append(f"{codec['images']} images: cannot hold transparency")
     small = f"<small>{', '.join(notes)}</small>" if notes else ""
     return cell(escape(codec["label"]) + small, codec["label"])
 
@@ -120,10 +131,10 @@ def _rate(codec: Codec, metric: str, anchor: str) -> str:
         why = str(bd.get("why_not") or "not comparable")
         return cell(f"–<small>{escape(why)}</small>", "", number=True)
     small, certain = "", (rate, rate)
-    if bd.get("interval") and codec["name"] != anchor:
-        certain = tuple(bd["interval"])
+    if bd.get("rate_interval") and codec["name"] != anchor:
+        certain = tuple(bd["rate_interval"])
         low, high = (percent_text(value) for value in certain)
-        small = f"<small>{percent_text(bd['image_mean'])} [{low}, {high}]</small>"
+        small = f"<small>[{low}, {high}]</small>"
     mark = "good" if max(certain) < 0 else "bad" if min(certain) > 0 else ""
     text = f'<span class="{mark}">{percent_text(rate)}</span>{small}'
     return cell(text, f"{rate:.6g}", number=True)
@@ -131,8 +142,9 @@ def _rate(codec: Codec, metric: str, anchor: str) -> str:
 
 def control_table(summary: Summary) -> str:
     """BD-rates with everything that tells how far to trust them."""
-    heads = ["Codec", "Metric", "PCHIP [%]", "Akima [%]", "Gain", "Mean of images [%]"]
-    heads += ["Interval [%]", "Images", "Overlap", "Overlap [%]", "Remark"]
+    heads = ["Codec", "Metric", "PCHIP [%]", "Its interval [%]", "Akima [%]", "Gain"]
+    heads += ["Mean of images [%]", "Its interval [%]", "Images", "Overlap", "Overlap [%]"]
+    heads += ["Remark"]
     rows = []
     for codec in summary["codecs"]:
         for metric, bd in codec["bd"].items():
@@ -141,16 +153,17 @@ def control_table(summary: Summary) -> str:
             share, overlap = bd.get("overlap_share"), bd.get("overlap")
             span = f"{overlap[0]:.1f} to {overlap[1]:.1f}" if overlap else ""
             images = sum(value is not None for value in (bd.get("images") or {}).values())
-            interval = " to ".join(percent_text(v) for v in bd.get("interval") or ())
             rows.append(
                 row(
                     [
                         cell(escape(codec["label"]), codec["label"]),
                         cell(escape(metric_name(metric))),
-                        *(_signed(bd.get(key), 1) for key in ("rate", "akima")),
+                        _signed(bd.get("rate"), 1),
+                        _interval(bd.get("rate_interval")),
+                        _signed(bd.get("akima"), 1),
                         _signed(bd.get("gain"), 2),
                         _signed(bd.get("image_mean"), 1),
-                        cell(interval, interval.replace("−", "-"), number=True),
+                        _interval(bd.get("interval")),
                         figure(images or None, 0),
                         cell(span, span, number=True),
                         figure(None if share is None else 100 * share, 0),
@@ -165,7 +178,12 @@ def control_table(summary: Summary) -> str:
         "qualities that both curves have, and their share of the narrower curve; no figure below "
         "half."
     )
-    return table("control", heads, rows, note, left=(0, 1, 10))
+    return table("control", heads, rows, note, left=(0, 1, 11))
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    text = " to ".join(percent_text(end) for end in ends or ())
+    return cell(text, text.replace("−", "-"), number=True)
 
 
 def _signed(value: float | None, digits: int) -> str:
