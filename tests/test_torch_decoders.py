@@ -23,7 +23,7 @@ from rdae.model.spec import NUM_ANCHORS  # noqa: E402
 from rdae.model.weights_file import Description, read_weights  # noqa: E402
 from rdae.training.export import integer_tensors  # noqa: E402
 
-TINY = preset(width=16, latent=16, hyper=8, context=8, render=4, analysis_blocks=1)
+TINY = preset(width=16, latent=16, hyper=8, features=8, context=24, render=4, analysis_blocks=1)
 
 
 def tiny_autoencoder() -> Autoencoder:

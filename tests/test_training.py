@@ -238,7 +238,7 @@ def test_weights_that_differ_are_seen_by_both_processes(tmp_path):
 
 
 def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):
-    other = Autoencoder(preset(width=24, latent=32, hyper=8, context=16, render=4))
+    other = Autoencoder(preset(width=24, latent=32, hyper=8, features=16, context=32, render=4))
     torch.save({"ema": other.state_dict()}, tmp_path / "model.pt")
     trainer = Trainer(config(), run, CPU)
     trainer.start_from(read_weights_to_start_from(tmp_path), "it")

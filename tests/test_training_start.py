@@ -15,7 +15,7 @@ from rdae.model.presets import preset  # noqa: E402
 from rdae.training.augmentation import odd_size, recoloured  # noqa: E402
 from rdae.training.warm_start import widened  # noqa: E402
 
-SMALL = {"width": 24, "hyper": 8, "context": 16, "render": 8, "analysis_blocks": 1}
+SMALL = {"width": 24, "hyper": 8, "features": 16, "context": 32, "render": 8, "analysis_blocks": 1}
 
 
 def trained(latent: int) -> Autoencoder:

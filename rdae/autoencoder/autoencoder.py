@@ -28,6 +28,7 @@ from torch import Tensor
 
 from rdae.autoencoder.initialisation import start_as_transform_codec
 from rdae.autoencoder.layers import Points
+from rdae.autoencoder.neighbours import start_with_neighbours
 from rdae.autoencoder.networks import (
     LAMBDA_MAX,
     LAMBDA_MIN,
@@ -67,8 +68,10 @@ class Autoencoder(Networks):
         self.z_prior = EntropyBottleneck(NUM_ANCHORS * spec.hyper_channels)
         self.z_prior.quantiles.requires_grad_(False)  # medians stay 0: z is rounded to integers
         self.y_conditional = GaussianConditional(None, scale_bound=SCALE_MIN)
+        self.y_log_shrink.register_hook(_all_but_the_finest)
         self.register_buffer("dead_zones", self._gaussian_dead_zones(), persistent=False)
         start_as_transform_codec(self)
+        start_with_neighbours(self)
 
     def rd_lambda(self, anchors: Tensor) -> Tensor:
         """The Lagrange multiplier at (fractional) anchors: bits per pixel per MSE on 0..255."""
@@ -138,3 +141,8 @@ class Autoencoder(Networks):
         folded = z.permute(0, 3, 1, 2).reshape(1, b * n, h, w)
         _, likelihood = torch.func.functional_call(self.z_prior, parameters, (folded, noisy))
         return -torch.log2(likelihood).reshape(b, n, h, w).permute(0, 2, 3, 1)
+
+
+def _all_but_the_finest(grad: Tensor) -> Tensor:
+    """The gradient of a table over anchors whose last row stays."""
+    return torch.cat([grad[:-1], torch.zeros_like(grad[-1:])])

@@ -46,7 +46,7 @@ def state_of_networks(
             state[f"{path}.weight"], state[f"{path}.bias"] = weight.float(), bias.float()
     steps = tensors["y.step"] * np.exp2(-float(tensors["y.step_shift"][0]) - units.y_hat)
     state["y_log_gain"] = _at_anchors(tensors["y.gain"], points)
-    state["y_log_step"] = _at_anchors(steps, points)
+    state["y_log_shrink"] = _at_anchors(steps, points) + state["y_log_gain"]
     state["z_log_gain"] = _at_anchors(tensors["z.gain"], points)
     _unfold_units(state, model)
     return state

@@ -70,8 +70,18 @@ class Networks(nn.Module):
         start = torch.linspace(math.log(LAMBDA_MIN), math.log(LAMBDA_MAX), NUM_ANCHORS)
         start = 0.5 * (start - math.log(LAMBDA_UNIT))[:, None]
         self.y_log_gain = nn.Parameter(start.repeat(1, m))
-        self.y_log_step = nn.Parameter(-start.repeat(1, m))
+        self.y_log_shrink = nn.Parameter(torch.zeros(NUM_ANCHORS, m))
         self.z_log_gain = nn.Parameter(0.5 * start.repeat(1, spec.hyper_channels))
+
+    @property
+    def y_log_step(self) -> Tensor:
+        """Logarithms of what a symbol of y is worth in base units, by anchor: `(16, M)`.
+
+        Symbols are worth somewhat less than 1 / gain where they are mostly 0, since values are
+        denser towards the mean; `y_log_shrink` says how much. At the finest anchor, where it is 0,
+        y_hat has the scale of y: a mean can only be right in both.
+        """
+        return self.y_log_shrink - self.y_log_gain
 
     def use_bfloat16(self, enabled: bool) -> None:
         """Let matrix products run in bfloat16, or in float32 again.

@@ -35,7 +35,8 @@ def preset(
     synthesis_blocks: int = 2,
     latent: int = 512,
     hyper: int = 96,
-    context: int = 128,
+    features: int = 128,
+    context: int = 144,
     context_blocks: int = 2,
     render: int = 48,
     render_blocks: int = 2,
@@ -47,12 +48,12 @@ def preset(
     the filter blocks behind the sum see what both made of neighbouring 16x16 patches and smooth
     the steps between them.
     """
-    n, m, c, r = width, latent, context, render
+    n, m, f, c, r = width, latent, features, context, render
     patch, pixels = 3 * PATCH**2, 3 * 4**2  # values of a 16x16 patch, of a 4x4 one
     return ModelSpec(
         latent_channels=m,
         hyper_channels=hyper,
-        features=c,
+        features=f,
         analysis=[
             ["unshuffle", PATCH],
             [
@@ -62,25 +63,25 @@ def preset(
             ],
         ],
         hyper_analysis=[
-            ["linear", m, c],
-            *block(c),
+            ["linear", m, f],
+            *block(f),
             ["unshuffle", 2],
-            ["linear", 4 * c, c],
-            *block(c),
+            ["linear", 4 * f, f],
+            *block(f),
             ["unshuffle", 2],
-            ["linear", 4 * c, hyper],
+            ["linear", 4 * f, hyper],
         ],
         hyper_synthesis=[
-            ["linear", hyper, 4 * c],
+            ["linear", hyper, 4 * f],
             ["shuffle", 2],
-            *block(c),
-            ["linear", c, 4 * c],
+            *block(f),
+            ["linear", f, 4 * f],
             ["shuffle", 2],
-            *block(c),
-            ["gain", c],
+            *block(f),
+            ["gain", f],
         ],
-        first=[["linear", c, 2 * m]],
-        inputs=[[["linear", c + m, c]] for _ in range(NUM_PASSES - 1)],
+        first=[["linear", f, 2 * m]],
+        inputs=[[["linear", f + m, c]] for _ in range(NUM_PASSES - 1)],
         shared=block(c) * context_blocks,
         outputs=[[["linear", c, 2 * m]] for _ in range(NUM_PASSES - 1)],
         synthesis=[
@@ -112,13 +113,16 @@ def preset(
                 f"synthesis.0.0.{5 + 2 * synthesis_blocks + render_blocks}",
                 *(f"synthesis.{1 + i}.2" for i in range(filter_blocks)),
             ],
+            "neighbours": ["shared.0.0"],
         },
     )
 
 
 def tiny() -> ModelSpec:
     """The default architecture shrunk until it trains in seconds, to try things out."""
-    return preset(width=24, latent=32, hyper=8, context=16, render=8, analysis_blocks=1)
+    return preset(
+        width=24, latent=32, hyper=8, features=16, context=32, render=8, analysis_blocks=1
+    )
 
 
 PRESETS = {"photo": preset, "tiny": tiny}

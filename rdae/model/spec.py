@@ -35,6 +35,7 @@ ROLES = {
     "pixels": "the last layer, which carries whole pixels through",
     "synthesis_input": "the first layer of the network beside the synthesis skip",
     "quiet": "last layers of what is added to the skips; nearly silent at the start",
+    "neighbours": "first layer of the context's residual that starts with neighbouring means",
 }
 HEADS = ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1)))
 WHOLE_ROLES = ("analysis_skip", "synthesis_skip", "pixels")  # carry latents and pixels whole

@@ -73,7 +73,6 @@ def from_weights_file(path: Path) -> dict[str, Tensor]:
     # new model: steps fall with the root of lambda.
     beyond = torch.from_numpy((points - inside) * math.log(high / low) / (NUM_POINTS - 1)).float()
     state["y_log_gain"] += 0.5 * beyond[:, None]
-    state["y_log_step"] -= 0.5 * beyond[:, None]
     state["z_log_gain"] += 0.25 * beyond[:, None]
     model.load_state_dict(state)
     _fit_prior(model, tensors, inside)
@@ -124,7 +123,7 @@ def widened(state: dict[str, Tensor], model: Autoencoder) -> dict[str, Tensor]:
     result = {}
     for name, new in model.state_dict().items():
         value = state[name]
-        if name not in ("y_log_gain", "y_log_step") and value.shape != new.shape:
+        if name not in ("y_log_gain", "y_log_shrink") and value.shape != new.shape:
             new = torch.zeros_like(new)
         else:
             new = new.clone()
@@ -146,8 +145,8 @@ def widened(state: dict[str, Tensor], model: Autoencoder) -> dict[str, Tensor]:
         weight, bias = result[f"{head}.weight"], result[f"{head}.bias"]
         weight[m + fresh] = weight[m + kept[like]]
         bias[m + fresh] = bias[m + kept[like]] + narrower
-    for name, sign in (("y_log_gain", -1), ("y_log_step", 1)):
-        result[name][:, fresh] = result[name][:, kept[like]] + sign * FRESH_STEP
+    for name, change in (("y_log_gain", -FRESH_STEP), ("y_log_shrink", 0.0)):
+        result[name][:, fresh] = result[name][:, kept[like]] + change
     return result
 
 
