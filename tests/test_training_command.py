@@ -22,6 +22,7 @@ from torch import Tensor  # noqa: E402
 
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.training.checkpoint import checkpoints, read_checkpoint  # noqa: E402
+from rdae.training.launch import free_port  # noqa: E402
 from tests.cli.cli_runner import InProcess, environment, run_rdae  # noqa: E402
 
 SETTINGS = ("--preset", "tiny", "--batch", "2", "--crop", "64", "--precision", "float32")
@@ -107,6 +108,30 @@ def assert_same_weights(run: Path, other: Path) -> None:
     expected = final_weights(other)
     for name, tensor in final_weights(run).items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun's agents need POSIX")
+def test_two_hosts_train_as_two_processes_of_one_do(photos, whole, tmp_path):
+    hosts = ("--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", str(free_port()))
+    command = (sys.executable, "-m", "torch.distributed.run", *hosts)
+    arguments = (photos, "-o", "run", "--steps", str(STEPS), *SETTINGS)
+    agents = [
+        subprocess.Popen(
+            [*command, "--node-rank", rank, "-m", "rdae.training", *arguments],
+            cwd=tmp_path,
+            env=environment({"PYTHONWARNINGS": "ignore"}),
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        assert [agent.wait(timeout=300) for agent in agents] == [0, 0]
+    finally:
+        for agent in agents:
+            agent.terminate()
+    assert len(list(checkpoints(tmp_path / "run")[-1].glob("process-*.pt"))) == 2
+    assert_same_weights(tmp_path / "run", whole)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
