@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rdae.evaluation.bd_rate import akima, bd_rate, compare, pchip, saving
 from rdae.evaluation.bootstrap import mean_interval, rate_interval
