@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from rdae.cli.eval_inputs import (
     read_codecs,
     read_curves,
     read_dataset,
+    read_earlier,
     read_images,
     read_metrics,
 )
@@ -26,7 +27,7 @@ from rdae.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from rdae.evaluation.protocol import Codec
-    from rdae.evaluation.results import Job
+    from rdae.evaluation.results import Job, Row
 
 
 def _option(group: str, names: str, help: str, **settings: Any) -> Any:
@@ -126,6 +127,16 @@ def evaluate(
     resume: Annotated[
         bool, _option(_RUN, "--resume", "Go on with the evaluation in the folder of -o.")
     ] = False,
+    reuse: Annotated[
+        list[str] | None,
+        _option(
+            _RUN,
+            "--reuse",
+            "Take results from an earlier evaluation, or from a folder with its rows.tsv: those of "
+            "the same picture, codec, settings, versions and quality. May be given more than once.",
+            metavar="DIR",
+        ),
+    ] = None,
     fail_above: Annotated[
         float | None,
         _option(
@@ -187,6 +198,7 @@ def evaluate(
       rdae eval kodak/ --against jpeg,webp,avif,heic,jxl --metric psnr,ms-ssim,ssimulacra2
       rdae eval kodak/ -o results --import anchors.json:vtm,av1
       rdae eval kodak/ -o results --resume
+      rdae eval kodak/ -m mine --reuse results -o mine
       rdae eval --plot-only results --anchor webp
     """
     console = Console(quiet=quiet, as_json=as_json, color=color)
@@ -196,8 +208,8 @@ def evaluate(
         report=not no_report, images=not no_images, every_image=all_images, limit=fail_above
     )
     if plot_only is not None:
-        if dataset or resume or output:
-            raise UsageError("--plot-only takes no pictures, no -o and no --resume")
+        if dataset or resume or output or reuse:
+            raise UsageError("--plot-only takes no pictures, no -o, no --resume and no --reuse")
         from rdae.evaluation import experiment
 
         run = experiment.load(plot_only)
@@ -213,6 +225,7 @@ def evaluate(
     names = [*(codec.name for codec in codecs), *(curve["name"] for curve in published)]
     anchor = check_anchor(anchor, names)
     folder = check_folder(output, resume=resume)
+    earlier = read_earlier(reuse or [])
     images, unreadable = read_images(pictures.sources, console)
     from rdae.evaluation import experiment
     from rdae.evaluation.runner import plan
@@ -235,9 +248,29 @@ def evaluate(
     with FolderLock(folder):
         check_folder(folder, resume=resume)  # another process may have been faster
         experiment.save(run, folder)
-        _measure(console, folder, plan(images, codecs, metrics, reps), codecs, workers)
+        todo = plan(images, codecs, metrics, reps)
+        _take_over(console, folder, todo, earlier)
+        _measure(console, folder, todo, codecs, workers)
         code = eval_results.make(console, run, folder, anchor, wanted)
     raise typer.Exit(code)
+
+
+def _take_over(
+    console: Console, folder: Path, jobs: Sequence[Job], earlier: Mapping[str, Sequence[Row]]
+) -> None:
+    """Put earlier results that fit into the folder, and say which do not."""
+    from rdae.evaluation.experiment import ROWS_FILE
+    from rdae.evaluation.results import Results
+    from rdae.evaluation.rows_file import fitting, outdated
+
+    results = Results(folder / ROWS_FILE)
+    for name, rows in earlier.items():
+        found = fitting(rows, results.missing(jobs))
+        for row in found.values():
+            results.append(row)
+        console.note(f"{len(found)} of {len(jobs)} results are taken from {shown(name)}")
+        for codec, (before, now) in outdated(rows, jobs).items():
+            console.note(f"{shown(codec)} is measured again: here {now}; there {before}")
 
 
 def _measure(
@@ -246,7 +279,7 @@ def _measure(
     """Do the jobs that are not done yet, and one cold start of each codec."""
     from rdae.evaluation import runner
     from rdae.evaluation.experiment import ROWS_FILE
-    from rdae.evaluation.results import Results, Row
+    from rdae.evaluation.results import Results
 
     results = Results(folder / ROWS_FILE)
     todo = results.missing(jobs)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rdae.evaluation.dataset import Image
     from rdae.evaluation.metrics import Metric
     from rdae.evaluation.protocol import Codec
+    from rdae.evaluation.results import Row
 
 Item = TypeVar("Item")
 
@@ -186,6 +187,24 @@ def read_curves(arguments: Sequence[str], dataset: str) -> list[dict[str, Any]]:
             # A measured codec may have the same name, and both belong in the table.
             curves[curve["name"]] = {**curve, "name": f"published:{curve['name']}"}
     return list(curves.values())
+
+
+def read_earlier(arguments: Sequence[str]) -> dict[str, list[Row]]:
+    """Read the rows of --reuse, by the folder or file that they are from."""
+    from rdae.evaluation.rows_file import ROWS_FILE, RowsFileError, read_rows
+
+    found: dict[str, list[Row]] = {}
+    for argument in arguments:
+        try:
+            found[argument] = read_rows(Path(argument))
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"--reuse {shown(argument)}: there is no {ROWS_FILE}",
+                hint="rdae eval writes one; --plot-only does so for a folder of an earlier version",
+            ) from error
+        except RowsFileError as error:
+            raise UsageError(f"--reuse {shown(str(error))}") from error
+    return found
 
 
 def check_anchor(wanted: str | None, names: Sequence[str]) -> str:

@@ -54,11 +54,14 @@ def _summarise(run: dict[str, Any], folder: Path, anchor: str | None) -> dict[st
     from rdae.evaluation.experiment import ROWS_FILE
     from rdae.evaluation.report import exports
     from rdae.evaluation.results import Results
+    from rdae.evaluation.rows_file import write_rows
 
     names = [entry["name"] for entry in (*run["codecs"], *run["published"])]
     chosen = check_anchor(anchor, names) if anchor or run["anchor"] not in names else run["anchor"]
-    result = summary.summarise(run, Results(folder / ROWS_FILE), chosen)
+    results = Results(folder / ROWS_FILE)
+    result = summary.summarise(run, results, chosen)
     exports.write_files(result, folder)
+    write_rows(results.latest().values(), run["metrics"], folder)
     return result
 
 

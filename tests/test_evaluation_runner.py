@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from rdae.errors import MissingDependencyError
-from rdae.evaluation import dataset, runner
+from rdae.evaluation import dataset, rows_file, runner
 from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.metrics import Metric, psnr
 from rdae.evaluation.results import Job, Results, row_key
@@ -294,3 +294,62 @@ def test_transparency_is_judged_on_the_worse_ground() -> None:
 def test_names_are_short_and_unique() -> None:
     paths = [Path("a/x.png"), Path("b/x.png"), Path("b/y.png")]
     assert dataset.short_names(paths) == ["a/x.png", "b/x.png", "y"]
+
+
+def test_rows_as_text_come_back_but_for_their_times(image: dataset.Image, tmp_path: Path) -> None:
+    jobs = [job(image, "rdae", 40), job(image, "jpeg", 60), job(image, "png", 100)]
+    rows = [runner.run_job(one) for one in jobs]
+    failed = {**rows[0], "ok": False, "quality": 41.0}
+    rows_file.write_rows([*rows, failed], ["psnr", "ms_ssim"], tmp_path)
+    lines = (tmp_path / "rows.tsv").read_text().splitlines()
+    assert len(lines) == 4 and lines[0].startswith("image\tsha256\twidth\theight\tcodec\tsettings")
+    again = rows_file.fitting(rows_file.read_rows(tmp_path), jobs)
+    for one, row in zip(jobs, rows, strict=True):
+        found = again[one.key]
+        assert found.pop("reused").startswith(f"{tmp_path}/rows.tsv:")
+        for name in ("psnr", "ms_ssim"):
+            assert found[name] == pytest.approx(row[name], abs=1e-6)
+        ignored = {*TIMES, "psnr", "ms_ssim"}
+        assert {k: v for k, v in found.items() if k not in ignored} == {
+            k: v for k, v in row.items() if k not in ignored
+        }
+        assert all(found[name] is None for name in TIMES)
+
+
+def test_only_rows_that_answer_the_whole_job_fit(image: dataset.Image, tmp_path: Path) -> None:
+    known = job(image, "jpeg", 60, "psnr")
+    rows_file.write_rows([runner.run_job(known)], ["psnr"], tmp_path)
+    rows = rows_file.read_rows(tmp_path / "rows.tsv")
+    assert list(rows_file.fitting(rows, [known])) == [known.key]
+    named = dataclasses.replace(known, image=dataclasses.replace(image, image="another name"))
+    assert rows_file.fitting(rows, [named])[known.key]["image"] == "another name"
+    own = dataclasses.replace(known, metrics=(Metric("psnr", ("a-program",)),))
+    other_image = dataclasses.replace(image, sha256="f" * 64)
+    for wanted in (
+        job(image, "jpeg", 61, "psnr"),
+        job(image, "jpeg", 60, "psnr", "ms_ssim"),
+        job(image, "jpeg:subsampling=420", 60, "psnr"),
+        dataclasses.replace(known, settings="another version"),
+        dataclasses.replace(known, image=other_image),
+        own,
+    ):
+        assert rows_file.fitting(rows, [wanted]) == {}
+    newer = dataclasses.replace(known, settings="another version")
+    assert rows_file.outdated(rows, [newer]) == {"jpeg": (known.settings, "another version")}
+    assert rows_file.outdated(rows, [known, job(image, "webp", 60)]) == {}
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "image\tsha256\n", "{head}\n1\t2\n", "{head}\n{row}x", "{head}\n{none}", "\0"]
+)
+def test_a_file_that_holds_no_rows_is_said(
+    image: dataset.Image, tmp_path: Path, damage: str
+) -> None:
+    rows_file.write_rows([runner.run_job(job(image, "png", 100))], ["psnr"], tmp_path)
+    head, row = (tmp_path / "rows.tsv").read_text().splitlines()
+    none = row.replace("\t192\t", "\t0\t")
+    (tmp_path / "rows.tsv").write_text(
+        damage.format(head=head, row=row.replace("\t192\t", "\twide\t"), none=none)
+    )
+    with pytest.raises(rows_file.RowsFileError, match="holds no rows of an evaluation"):
+        rows_file.read_rows(tmp_path)

@@ -73,6 +73,7 @@ def test_a_folder_is_evaluated(finished: tuple[Path, Result]) -> None:
         "compressai/png.json",
         "compressai/rdae.json",
         "results.jsonl",
+        "rows.tsv",
         "run.json",
         "summary.json",
     ]
@@ -124,6 +125,30 @@ def test_an_evaluation_that_was_killed_goes_on(finished: tuple[Path, Result], ou
     assert result.code == 0, result.err
     assert result.err.startswith(f"{min(before, 18)} of 18 results are there already\n")
     assert rows_of(folder / "killed") == rows_of(out)
+
+
+def test_earlier_results_are_taken_where_nothing_has_changed(
+    call: InProcess, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the rows of a codec of which another version is here."""
+    lines = (out / "rows.tsv").read_text().replace("libjpeg-turbo", "libjpeg 6b, once").splitlines()
+    (out.parent / "kept").mkdir()
+    (out.parent / "kept" / "rows.tsv").write_text("\n".join(lines) + "\n")
+    arguments = ("photos", *POINTS, *CHEAP, "--reuse", "kept", "-o", "again")
+    code, printed, said = call("eval", *arguments)
+    assert code == 0
+    assert said.startswith("10 of 18 results are taken from kept\njpeg is measured again: here ")
+    assert "there 4:4:4, optimize, " in said and "libjpeg 6b, once" in said
+    assert "measured earlier, and not again: rdae, PNG\n" in said
+    again = rows_of(out.parent / "again")
+    assert {row["codec"] for row in again if "reused" in row} == {"rdae", "png"}
+    for row, before in zip(again, rows_of(out), strict=True):
+        assert row.pop("reused", "kept/rows.tsv").startswith("kept/rows.tsv")
+        assert row.pop("psnr") == pytest.approx(before.pop("psnr"), abs=1e-6)
+        assert row == before
+    assert (out.parent / "again" / "rows.tsv").read_text() == (out / "rows.tsv").read_text()
+    facts = {line.split()[0]: line.split() for line in printed.split("\n\n")[2].splitlines()}
+    assert len(facts["JPEG"]) == len(facts["rdae"]) + 2  # times are not taken over
 
 
 def test_a_second_evaluation_does_not_come_into_the_folder(call: InProcess, out: Path) -> None:
@@ -303,6 +328,9 @@ def test_rows_that_failed_make_the_exit_code_1(call: InProcess, out: Path) -> No
         (("photos", "-o", "out"), "is not empty"),
         (("photos", "-o", "photos/large.png"), "not a folder"),
         (("photos", "--plot-only", "out"), "--plot-only takes no pictures"),
+        (("--plot-only", "out", "--reuse", "out"), "no --reuse"),
+        (("photos", "--reuse", "photos"), "--reuse photos: there is no rows.tsv"),
+        (("photos", "--reuse", "out/run.json"), "holds no rows of an evaluation"),
         (("photos", "--all-images", "--no-images"), "--all-images takes no"),
         (("--plot-only", "out", "--all-images", "--no-report"), "--all-images takes no"),
         (("--plot-only", "out", "--anchor", "heic"), "is not among the codecs"),

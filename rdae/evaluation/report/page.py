@@ -43,6 +43,7 @@ from rdae.files import atomic_write
 _FILES = {
     "summary.json": "everything on this page",
     "results.jsonl": "a row for every image, codec and quality",
+    "rows.tsv": "the same without times, as text to keep; --reuse takes from it",
     "bd_rate.csv": "BD-rates with their intervals",
     "run.json": "what was run, on what, with which versions",
     "compressai": "curves in CompressAI's form",
