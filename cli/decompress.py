@@ -142,7 +142,7 @@ def choose_format(output: str | None, format: Format | None) -> Format:
     Raises:
         UsageError: they contradict each other, or -o has an extension of no format.
     """
-    if output is None or output == "-" or is_special(Path(output)) or _is_rd(output):
+    if output is None or output == "-" or not _is_plain(Path(output)) or _is_rd(output):
         return format or Format.png
     named = FORMAT_OF_EXTENSION.get(Path(output).suffix.lower())
     if named is None and format is None:
@@ -166,6 +166,11 @@ def check_output_name(output: str | None) -> None:
             f"-o {shown(output)}: decompress writes pictures, not .rd files",
             hint=f"-o {shown(Path(output).with_suffix('.png'))}; rdae compress makes .rd files",
         )
+
+
+def _is_plain(output: Path) -> bool:
+    """Whether a name is, or would be, that of a regular file; what else is wrong `plan` says."""
+    return not is_special(output) and not output.is_dir()
 
 
 def _is_rd(output: str) -> bool:

@@ -7,6 +7,7 @@ list. These classes read only the public attributes of parameters.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from rdae.cli.hints import enter
 
 _MAX_COLUMNS = 100
+_MIN_COLUMNS = 24  # of text, however narrow the terminal
 _NAME_COLUMNS = 26
 
 
@@ -81,8 +83,28 @@ def _interrupt_as_abort() -> Iterator[None]:
         raise typer.Abort from error
 
 
+def _columns() -> int:
+    return min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
+
+
 def _indented(text: str | None) -> str:
-    return textwrap.indent((text or "").strip(), "  ")
+    """Paragraphs broken at the terminal's width; commands stay as they can be copied."""
+    blocks = re.split(r"\n\s*\n", textwrap.dedent(text or "").strip())
+    return "\n\n".join(
+        textwrap.indent(
+            block
+            if block.startswith(("rdae ", "Examples:"))
+            else "\n".join(_wrapped(block, _columns() - 2)),
+            "  ",
+        )
+        for block in blocks
+    )
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    """Lines that break between words alone: an option that is parted cannot be copied."""
+    width = max(_MIN_COLUMNS, columns)
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
 
 
 def usage(command: Any, ctx: Any) -> str:
@@ -130,8 +152,9 @@ def _option(option: Any) -> tuple[str, str]:
 
 
 def _row(name: str, text: str, columns: int) -> str:
-    width = min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
-    lines = textwrap.wrap(text, max(30, width - columns - 4)) or [""]
+    if _columns() < columns + 4 + _MIN_COLUMNS:  # no room for a second column
+        columns = 4
+    lines = _wrapped(text, _columns() - columns - 4)
     head = f"  {name:<{columns}}"
     if len(name) > columns:
         return "\n".join([f"  {name}", *(f"  {'':{columns}}  {line}" for line in lines)])

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 import warnings
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from rdae.cli import (
     elbo,
     eval,
     export,
+    habits,
     info,
     manual,
     models,
@@ -153,7 +155,12 @@ def _report_usage(error: Any) -> int:
     context = getattr(error, "ctx", None)
     named = [name for name in sys.argv[1:2] if name in COMMANDS]
     command = context.command_path if context else " ".join(["rdae", *named])
-    Console().failure("", UsageError(mistake(error), hint=f"{command} --help lists the options"))
+    kind = "commands" if command == "rdae" else "options"
+    message, hint = mistake(error), habits.way_out(error, sys.argv[1:])
+    if hint:  # better than the nearest spelling
+        message = re.sub(r" \(Possible options: .*|\. Did you mean .*", "", message)
+    hint = hint or f"{command} --help lists the {kind}"
+    Console().failure("", UsageError(message, hint=hint))
     return EXIT_USAGE
 
 

@@ -188,7 +188,8 @@ def _find(name: str) -> Card:
         if card.name == name:
             return card
     known = ", ".join(card.name for card in cards) or "none"
-    raise UsageError(f"there is no model {shown(name)}", hint=f"installed: {known}")
+    effort = "; -e 1..9 is the effort" if name.isdigit() else ""  # cwebp's -m
+    raise UsageError(f"there is no model {shown(name)}", hint=f"installed: {known}{effort}")
 
 
 def _millions(count: int, digits: int) -> str:

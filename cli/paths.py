@@ -79,7 +79,10 @@ def _plan_one(
         if path.is_dir() or output.endswith(os.sep):
             raise UsageError(f"-o {shown(path)}: is a directory", hint="use --output-dir DIR")
         if not path.parent.is_dir():
-            raise UsageError(f"-o {shown(path)}: there is no folder {shown(path.parent)}")
+            raise UsageError(
+                f"-o {shown(path)}: there is no folder {shown(path.parent)}",
+                hint="make it first; --output-dir DIR makes its own",
+            )
         return Task(source, path)
     if output is not None or source.path is None:
         if output_dir is not None:

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from tests.cli.cli_runner import Run, environment, names, save
+from rdae.cli import compress, decompress, habits
+from tests.cli.cli_runner import InProcess, Run, environment, names, save
 
 
 def test_two_names_are_input_and_output(run: Run, tmp_path: Path, photo: Path) -> None:
@@ -111,3 +113,48 @@ def test_the_line_of_a_result_has_its_bits_and_the_rest_is_for_v(run: Run, photo
     (line,) = run("compress", "photo.png").err.splitlines()
     assert " bits, " in line and " bpp, " in line
     assert " · z " in run("compress", "photo.png", "-f", "-v").err.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("photo.png small.rd", "rdae compress photo.png small.rd"),
+        ("photo.RD", "rdae decompress photo.RD"),
+        ("-q 80 photo.png", "options go behind the command: rdae compress photo.png -q ..."),
+        ("encode photo.png", "it is called rdae compress here"),
+        ("decode photo.rd", "it is called rdae decompress here"),
+        ("test photo.rd", "it is called rdae verify here"),
+        ("nonsense", "rdae --help lists the commands"),
+        ("models test", "rdae models --help lists the options"),
+        ("compress a.png -d 1", "-q 0..100 is the quality; higher is better"),
+        ("compress a.png --speed 6", "-e 1..9 is the effort; higher is slower and smaller"),
+        ("compress a.png -j 2", "--threads N is how many threads to use"),
+        ("compress a.png -size 4000", "--target-size 40k is the largest file"),
+        ("compress a.png --resize 9x9", "rdae decompress --resize WxH scales the picture"),
+        ("compress a.png --outdir b", "--output-dir DIR takes all outputs"),
+        ("compress a.png -m 6", "installed: photo; -e 1..9 is the effort"),
+        ("compress a.png -o no/a.rd", "make it first; --output-dir DIR makes its own"),
+        ("decompress a.rd -o .", "use --output-dir DIR"),
+        ("compress a.png --nonsense", "rdae compress --help lists the options"),
+    ],
+)
+def test_what_other_tools_call_it_leads_to_what_it_is_called_here(
+    call: InProcess, tmp_path: Path, typed: str, hint: str
+) -> None:
+    code, _, err = call(*typed.split())
+    said, way = err.splitlines()
+    assert code == 2 and said.startswith("rdae: ") and way.startswith(f"hint: {hint}")
+    assert "Did you mean" not in said or "lists the" in way
+    assert names(tmp_path) == []
+
+
+def test_no_hint_is_for_an_option_that_there_is() -> None:
+    declared = {
+        flag
+        for command in (compress.compress, decompress.decompress)
+        for hint in get_type_hints(command, include_extras=True).values()
+        for option in getattr(hint, "__metadata__", ())
+        for flag in (getattr(option, "default", None), *(getattr(option, "param_decls", ()) or ()))
+    }
+    assert declared >= {"-o", "--output-dir", "--json"}
+    assert habits._OPTIONS.keys() & declared == set()

@@ -33,6 +33,17 @@ def test_help_is_that_of_the_command(run: Run, command: str) -> None:
     assert shown.code == 0 and shown.out == run(*command.split(), "--help").out
 
 
+@pytest.mark.parametrize("columns", [34, 40, 60, 80, 132])
+def test_help_fits_the_terminal_but_for_commands_to_copy(run: Run, columns: int) -> None:
+    for command in ("", "decompress", "eval", "models"):
+        shown = run(*command.split(), "--help", COLUMNS=str(columns)).out.decode()
+        for line in shown.splitlines():
+            words = line.split()
+            is_command = words[:1] in (["rdae"], ["Usage:"]) or words[1:2] == ["--help"]
+            assert is_command or len(line) <= columns or len(words) == 1, line
+            assert not line.endswith("-"), line  # an option that was parted
+
+
 def test_help_of_what_does_not_exist_names_what_does(run: Run) -> None:
     result = run("help", "models", "sho")
     assert result.code == 2 and "there is no command rdae models sho" in result.err
