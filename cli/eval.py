@@ -15,6 +15,7 @@ from rdae.cli.console import Color, Console, InputError, UsageError, shown
 from rdae.cli.eval_inputs import (
     check_anchor,
     check_folder,
+    check_resumed,
     read_codecs,
     read_curves,
     read_dataset,
@@ -214,7 +215,9 @@ def evaluate(
 
         run = experiment.load(plot_only)
         if imports:
-            run["published"] = read_curves(imports, run["dataset"]["name"])
+            read = read_curves(imports, run["dataset"]["name"])
+            curves = {curve["name"]: curve for curve in (*run["published"], *read)}
+            run["published"] = list(curves.values())
         raise typer.Exit(eval_results.make(console, run, plot_only, anchor, wanted))
     if resume and output is None:
         raise UsageError("--resume needs the folder", hint="-o DIR names it")
@@ -247,6 +250,8 @@ def evaluate(
     )
     with FolderLock(folder):
         check_folder(folder, resume=resume)  # another process may have been faster
+        if resume:
+            check_resumed(folder, images, codecs, console)
         experiment.save(run, folder)
         todo = plan(images, codecs, metrics, reps)
         _take_over(console, folder, todo, earlier)

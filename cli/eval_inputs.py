@@ -235,6 +235,29 @@ def check_folder(output: Path | None, *, resume: bool) -> Path:
     return folder
 
 
+def check_resumed(
+    folder: Path, images: Sequence[Image], codecs: Sequence[Codec], console: Console
+) -> None:
+    """See that a run that goes on is about the pictures of before; say which codecs it drops."""
+    from rdae.evaluation.experiment import RunFileError, load
+
+    try:
+        before = load(folder)
+    except RunFileError:
+        return  # it was stopped before there was anything
+    here = {image.sha256 for image in images}
+    gone = [one["image"] for one in before["dataset"]["images"] if one["sha256"] not in here]
+    if gone:
+        raise UsageError(
+            f"{shown(folder)} is about other pictures: {shown(gone[0])} is not among these",
+            hint=f"name those of before; or another folder, with --reuse {shown(folder)}",
+        )
+    names = {codec.name for codec in codecs}
+    dropped = [codec["label"] for codec in before["codecs"] if codec["name"] not in names]
+    if dropped:
+        console.note(f"not in the report any more: {shown(', '.join(dropped))}; results stay")
+
+
 def spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` items, evenly spread over all of them, the first and the last included."""
     if len(items) <= count:

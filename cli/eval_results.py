@@ -86,15 +86,17 @@ def _report(console: Console, summary: dict[str, Any], folder: Path, wanted: Wan
         console.failure("no figures and no report", missing)
         return False
     from rdae.evaluation.experiment import ROWS_FILE
+    from rdae.evaluation.measured import some
+    from rdae.evaluation.report import kept, pictures, plots, viewer
     from rdae.evaluation.report import page as report
-    from rdae.evaluation.report import pictures, plots
     from rdae.evaluation.results import Results
 
-    drawings = plots.write_figures(summary, folder)
-    scenes = []
+    path = folder / "report.html"
+    before = kept.read_pictures(path, summary) if wanted.images else []
+    records: list[viewer.Record] = []
     if wanted.images:
         rows = Results(folder / ROWS_FILE).rows
-        place = folder if wanted.every_image else None
+        every = wanted.every_image or viewer.has_files(before)
         bar = Console(quiet=console.quiet, as_json=console.as_json)  # whose clock begins now
 
         def on_picture(done: int, total: int) -> None:
@@ -102,10 +104,22 @@ def _report(console: Console, summary: dict[str, Any], folder: Path, wanted: Wan
             bar.progress(done, total, "pictures")
 
         try:
-            scenes = pictures.take_pictures(summary, rows, place, on_picture)
+            scenes = pictures.take_pictures(summary, rows, folder, on_picture, every=every)
         finally:
             bar.clear_progress()
-    path = report.write_report(summary, folder, drawings, scenes)
+        for change in (changes := pictures.changed(summary)):
+            console.note(f"warning: {change}")
+        records, old, lost = kept.merge(
+            viewer.records_of(summary, scenes),
+            before,
+            pictures.choose_images(summary, pictures.our_codec(summary), every=every),
+            prefer_before=bool(changes),
+        )
+        if old:
+            console.note(f"pictures of the report before stay: {shown(some(old))}")
+        if lost:
+            console.note(f"warning: the report has no pictures of {shown(some(lost))}")
+    report.write_report(summary, folder, plots.write_figures(summary, folder), records)
     console.note(f"report: {shown(path)}")
     return True
 

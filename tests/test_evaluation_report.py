@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -18,10 +19,11 @@ import numpy as np
 from PIL import Image
 
 from rdae.evaluation.metrics import psnr
+from rdae.evaluation.report import kept, pictures, plots, scenes
 from rdae.evaluation.report import page as report
-from rdae.evaluation.report import pictures, plots
 from rdae.evaluation.report.matching import MATCHED, Coding, Codings, match
-from rdae.evaluation.report.pictures import Scene, Version
+from rdae.evaluation.report.scenes import Scene, Version
+from rdae.evaluation.report.viewer import records_of
 from tests.evaluation_sample import CODECS, summary
 
 EVIL = "<img src=http://evil.example/x onerror=alert(1)>\"'&</script><!--"
@@ -68,7 +70,7 @@ def scene(name: str = "kodim01") -> Scene:
         Version("avif", "AVIF", 60.0, 1.0, 0.25, {"psnr": 31.5}, darker, 0.25, ("quality",)),
     ]
     bare = Scene(name, 768, 512, (100, 50, 160, 90), "worst", 3.25, b"small", tuple(versions))
-    return pictures._fitted([bare])[0]
+    return scenes.fitted([bare])[0]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,9 @@ def drawings() -> list[plots.Drawing]:
 
 @pytest.fixture(scope="module")
 def text(drawings: list[plots.Drawing]) -> str:
-    return report.render_report(summary(), drawings, [scene()], ["summary.json", "bd_rate.csv"])
+    return report.render_report(
+        summary(), drawings, records_of(summary(), [scene()]), ["summary.json", "bd_rate.csv"]
+    )
 
 
 def test_the_page_is_well_formed_and_in_order(text: str) -> None:
@@ -171,7 +175,7 @@ def test_markup_in_names_is_text(drawings: list[plots.Drawing]) -> None:
     versions += [replace(v, codec=f"{v.codec}{EVIL}", label=EVIL) for v in shown.versions[1:]]
     named = Scene(EVIL, 9, 9, shown.box, EVIL, 1.0, b"", tuple(versions))
     new = plots.draw_figures({**bad, "metrics": ["psnr"]})
-    text = report.render_report(bad, [*drawings, *new], [named])
+    text = report.render_report(bad, [*drawings, *new], records_of(bad, [named]))
     page = Page(text)
     assert not any("onerror" in attributes for _, attributes in page.tags)
     assert not any(tag == "b" and not a for tag, a in page.tags)
@@ -238,25 +242,25 @@ def test_the_detail_is_cut_around_the_largest_error() -> None:
     original = np.zeros((700, 900, 3), np.uint8)
     decoded = original.copy()
     decoded[600:640, 500:520] = 90
-    left, top, right, bottom = pictures._worst_box(original, decoded)
+    left, top, right, bottom = scenes.worst_box(original, decoded)
     assert (right - left, bottom - top) == (512, 512)
     assert left <= 500 and right >= 520 and bottom == 700
-    assert pictures._worst_box(original[:30, :50], decoded[:30, :50]) == (0, 0, 50, 30)
+    assert scenes.worst_box(original[:30, :50], decoded[:30, :50]) == (0, 0, 50, 30)
 
 
 def test_details_are_cut_smaller_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (512, 512, 3), np.uint8)
     big = Scene("n", 512, 512, (0, 0, 512, 512), "", None, b"",
                 (Version(None, "original", None, None, 0.0, {}, noise),))  # fmt: skip
-    monkeypatch.setattr(pictures, "_BUDGET_BYTES", 200_000)
-    (fitted,) = pictures._fitted([big])
+    monkeypatch.setattr(scenes, "_BUDGET_BYTES", 200_000)
+    (fitted,) = scenes.fitted([big])
     left, top, right, bottom = fitted.box
     assert len(fitted.versions[0].webp) <= 200_000
     assert 150 < right - left == bottom - top < 300
 
 
 def test_the_budget_leaves_room_for_the_rest_of_the_page() -> None:
-    assert pictures._BUDGET_BYTES * 4 / 3 < 13_000_000
+    assert scenes._BUDGET_BYTES * 4 / 3 < 13_000_000
 
 
 @pytest.fixture(scope="module")
@@ -304,17 +308,21 @@ def test_what_is_far_away_or_unknown_is_not_matched(crop: Path) -> None:
 def of_the_crop(crop: Path, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A summary, and the rows that its pictures need."""
     small = summary(images=1)
-    small["dataset"]["images"][0].update(image=name, path=str(crop), sha256="c")
+    digest = hashlib.sha256(crop.read_bytes()).hexdigest()
+    small["dataset"]["images"][0].update(image=name, path=str(crop), sha256=digest)
     small["codecs"] = [c for c in small["codecs"] if c["name"] in ("rdae", "jpeg")]
     small["metrics"] = ["psnr"]
-    return small, [row("jpeg", 20.0, 2200, 27.0), row("jpeg", 90.0, 15_000, 38.0)]
+    rows = [row("jpeg", 20.0, 2200, 27.0), row("jpeg", 90.0, 15_000, 38.0)]
+    return small, [{**one, "sha256": digest} for one in rows]
 
 
 def test_all_pictures_are_written_whole_beside_the_page(crop: Path, tmp_path: Path) -> None:
     small, rows = of_the_crop(crop, "../odd %41 name/é")
     told: list[tuple[int, int]] = []
-    scenes = pictures.take_pictures(small, rows, tmp_path, lambda *done: told.append(done))
-    (whole,) = scenes
+    found = pictures.take_pictures(
+        small, rows, tmp_path, lambda *done: told.append(done), every=True
+    )
+    (whole,) = found
     assert told == [(1, 1)] and whole.box == (0, 0, 192, 176) and whole.overview == b""
     files = [version.file for version in whole.versions]
     assert files[0] == "pictures/1-odd-41-name-é/0-original.webp"
@@ -328,7 +336,9 @@ def test_all_pictures_are_written_whole_beside_the_page(crop: Path, tmp_path: Pa
         assert version.webp == b"" and version.detail.size == 0
     assert {goal for version in whole.versions[2:] for goal in version.goals} == set(MATCHED)
 
-    text = report.write_report(small, tmp_path, [], scenes).read_text(encoding="utf-8")
+    text = report.write_report(small, tmp_path, [], records_of(small, found)).read_text(
+        encoding="utf-8"
+    )
     assert "img-src 'self' file: data:;" in text and 'href="pictures"' in text
     assert '"src":"pictures/1-odd-41-name-%C3%A9/0-original.webp"' in text
     assert "data:image" not in text
@@ -341,10 +351,84 @@ def test_details_stand_in_the_page_and_what_changed_is_said(
 ) -> None:
     small, rows = of_the_crop(crop, "crop")
     small["codecs"][1]["settings"] = "an encoder of old"
-    (detail,) = pictures.take_pictures(small, rows)
+    (detail,) = pictures.take_pictures(small, rows, crop.parent)
     assert all(version.webp and not version.file for version in detail.versions)
     assert detail.overview and detail.box == (0, 0, 192, 176)
-    assert "measured was an encoder of old" in caplog.text
+    assert pictures.changed(small)[1].endswith("; measured was an encoder of old")
     small["dataset"]["images"][0]["path"] = str(tmp_path / "gone.png")
-    assert pictures.take_pictures(small, rows) == []
-    assert "left out of the report's pictures" in caplog.text
+    assert pictures.take_pictures(small, rows, crop.parent) == []
+    assert "gone.png is not there any more" in caplog.text
+
+
+# Pictures of an earlier page
+
+
+def kept_of(tmp_path: Path, full: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a summary's page can keep of one that has two pictures of three codecs."""
+    before = summary()
+    records = records_of(before, [scene("kodim01"), scene("kodim02")])
+    page = report.write_report(before, tmp_path, [], records)
+    return kept.read_pictures(page, full)
+
+
+def test_pictures_of_an_earlier_page_are_kept_as_they_are(tmp_path: Path) -> None:
+    assert kept.read_pictures(tmp_path / "report.html", summary()) == []
+    expected = records_of(summary(), [scene("kodim01"), scene("kodim02")])
+    assert kept_of(tmp_path, summary()) == json.loads(json.dumps(expected))
+
+
+def test_kept_pictures_follow_the_codecs_and_images_of_the_new_summary(tmp_path: Path) -> None:
+    other = summary()
+    other["codecs"] = [c for c in other["codecs"] if c["label"] != "AVIF"][::-1]
+    del other["dataset"]["images"][0]
+    (record,) = kept_of(tmp_path, other)
+    assert record["image"] == "kodim02"
+    assert [v["key"] for v in record["versions"]] == ["original", f"codec-{len(CODECS) - 2}"]
+
+
+def test_files_beside_the_page_are_kept_only_where_they_are_there(tmp_path: Path) -> None:
+    full = summary()
+    (one,) = records_of(full, [scene()])
+    sources = ["pictures/a/0%41.webp", "pictures/a/1.webp", "../x.webp", "http://evil.example/x"]
+    one["versions"] = [
+        {**version, "src": src} for version, src in zip(one["versions"], sources, strict=True)
+    ]
+    (tmp_path / "pictures" / "a").mkdir(parents=True)
+    for name in ("pictures/a/0A.webp", "pictures/a/1.webp"):
+        (tmp_path / name).touch()
+    page = report.write_report(full, tmp_path, [], [one])
+    (record,) = kept.read_pictures(page, full)
+    assert [v["src"] for v in record["versions"]] == sources[:2]
+    (tmp_path / "pictures/a/0A.webp").unlink()
+    assert kept.read_pictures(page, full) == []
+
+
+@pytest.mark.parametrize("script", ["", "{", "7", '["x"]', '[{"image": "kodim01"}]', "[" * 100_000])
+def test_a_page_that_holds_no_pictures_gives_none(tmp_path: Path, script: str) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(f'<script type="application/json" id="scenes">{script}</script>')
+    assert kept.read_pictures(page, summary()) == []
+
+
+def test_new_pictures_take_the_place_of_earlier_ones_unless_they_are_poorer() -> None:
+    full = summary(images=3)
+    one, two, three = full["dataset"]["images"]
+    new = records_of(full, [scene("kodim01"), scene("kodim02")])
+    before = records_of(full, [scene("kodim01"), scene("kodim02"), scene("kodim03")])
+    for record in before:
+        record["overview"] = "earlier"
+    new[1]["versions"].pop()
+    chosen = [(one, "worst", 1.0), (two, "", None), (three, "best", -1.0)]
+    records, old, lost = kept.merge(new, before, chosen)
+    assert (old, lost) == (["kodim02", "kodim03"], [])
+    assert [r["overview"] == "earlier" for r in records] == [False, True, True]
+    assert [r["title"] for r in records] == [
+        *("kodim01 (worst, +3.2 %)", "kodim02", "kodim03 (best, −1.0 %)")
+    ]
+    records, old, _ = kept.merge(new, before, chosen, prefer_before=True)
+    assert old == ["kodim01", "kodim02", "kodim03"]
+    # others than before are wanted and cannot be had: those of before all stay
+    records, old, lost = kept.merge([], before[:2], [(three, "best", -1.0)])
+    assert (lost, old) == (["kodim03"], ["kodim01", "kodim02"])
+    assert [r["title"] for r in records] == ["kodim01", "kodim02"]
+    assert kept.merge(new, [], chosen)[1:] == ([], ["kodim03"])

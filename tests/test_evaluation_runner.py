@@ -353,3 +353,23 @@ def test_a_file_that_holds_no_rows_is_said(
     )
     with pytest.raises(rows_file.RowsFileError, match="holds no rows of an evaluation"):
         rows_file.read_rows(tmp_path)
+
+
+def test_a_picture_of_a_run_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "results" / "out").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    Pillow.new("RGB", (20, 10), (9, 8, 7)).save(tmp_path / "photos" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    entry = dataset.read_image(Path("photos/a.png"), "a").record()
+    assert entry["path"] == str(tmp_path / "photos" / "a.png")
+    early = {**entry, "path": "photos/a.png"}  # as an early version wrote it
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    near = Path("../results/out")
+    assert dataset.find_source(entry, near).samefile(entry["path"])
+    assert dataset.find_source(early, near).samefile(entry["path"])
+    with pytest.raises(dataset.SourceError, match="has changed since"):
+        dataset.find_source({**entry, "sha256": "0" * 64}, near)
+    Path(entry["path"]).unlink()
+    with pytest.raises(dataset.SourceError, match="is not there any more"):
+        dataset.find_source(early, near)

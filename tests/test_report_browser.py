@@ -24,8 +24,9 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from rdae.evaluation.report import page as report
-from rdae.evaluation.report import pictures, plots
-from rdae.evaluation.report.pictures import Scene, Version
+from rdae.evaluation.report import plots
+from rdae.evaluation.report.scenes import Scene, Version, fitted, overview, saved
+from rdae.evaluation.report.viewer import records_of
 from tests.evaluation_sample import summary
 
 CHROMIUM = os.environ.get("RDAE_CHROMIUM") or shutil.which("chromium")
@@ -56,8 +57,8 @@ def scene(name: str, left: int) -> Scene:
         Version("avif", "AVIF", 55.0, 0.96, 0.2, values, coarse(photo, 16), -0.15, ("quality",)),
         Version("jpeg", "JPEG", 30.0, 0.81, 0.0125, values, coarse(photo, 64), -2.0, ("rate",)),
     )
-    overview = pictures._overview(np.asarray(Image.open(PHOTO).convert("RGB")))
-    return Scene(name, 768, 512, box, "worst", 3.25, overview, versions)
+    small = overview(np.asarray(Image.open(PHOTO).convert("RGB")))
+    return Scene(name, 768, 512, box, "worst", 3.25, small, versions)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,10 @@ def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metrics = {**summary(), "metrics": ["psnr", "ms_ssim"]}
     for name in ("summary.json", "bd_rate.csv"):
         (folder / name).write_text("{}")
-    scenes = pictures._fitted([scene("photo", 250), scene("twig", 0)])
-    return report.write_report(metrics, folder, plots.write_figures(metrics, folder), scenes)
+    scenes = fitted([scene("photo", 250), scene("twig", 0)])
+    return report.write_report(
+        metrics, folder, plots.write_figures(metrics, folder), records_of(metrics, scenes)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +82,8 @@ def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for entry, name in zip(metrics["dataset"]["images"], names, strict=True):
         entry["image"] = name
     bare = [replace(scene(name, left), overview=b"") for name, left in names.items()]
-    scenes = [pictures._saved(one, metrics, folder) for one in bare]
-    return report.write_report(metrics, folder, [], scenes)
+    scenes = [saved(one, metrics, folder) for one in bare]
+    return report.write_report(metrics, folder, [], records_of(metrics, scenes))
 
 
 @pytest.fixture(scope="module")

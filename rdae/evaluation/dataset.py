@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rdae.errors import RdaeError
 from rdae.evaluation.transparency import is_transparent
 from rdae.images.picture import read_picture
 
@@ -20,6 +21,12 @@ _LOSSY = (
     (4, b"ftypavif", "AVIF"),
     (4, b"ftypmif1", "AVIF"),
 )
+
+
+class SourceError(RdaeError):
+    """The file of a picture that was evaluated cannot be had any more."""
+
+    code = "source"
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,27 @@ def read_image(path: Path, name: str) -> Image:
     digest = hashlib.sha256(data).hexdigest()
     size = (picture.width, picture.height)
     return Image(name, path, digest, *size, lossy, is_transparent(picture))
+
+
+def find_source(entry: Mapping[str, Any], near: Path) -> Path:
+    """Find the file of a picture of run.json again.
+
+    Args:
+        entry: of `Image.record`. Where an early version left a relative path, it is tried from
+            the working folder, and from the folder of the results and those that it lies in.
+        near: that folder.
+
+    Raises:
+        SourceError: there is no such file, or it has other contents by now.
+        OSError: it cannot be read.
+    """
+    path, here = Path(entry["path"]), near.resolve()
+    places = [path, *(folder / path for folder in (here, *here.parents))]
+    for place in dict.fromkeys(places):
+        if place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == entry["sha256"]:
+            return place
+    there = any(place.is_file() for place in places)
+    raise SourceError(f"{path} {'has changed since' if there else 'is not there any more'}")
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

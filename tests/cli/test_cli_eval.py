@@ -164,6 +164,17 @@ def test_a_second_evaluation_does_not_come_into_the_folder(call: InProcess, out:
     assert not (out.parent / "new").exists() and "rdae.lock" not in names(out)
 
 
+def test_a_run_goes_on_with_its_own_pictures(call: InProcess, out: Path) -> None:
+    before = (out / "run.json").read_bytes()
+    code, _, said = call("eval", "photos/small.png", *POINTS, *CHEAP, "-o", "out", "--resume")
+    assert code == 2 and "out is about other pictures: large is not among these" in said
+    assert "--reuse out" in said and (out / "run.json").read_bytes() == before
+    arguments = ("photos", "-q", "10:100:30", "--against", "png", *CHEAP, "-o", "out", "--resume")
+    code, _, said = call("eval", *arguments)
+    assert code == 0 and said.startswith("not in the report any more: JPEG; results stay\n")
+    assert "\tjpeg\t" in (out / "rows.tsv").read_text()
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     for _ in range(1200):
         if is_so():
@@ -226,6 +237,33 @@ def test_figures_and_report_can_be_had_again(call: InProcess, out: Path) -> None
         files = [path.name for path in (out / "pictures" / name).iterdir()]
         assert "0-original.webp" in files and any("1-rdae-q" in file for file in files)
         assert all(f'"src":"pictures/{name}/{file}"' in text for file in files)
+
+
+def test_a_report_keeps_its_pictures(call: InProcess, out: Path) -> None:
+    """Made again from another folder, and when the photos are gone."""
+    pytest.importorskip("matplotlib", reason="the report needs the extra [eval]")
+    shutil.rmtree(out)
+    arguments = ("-q", "10:100:30", "--against", "jpeg:quality=20/40/60/80", "--metric", "psnr")
+    assert call("eval", "photos", *arguments, "-o", "out")[0] == 0
+    page = out / "report.html"
+
+    def pictures() -> int:
+        return page.read_text(encoding="utf-8").count("data:image/webp;base64,")
+
+    before = pictures()
+    assert before >= 6
+    (out.parent / "elsewhere").mkdir()
+    done = run_rdae(out.parent / "elsewhere", "eval", "--plot-only", "../out", "--anchor", "rdae")
+    assert done.code == 0 and done.err.endswith("report: ../out/report.html\n")
+    assert "pictures" not in done.err and pictures() == before
+    shutil.rmtree(out.parent / "photos")
+    code, _, said = call("eval", "--plot-only", "out")
+    assert code == 0 and "pictures of the report before stay: " in said
+    assert pictures() == before
+    code, _, said = call("eval", "--plot-only", "out", "--no-images")
+    assert code == 0 and pictures() == 0
+    code, _, said = call("eval", "--plot-only", "out")
+    assert code == 0 and "warning: the report has no pictures of " in said
 
 
 def test_an_evaluation_of_an_earlier_version_can_be_plotted(call: InProcess, out: Path) -> None:

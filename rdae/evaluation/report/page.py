@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from rdae.evaluation.report.figure_parts import Summary, anchor_label, metric_name, percent_text
 from rdae.evaluation.report.figure_style import Style, styles, theme_css, themed
-from rdae.evaluation.report.pictures import FOLDER, Scene, our_codec
+from rdae.evaluation.report.pictures import our_codec
 from rdae.evaluation.report.plots import Drawing
+from rdae.evaluation.report.scenes import FOLDER
 from rdae.evaluation.report.tables import (
     bd_table,
     cell,
@@ -31,10 +32,11 @@ from rdae.evaluation.report.tables import (
     table,
 )
 from rdae.evaluation.report.viewer import (
+    Record,
     has_files,
     ours_label,
     package_text,
-    scenes_json,
+    records_json,
     viewer_section,
 )
 from rdae.files import atomic_write
@@ -52,7 +54,7 @@ _FILES = {
 
 
 def write_report(
-    summary: Summary, folder: Path, drawings: Sequence[Drawing], scenes: Sequence[Scene]
+    summary: Summary, folder: Path, drawings: Sequence[Drawing], records: Sequence[Record]
 ) -> Path:
     """Write report.html.
 
@@ -60,16 +62,16 @@ def write_report(
         summary: of schema `rdae.eval-summary/1`.
         folder: where it goes; the page links to the other files of a run that are there.
         drawings: from `plots.write_figures`.
-        scenes: from `pictures.take_pictures`; without any, the page has no viewer.
+        records: the pictures, of `viewer.records_of`; without any, the page has no viewer.
 
     Returns:
         The path of the page.
     """
     path = folder / "report.html"
     beside = [name for name in _FILES if (folder / name).exists()]
-    if FOLDER in beside and not has_files(scenes):
+    if FOLDER in beside and not has_files(records):
         beside.remove(FOLDER)  # of an earlier page
-    page = render_report(summary, drawings, scenes, beside)
+    page = render_report(summary, drawings, records, beside)
     with atomic_write(path, overwrite=True) as file:
         file.write(page.encode())
     return path
@@ -78,7 +80,7 @@ def write_report(
 def render_report(
     summary: Summary,
     drawings: Sequence[Drawing],
-    scenes: Sequence[Scene],
+    records: Sequence[Record],
     beside: Sequence[str] = (),
 ) -> str:
     """The text of the page; `beside` are the files of the run that it may link to."""
@@ -86,14 +88,14 @@ def render_report(
     looks = styles(summary)
     tables = [image_table(summary, metric) for metric in metrics]
     sections = {"table": "BD-rate", "curves": "Curves", "saving": "Where it wins"}
-    sections |= {"images": "Images", **({"viewer": "Pictures"} if scenes else {})}
+    sections |= {"images": "Images", **({"viewer": "Pictures"} if records else {})}
     sections |= {"speed": "Speed", "method": "Method", "data": "Data"}
     title = f"{ours_label(summary)} on {_pictures(summary)}"
     fields = {
         "title": escape(title),
         "subtitle": escape(_subtitle(summary)),
         # From disk 'self' is nothing in some browsers; file: is nothing from a server.
-        "image_sources": "'self' file: data:" if has_files(scenes) else "data:",
+        "image_sources": "'self' file: data:" if has_files(records) else "data:",
         "css": theme_css() + package_text("report.css"),
         "js": package_text("report.js"),
         "headline": headline(summary),
@@ -111,12 +113,12 @@ def render_report(
         "saving": _figures(drawings, "saving"),
         "images": _figures(drawings, "images"),
         "image_tables": _details("All images", "".join(tables)) if any(tables) else "",
-        "viewer": viewer_section(summary, scenes),
+        "viewer": viewer_section(summary, records),
         "speed": _figures(drawings, "speed") + speed_table(summary),
         "bits": _bits(drawings),
         "method": _method(summary),
         "data": _data(beside),
-        "scenes": scenes_json(summary, scenes),
+        "scenes": records_json(records),
     }
     template = package_text("report.html")
     # In one pass: what is put in is not looked at again.

@@ -11,12 +11,18 @@ import json
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from typing import Any
 from urllib.parse import quote
 
 from rdae.evaluation.report.figure_parts import Summary, metric_name, percent_text
 from rdae.evaluation.report.matching import MATCHED
-from rdae.evaluation.report.pictures import Scene, Version, our_codec
+from rdae.evaluation.report.pictures import our_codec
+from rdae.evaluation.report.scenes import Scene, Version
 from rdae.evaluation.report.tables import DIGITS, UNITS
+
+EMBEDDED = "data:image/webp;base64,"
+
+Record = dict[str, Any]  # a scene as report.js has it
 
 
 def package_text(name: str) -> str:
@@ -30,19 +36,19 @@ def ours_label(summary: Summary) -> str:
     return str(ours["label"]) if ours else "Codecs"
 
 
-def viewer_section(summary: Summary, scenes: Sequence[Scene]) -> str:
-    """The section of the page, with ours against the anchor to begin with; empty without scenes."""
-    if not scenes:
+def viewer_section(summary: Summary, records: Sequence[Record]) -> str:
+    """The section of the page, with ours against the anchor to begin with; empty for no records."""
+    if not records:
         return ""
     ours = our_codec(summary)
-    keys = _keys(summary)
-    anchor = keys.get(summary["anchor"])
-    present = {keys[v.codec] for v in scenes[0].versions if v.codec is not None}
+    keys = codec_keys(summary)
+    anchor = keys.get(summary["anchor"], "original")
+    present = {version["key"] for version in records[0]["versions"]}
     mine = keys[ours["name"]] if ours else "original"
     other = anchor if anchor in present and anchor != mine else "original"
     which = (
         "All images, whole, from the folder beside this page."
-        if has_files(scenes)
+        if has_files(records)
         else "The images where {{ours}} is worst, middling and best against the anchor, cut around "
         "its largest error."
     )
@@ -54,21 +60,26 @@ def viewer_section(summary: Summary, scenes: Sequence[Scene]) -> str:
     )
 
 
-def has_files(scenes: Sequence[Scene]) -> bool:
+def has_files(records: Sequence[Record]) -> bool:
     """Whether pictures of the viewer lie beside the page."""
-    return any(version.file for scene in scenes for version in scene.versions)
+    return any(
+        not version["src"].startswith(EMBEDDED)
+        for record in records
+        for version in record["versions"]
+    )
 
 
-def _keys(summary: Summary) -> dict[str, str]:
+def codec_keys(summary: Summary) -> dict[str, str]:
+    """What the script calls the codecs, by their names."""
     return {codec["name"]: f"codec-{i}" for i, codec in enumerate(summary["codecs"])}
 
 
-def scenes_json(summary: Summary, scenes: Sequence[Scene]) -> str:
-    """What the script shows, pictures without files as data URIs; safe in a script element."""
-    keys, ours = _keys(summary), ours_label(summary)
-    found = [
+def records_of(summary: Summary, scenes: Sequence[Scene]) -> list[Record]:
+    """What the script shows: texts, and pictures as data URIs or names of files."""
+    keys, ours = codec_keys(summary), ours_label(summary)
+    return [
         {
-            "title": _scene_title(scene),
+            "title": scene_title(scene.image, scene.why, scene.percent),
             "image": scene.image,
             "width": scene.width,
             "height": scene.height,
@@ -87,15 +98,19 @@ def scenes_json(summary: Summary, scenes: Sequence[Scene]) -> str:
         }
         for scene in scenes
     ]
-    # No text in it may end the script element that it stands in, or begin a comment there.
-    return json.dumps(found, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _scene_title(scene: Scene) -> str:
-    if scene.percent is None:
-        return scene.image
-    why = f"{scene.why}, " if scene.why else ""
-    return f"{scene.image} ({why}{percent_text(scene.percent)} %)"
+def records_json(records: Sequence[Record]) -> str:
+    """Records as JSON that is safe in a script element."""
+    # No text in it may end the element that it stands in, or begin a comment there.
+    return json.dumps(records, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def scene_title(image: str, why: str, percent: float | None) -> str:
+    """A picture's name in the viewer, with our BD-rate on it."""
+    if percent is None:
+        return image
+    return f"{image} ({why}{', ' * bool(why)}{percent_text(percent)} %)"
 
 
 def _numbers(version: Version, ours: str) -> list[list[str]]:
@@ -118,4 +133,4 @@ def _numbers(version: Version, ours: str) -> list[list[str]]:
 
 
 def _data_uri(webp: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
+    return EMBEDDED + base64.b64encode(webp).decode("ascii")
