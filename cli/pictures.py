@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rdae.cli.console import UsageError, shown
@@ -112,7 +112,7 @@ def resized(picture: Picture, size: tuple[int, int], *, max_pixels: int) -> Pict
     check_pixels(width, height, max_pixels)
     image = to_pillow(picture).resize((width, height), Image.Resampling.LANCZOS)
     alpha = None if picture.alpha is None else np.asarray(image.getchannel("A"))
-    return replace(picture, rgb=np.asarray(image.convert("RGB")), alpha=alpha)
+    return picture.with_pixels(np.asarray(image.convert("RGB")), alpha)
 
 
 def lost(picture: Picture, format: Format) -> list[str]:
@@ -164,7 +164,7 @@ def write(picture: Picture, file: BinaryIO, settings: Settings) -> None:
 def _encoded(picture: Picture, settings: Settings) -> bytes:
     from PIL import PngImagePlugin
 
-    from rdae.images.metadata import EXIF_PREFIX
+    from rdae.images import exif as exif_data
     from rdae.images.picture import to_pillow
 
     format, quality = settings.format, settings.quality
@@ -179,7 +179,7 @@ def _encoded(picture: Picture, settings: Settings) -> bytes:
         options = {"pnginfo": chunks, "compress_level": settings.png_level}
     elif format is Format.jpg:
         options = {"quality": quality, "subsampling": "4:4:4"}
-        metadata["exif"] = EXIF_PREFIX + picture.exif if picture.exif else b""
+        metadata["exif"] = exif_data.PREFIX + picture.exif if picture.exif else b""
     elif format is Format.webp:
         options = {"quality": quality, "exact": True}
     elif format is Format.avif:

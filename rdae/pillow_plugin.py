@@ -37,7 +37,7 @@ from rdae.errors import (
     TooLargeError,
     TruncatedError,
 )
-from rdae.images.metadata import EXIF_PREFIX
+from rdae.images.exif import PREFIX as EXIF_PREFIX
 from rdae.images.picture import to_pillow
 from rdae.limits import MAX_PIXELS
 

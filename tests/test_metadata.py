@@ -11,13 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from rdae.images.metadata import (
-    exif_without_gps,
-    orientation,
-    tiff_file,
-    upright,
-    xmp_without_gps,
-)
+from rdae.images import exif as exif_data
+from rdae.images import xmp as xmp_packet
+from rdae.images.metadata import orientation
+from rdae.images.tiff_file import tiff_file
 
 ORIENTATION = 274
 
@@ -63,7 +60,7 @@ orders = pytest.mark.parametrize("order", ["<", ">"])
 def test_the_orientation_is_found_and_reset_in_place(order: str, turn: int) -> None:
     exif = exif_of(order, turn=turn)
     assert orientation(exif, b"") == turn
-    reset, _ = upright(exif, b"")
+    reset = exif_data.upright(exif)
     assert orientation(reset, b"") == 1
     assert len(reset) == len(exif)
     assert tags(reset) == {**tags(exif), ORIENTATION: 1}
@@ -79,7 +76,7 @@ def test_an_orientation_is_found_in_every_integer_type(type_code: int, letter: s
     entry = struct.pack("<HHI", ORIENTATION, type_code, 1) + struct.pack("<" + letter, 6)
     exif = struct.pack("<2sHIH", b"II", 42, 8, 1) + entry.ljust(12, b"\0") + bytes(4)
     assert orientation(exif, b"") == 6
-    assert orientation(upright(exif, b"")[0], b"") == 1
+    assert orientation(exif_data.upright(exif), b"") == 1
 
 
 def test_a_directory_that_ends_too_early_still_shows_the_tags_that_are_there() -> None:
@@ -105,13 +102,13 @@ def test_without_an_orientation_tag_xmp_is_asked() -> None:
 )
 def test_an_orientation_in_xmp_is_reset_in_place(xmp: bytes) -> None:
     assert orientation(b"", xmp) == 6
-    assert upright(b"", xmp)[1] == xmp.replace(b"6", b"1")
+    assert xmp_packet.upright(xmp) == xmp.replace(b"6", b"1")
 
 
 @orders
 def test_gps_is_removed_from_exif_and_all_else_stays(order: str) -> None:
     exif = exif_of(order, turn=1, gps=True)
-    cleaned = exif_without_gps(exif)
+    cleaned = exif_data.without_place(exif)
     assert b"secret garden" not in cleaned
     assert tags(cleaned) == tags(exif_of(order, turn=1))
     assert len(cleaned) == len(exif)
@@ -122,23 +119,50 @@ def test_gps_is_removed_and_the_link_to_the_thumbnail_stays(order: str) -> None:
     exif = bytearray(exif_of(order, gps=True))
     (count,) = struct.unpack_from(order + "H", exif, 8)
     struct.pack_into(order + "I", exif, 10 + 12 * count, 0x1234)
-    cleaned = exif_without_gps(bytes(exif))
+    cleaned = exif_data.without_place(bytes(exif))
     assert struct.unpack_from(order + "H", cleaned, 8) == (count - 1,)
     assert struct.unpack_from(order + "I", cleaned, 10 + 12 * (count - 1)) == (0x1234,)
 
 
+@orders
+def test_the_tags_of_geotiff_are_removed(order: str) -> None:
+    exif = Image.Exif()
+    exif.load(exif_of(order, turn=1))
+    exif.endian = order
+    exif[33922] = (0.0, 0.0, 0.0, 451_234.5, 5_268_765.5, 0.0)
+    exif[34737] = "WGS 84 / UTM zone 32N|"
+    data = exif.tobytes()[6:]
+    assert struct.pack(order + "d", 451_234.5) in data
+    cleaned = exif_data.without_place(data)
+    assert struct.pack(order + "d", 451_234.5) not in cleaned
+    assert b"UTM zone" not in cleaned
+    assert tags(cleaned) == tags(exif_of(order, turn=1))
+
+
+def test_a_place_in_the_inner_directory_is_removed() -> None:
+    exif = bytearray(exif_of("<", turn=1, gps=True))
+    pointer = exif.index(struct.pack("<HH", ExifTags.IFD.GPSInfo, 4))
+    note = exif.index(struct.pack("<H", ExifTags.Base.MakerNote))
+    exif[note : note + 12] = exif[pointer : pointer + 12]
+    struct.pack_into("<H", exif, pointer, 0x9999)
+    cleaned = exif_data.without_place(bytes(exif))
+    assert b"secret garden" in exif
+    assert b"secret garden" not in cleaned
+    assert struct.pack("<HH", ExifTags.IFD.GPSInfo, 4) not in cleaned
+
+
 def test_exif_without_a_place_is_not_touched() -> None:
     exif = exif_of("<", turn=1)
-    assert exif_without_gps(exif) == exif
+    assert exif_data.without_place(exif) == exif
 
 
 def test_exif_in_which_the_place_cannot_be_found_is_dropped() -> None:
     exif = exif_of("<", gps=True)
     entry = exif.index(struct.pack("<H", ExifTags.IFD.GPSInfo))
     lost = exif[: entry + 8] + struct.pack("<I", len(exif) + 100) + exif[entry + 12 :]
-    assert exif_without_gps(lost) == b""
-    assert exif_without_gps(b"junk") == b""
-    assert exif_without_gps(exif[:20]) == b""
+    assert exif_data.without_place(lost) == b""
+    assert exif_data.without_place(b"junk") == b""
+    assert exif_data.without_place(exif[:20]) == b""
 
 
 @pytest.mark.parametrize(
@@ -148,6 +172,19 @@ def test_exif_in_which_the_place_cannot_be_found_is_dropped() -> None:
         (b"<a drone-dji:GpsLongitude='8.5'\n b:c='d'/>", b"<a\n b:c='d'/>"),
         (b"<a><exif:GPSLatitude>47</exif:GPSLatitude>\n<b:c/></a>", b"<a><b:c/></a>"),
         (b"<a><exif:GPSAltitude/><b:c/></a>", b"<a><b:c/></a>"),
+        (
+            b'<a drone-skydio:Latitude="37.5" drone-skydio:Longitude="-122.3" b:c="d"/>',
+            b'<a b:c="d"/>',
+        ),
+        (
+            b'<a dji:GpsLongtitude="8" dji:RelativeAltitude="+9" b:c="d"/>',
+            b'<a b:c="d"/>',
+        ),
+        (b'<a geo:lat="47" geo:long="8" b:c="d"/>', b'<a b:c="d"/>'),
+        (b"<a><georss:point>47 8</georss:point><b:c/></a>", b"<a><b:c/></a>"),
+        (b"<a><x:CameraLatitude>47</x:CameraLatitude><b:c/></a>", b"<a><b:c/></a>"),
+        (b'<a xmlns:gps="http://x" b:c="d"/>', b'<a xmlns:gps="http://x" b:c="d"/>'),
+        ("<a x:Latitude='47'/>".encode("utf-16-be"), b""),
         (b"<a><exif:GPSDest><rdf:Seq/></exif:GPSDest></a>", b""),
         ("<a exif:GPSLatitude='47'/>".encode("utf-16-le"), b""),
         (b'<a note="GPS is off"/>', b'<a note="GPS is off"/>'),
@@ -155,12 +192,12 @@ def test_exif_in_which_the_place_cannot_be_found_is_dropped() -> None:
     ],
 )
 def test_gps_is_removed_from_xmp_or_the_packet_is(xmp: bytes, left: bytes) -> None:
-    assert xmp_without_gps(xmp) == left
+    assert xmp_packet.without_place(xmp) == left
 
 
 def test_removing_gps_from_a_long_hostile_packet_takes_no_time() -> None:
-    assert xmp_without_gps(b"<exif:GPS a" * 200_000) == b""
-    assert xmp_without_gps(b' a:GPS="' * 200_001 + b":GPS") == b""
+    assert xmp_packet.without_place(b"<exif:GPS a" * 200_000) == b""
+    assert xmp_packet.without_place(b' a:GPS="' * 200_001 + b":GPS") == b""
 
 
 headers = st.sampled_from(
@@ -173,12 +210,14 @@ headers = st.sampled_from(
 @example(exif_of("<", turn=6, gps=True), b'tiff:Orientation="6"')
 def test_no_bytes_make_the_functions_fail(exif: bytes, xmp: bytes) -> None:
     assert 1 <= orientation(exif, xmp) <= 8
-    reset, packet = upright(exif, xmp)
+    reset, packet = exif_data.upright(exif), xmp_packet.upright(xmp)
     assert (len(reset), len(packet)) == (len(exif), len(xmp))
     assert orientation(reset, packet) == 1
-    assert upright(reset, packet) == (reset, packet)
-    assert len(exif_without_gps(exif)) in (0, len(exif))
-    assert len(xmp_without_gps(xmp)) <= len(xmp)
+    assert (exif_data.upright(reset), xmp_packet.upright(packet)) == (reset, packet)
+    assert len(exif_data.of_size(exif, 7, 5)) in (0, len(exif))
+    xmp_packet.of_size(xmp, 7, 5)
+    assert len(exif_data.without_place(exif)) in (0, len(exif))
+    assert len(xmp_packet.without_place(xmp)) <= len(xmp)
     try:
         tiff_file(np.zeros((2, 3, 1), np.uint8), icc=b"", exif=exif, xmp=xmp)
     except ValueError as error:
@@ -193,9 +232,9 @@ def test_damaged_exif_with_a_place_never_fails_and_removing_twice_is_removing_on
     exif = bytearray(exif_of(data.draw(st.sampled_from("<>")), turn=1, gps=True))
     for _ in range(data.draw(st.integers(1, 4))):
         exif[data.draw(st.integers(8, len(exif) - 1))] = data.draw(st.integers(0, 255))
-    cleaned = exif_without_gps(bytes(exif))
+    cleaned = exif_data.without_place(bytes(exif))
     assert len(cleaned) in (0, len(exif))
-    assert exif_without_gps(cleaned) == cleaned
+    assert exif_data.without_place(cleaned) == cleaned
 
 
 @orders

@@ -277,6 +277,28 @@ def test_exif_that_imagemagick_hid_in_png_text_is_found() -> None:
     assert read_picture(file_of(Image.fromarray(RGB), "PNG", pnginfo=chunks)).exif == EXIF
 
 
+@pytest.mark.parametrize("prefix", [b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"])
+def test_metadata_that_imagemagick_hid_as_segments_of_a_jpeg_are_found(prefix: bytes) -> None:
+    block = prefix + (exif_of(Orientation=6) if b"Exif" in prefix else b"<x tiff:Orientation='6'/>")
+    chunks = PngImagePlugin.PngInfo()
+    for kind, data in (("APP1", block), ("icm", ICC)):
+        chunks.add_text(
+            f"Raw profile type {kind}", f"\n{kind}\n{len(data):8}\n{data.hex()}\n", zip=True
+        )
+    picture = read_picture(file_of(Image.fromarray(RGB), "PNG", pnginfo=chunks))
+    assert (picture.width, picture.height) == (5, 7)
+    assert picture.icc == ICC
+    assert bool(picture.exif) != bool(picture.xmp)
+
+
+def test_jpeg_tables_of_a_tiff_are_no_exif_data() -> None:
+    image = Image.effect_noise((40, 30), 20)
+    file = file_of(image, "TIFF", compression="jpeg", tiffinfo={271: "Maker"})
+    exif = Image.Exif()
+    exif.load(read_picture(file).exif)
+    assert dict(exif) == {271: "Maker"}
+
+
 def test_exif_after_the_pixels_of_a_png_is_found() -> None:
     data = written(Picture(RGB, None, False, exif=EXIF), "png").getvalue()
     start = data.index(b"eXIf") - 4

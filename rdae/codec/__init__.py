@@ -284,7 +284,9 @@ def _picture(
     rgb = decode_region(
         parts, model, threads or default_threads(), best_effort=best_effort, progress=progress
     )
-    return Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
+    picture = Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
+    is_whole = (picture.width, picture.height) == (header.width, header.height)
+    return picture if is_whole else picture.with_pixels(picture.rgb, picture.alpha)
 
 
 def read_info(data: bytes) -> Info:

@@ -26,19 +26,13 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from rdae.errors import UnsupportedImageError
+from rdae.images import exif as exif_data
+from rdae.images import xmp as xmp_packet
 from rdae.images.bit_depth import to_8_bits
 from rdae.images.channels import Plane, planes, srgb_planes, turned
 from rdae.images.colour import COLOUR_MODES
 from rdae.images.formats import OUTPUT_FORMATS, output_format
-from rdae.images.metadata import (
-    EXIF_PREFIX,
-    exif_without_gps,
-    metadata_of,
-    orientation,
-    tiff_file,
-    upright,
-    xmp_without_gps,
-)
+from rdae.images.metadata import metadata_of, orientation
 from rdae.images.reader import (
     Allowed,
     check_kind,
@@ -48,11 +42,13 @@ from rdae.images.reader import (
     load,
     open_image,
 )
+from rdae.images.tiff_file import tiff_file
 from rdae.limits import MAX_PIXELS
 
 PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
 JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
 
+_ORIENTATION = 274  # tag of a TIFF
 _KINDS = {"all", "exif", "gps", "icc", "xmp"}
 
 
@@ -103,14 +99,29 @@ class Picture:
         """Height in pixels."""
         return int(self.rgb.shape[0])
 
+    def with_pixels(self, rgb: Plane, alpha: Plane | None) -> Picture:
+        """Return the picture after its pixels were turned, cut or scaled.
+
+        Sizes in the metadata become those of the new pixels. What shows the old ones is gone: the
+        EXIF thumbnail of a crop would show what was cut off.
+        """
+        height, width = rgb.shape[:2]
+        return replace(
+            self,
+            rgb=rgb,
+            alpha=alpha,
+            exif=exif_data.of_size(self.exif, width, height),
+            xmp=xmp_packet.of_size(self.xmp, width, height),
+        )
+
     def without(self, kinds: Collection[str]) -> Picture:
         """Return the picture without some of its metadata.
 
         Args:
             kinds: any of "exif", "xmp", "icc", "gps" and "all". "all" is EXIF and XMP: the ICC
                 profile stays, as without it the colours are wrong. "gps" takes the place out of
-                EXIF and XMP and keeps the rest; where that cannot be done safely, the whole of
-                the EXIF data or XMP packet goes.
+                EXIF (GPS, GeoTIFF) and XMP and keeps the rest; where that cannot be done safely,
+                the whole of the EXIF data or XMP packet goes.
 
         Raises:
             ValueError: an unknown kind.
@@ -120,7 +131,7 @@ class Picture:
             raise ValueError(f"unknown kind of metadata: {', '.join(sorted(unknown))}")
         exif, xmp = self.exif, self.xmp
         if "gps" in kinds:
-            exif, xmp = exif_without_gps(exif), xmp_without_gps(xmp)
+            exif, xmp = exif_data.without_place(exif), xmp_packet.without_place(xmp)
         return replace(
             self,
             icc=b"" if "icc" in kinds else self.icc,
@@ -211,7 +222,7 @@ def to_pillow(picture: Picture) -> Image.Image:
     if picture.icc:
         image.info["icc_profile"] = picture.icc
     if picture.exif:
-        image.info["exif"] = EXIF_PREFIX + picture.exif
+        image.info["exif"] = exif_data.PREFIX + picture.exif
     if picture.xmp:
         image.info["xmp"] = picture.xmp
     return image
@@ -261,7 +272,7 @@ def _write_png(picture: Picture) -> bytes:
 
 def _write_jpeg(picture: Picture) -> bytes:
     # Without `optimize`: Pillow would then guess a buffer for the whole file, too small for noise.
-    exif = EXIF_PREFIX + picture.exif if picture.exif else b""
+    exif = exif_data.PREFIX + picture.exif if picture.exif else b""
     return _save(
         picture, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4", exif=exif, xmp=picture.xmp
     )
@@ -304,6 +315,7 @@ _WRITERS: dict[str, Callable[[Picture], bytes]] = {
 
 def _from_checked(image: Image.Image, allowed: Allowed) -> Picture:
     """Load an image that has been checked, and make a picture of it."""
+    tag = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1)  # which Pillow drops when it turns
     with foreign_errors(f"cannot read this {image.format or 'image'} file"):
         if has_more_than_8_bits(image):
             pixels = to_8_bits(image, load)
@@ -317,9 +329,12 @@ def _from_checked(image: Image.Image, allowed: Allowed) -> Picture:
         else:
             rgb, alpha, is_grey = planes(pixels)
     turn = _turn_to_apply(image, exif, xmp)
-    exif, xmp = upright(exif, xmp)
-    rgb = turned(rgb, turn)
-    return Picture(rgb, None if alpha is None else turned(alpha, turn), is_grey, icc, exif, xmp)
+    is_turned = tag != 1 or turn != 1 or orientation(exif, xmp) != 1  # here, or by who decoded it
+    exif, xmp = exif_data.upright(exif), xmp_packet.upright(xmp)
+    picture = Picture(rgb, alpha, is_grey, icc, exif, xmp)
+    if not is_turned:
+        return picture
+    return picture.with_pixels(turned(rgb, turn), None if alpha is None else turned(alpha, turn))
 
 
 def _turn_to_apply(image: Image.Image, exif: bytes, xmp: bytes) -> int:
