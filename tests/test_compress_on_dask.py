@@ -21,7 +21,7 @@ distributed = pytest.importorskip("distributed")
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "compress_on_dask.py"
 COUNT = 12
-TIMEOUT = 120  # seconds, for what takes one
+TIMEOUT = 300  # seconds, for what takes one
 
 pytestmark = [
     pytest.mark.slow,

@@ -207,12 +207,18 @@ def test_the_thumbnailer_makes_a_thumbnail(tmp_path: Path, rd: Path, folder: str
     line = entry["Exec"].removesuffix(" %s %i %o")
     assert line != entry["Exec"]
     line = line.replace("%%", "%") + ' "$1" "$2" "$3"'
-    with output.open("rb") as held:
-        subprocess.run(
+
+    def thumbnail() -> int:
+        return subprocess.run(
             ["sh", "-c", line, "sh", "20", picture, output],
             cwd="/",
             env=environment({"PYTHONPATH": ""}),
-            check=True,
-        )
+            stderr=subprocess.DEVNULL,
+        ).returncode
+
+    with output.open("rb") as held:
+        assert thumbnail() == 0
         with Image.open(held) as image:  # the file that was there, not one that replaced it
             assert image.format == "PNG" and image.size == (20, 12)
+    picture.write_bytes(picture.read_bytes()[:-9])
+    assert thumbnail() == 1 and not output.read_bytes()
