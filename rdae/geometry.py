@@ -90,6 +90,15 @@ class Rectangle:
             max(left, min(self.right, other.right)),
         )
 
+    def hull(self, other: Rectangle) -> Rectangle:
+        """The smallest rectangle that holds both."""
+        return Rectangle(
+            min(self.top, other.top),
+            max(self.bottom, other.bottom),
+            min(self.left, other.left),
+            max(self.right, other.right),
+        )
+
     def slices(self, scale: int = 1) -> tuple[slice, slice]:
         """The rows and columns in an array with `scale` rows for each of the grid."""
         return (

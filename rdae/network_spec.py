@@ -44,6 +44,21 @@ def walk(layers: Layers, path: str) -> Iterator[tuple[str, Layer]]:
             yield here, layer
 
 
+def first_layers(layers: Layers, path: str) -> set[str]:
+    """The paths of the layers with parameters that read what the network is given."""
+    for i, layer in enumerate(layers):
+        here = f"{path}.{i}"
+        match layer:
+            case ["shuffle" | "unshuffle", _]:
+                continue
+            case ["residual", inner]:
+                return first_layers(inner, here)
+            case ["sum", first, second]:
+                return first_layers(first, f"{here}.0") | first_layers(second, f"{here}.1")
+        return {here}
+    return set()
+
+
 def final_linear(layers: Layers, path: str) -> str:
     """The path of the linear layer that gives a network's results, if only shuffles follow it.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.network_spec import Layers, walk
+from rdae.network_spec import Layers, first_layers, walk
 
 Array = NDArray[Any]
 
@@ -65,16 +65,20 @@ def _layer(layer: list[Any], path: str, tensors: dict[str, Array], x: Array, poi
     raise ValueError(f"unknown layer {layer}")
 
 
-def random_tensors(layers: Layers, seed: int, *, wild: bool = False) -> dict[str, Array]:
+def random_tensors(
+    layers: Layers, seed: int, *, wild: bool = False, largest: int = 1 << 15
+) -> dict[str, Array]:
     """Tensors for every layer of a network, within what `prove` allows.
 
     Args:
         layers: the network, at the path "net".
         seed: of all numbers.
         wild: as large as may be, so that results saturate.
+        largest: magnitude of what the network is given.
     """
     rng = np.random.default_rng(seed)
     tensors: dict[str, Array] = {}
+    first = first_layers(layers, "net")
     for path, layer in walk(layers, "net"):
         if layer[0] == "gain":
             tensors[f"{path}.table"] = rng.integers(0, 1 << 15, (256, layer[1])).astype(np.int16)
@@ -82,7 +86,8 @@ def random_tensors(layers: Layers, seed: int, *, wild: bool = False) -> dict[str
             continue
         shape = layer[1:3] if layer[0] == "linear" else (layer[2], layer[2], layer[1])
         inputs = int(np.prod(shape[:-1])) if layer[0] == "depthwise" else shape[0]
-        most = min(32767, ((1 << 16) - (1 << 14)) // inputs)
+        room = (1 << 31) - (1 << 29)  # the rest is for the bias
+        most = min(32767, room // (largest if path in first else 1 << 15) // inputs)
         tensors[f"{path}.mantissa"] = rng.integers(-most, most + 1, shape).astype(np.int16)
         bias = rng.integers(-(1 << 28), 1 << 28, (shape[-1],))
         tensors[f"{path}.bias"] = bias.astype(np.int32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, Networks
-from rdae.exact.arithmetic import MEAN_BITS, PIXEL_BITS, ROW_BITS
+from rdae.exact.arithmetic import MEAN_BITS, PIXEL_BITS, PIXELS_OF_ONE, ROW_BITS
 from rdae.model.spec import HEADS, NUM_ANCHORS
 from rdae.model.values import ValueFlow
 from rdae.network_spec import final_linear
@@ -34,11 +34,9 @@ def state_of_networks(
     units = _Units(model, tensors)
     for path, layer in model.spec.layers():
         if layer[0] == "gain":
-            factors = tensors[f"{path}.table"].astype(np.float64)
-            if path in units.of_input:  # the decoder's
-                shift = float(tensors[f"{path}.shift"][0])
-                relative = units.of_input[path] - units.of_output(path)
-                factors = factors * np.exp2(relative - shift)
+            shift = float(tensors[f"{path}.shift"][0])
+            relative = units.of_input[path] - units.of_output(path)
+            factors = tensors[f"{path}.table"] * np.exp2(relative - shift)
             state[f"{path}.log_gain"] = _at_anchors(factors, points)
         else:
             weight, bias = _affine(tensors, path, units)
@@ -53,14 +51,14 @@ def state_of_networks(
 
 
 class _Units:
-    """Bits behind the point of what the decoder's layers read and give."""
+    """Bits behind the point of what layers read and give."""
 
     def __init__(self, model: Networks, tensors: dict[str, Array]) -> None:
         self._tensors = tensors
         self.y_hat = tensors["y.unit"].astype(np.float64)
         spec = model.spec
-        flow = ValueFlow(spec)
-        self._by_channel = flow.y_is_read_by_channel
+        flow = self._flow = ValueFlow(spec)
+        self._y = -np.log2(tensors["analysis.scale"].astype(np.float64))
         features = np.full(spec.features, self._of(flow.features))
         self.of_input = {
             path: np.concatenate([features, self.y_hat])
@@ -75,8 +73,13 @@ class _Units:
         self._ends[final_linear(spec.synthesis, "synthesis")] = np.asarray(PIXEL_BITS)
 
     def _of(self, value: str) -> Array:
+        group, flow = self._flow.group(value), self._flow
         if value == "y_hat":
-            return self.y_hat if self._by_channel else self.y_hat[0]
+            return self.y_hat if flow.y_is_read_by_channel else self.y_hat[0]
+        if group == flow.group(flow.y):
+            return self._y if flow.y_is_by_channel else self._y[0]
+        if group == flow.group("pixels"):
+            return np.asarray(math.log2(PIXELS_OF_ONE))
         name = "z.unit" if value == "z_hat" else f"{value}.unit"
         return np.asarray(float(self._tensors[name][0]))
 
@@ -98,8 +101,6 @@ def _affine(tensors: dict[str, Array], path: str, units: _Units) -> tuple[Tensor
     """Weight, as the file has its axes, and bias in real units."""
     mantissa, bias = tensors[f"{path}.mantissa"], tensors[f"{path}.bias"].astype(np.float64)
     shift = tensors[f"{path}.shift"].astype(np.float64)
-    if path not in units.of_input:  # the encoder's
-        return torch.from_numpy(mantissa * np.exp2(-shift)), torch.from_numpy(bias)
     unit_in, unit_out = units.of_input[path], units.of_output(path)
     if mantissa.ndim == 2:
         unit_in = np.broadcast_to(unit_in, mantissa.shape[:1])[:, None]

@@ -1,1 +1,1 @@
-"""Networks in NumPy: exact integer arithmetic for the decoder, plain float32 for the encoder."""
+"""Networks in exact integer arithmetic, by a compiled kernel or by NumPy."""

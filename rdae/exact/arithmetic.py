@@ -1,4 +1,4 @@
-"""The decoder's integers: what a feature can hold, and the proof that no sum leaves 32 bits.
+"""The networks' integers: what a feature can hold, and the proof that no sum leaves 32 bits.
 
 A feature is an int16 that saturates; a layer multiplies it by int16 mantissas, adds up in 32 bits
 and drops the same number of bits from all results. FORMAT.md, section 7, is the definition.
@@ -21,6 +21,10 @@ ROW_BITS = 7  # heads and offsets count table rows
 MEAN_BITS = 4  # means are that much finer than y_hat
 PIXEL_BITS = 6  # the synthesis gives levels
 
+# What an analysis reads for a byte is 2 * byte - 255: exact, and even about 0.
+PIXEL_LARGEST = 255
+PIXELS_OF_ONE = 510  # the integers from black, which is -0.5 in training, to white, 0.5
+
 
 def leak_shift(shift: int, leak: int) -> int:
     """What is added before the larger shift of a leaky layer, beside the half in the bias."""
@@ -28,7 +32,12 @@ def leak_shift(shift: int, leak: int) -> int:
 
 
 def prove(
-    path: str, mantissa: NDArray[np.int16], bias: NDArray[np.int32], shift: int, leak: int
+    path: str,
+    mantissa: NDArray[np.int16],
+    bias: NDArray[np.int32],
+    shift: int,
+    leak: int,
+    largest: int = LARGEST,
 ) -> None:
     """Check that a layer's sums stay in 32 bits, whatever its input.
 
@@ -38,12 +47,13 @@ def prove(
         bias: `(outputs,)`, the half of the rounding included.
         shift: bits that are dropped, 1 to 28.
         leak: k of a leaky ReLU, 0 for none.
+        largest: magnitude of the input.
 
     Raises:
         WeightsMismatchError: an output could reach 2^31.
     """
     inputs = tuple(range(mantissa.ndim - 1))
-    sums = np.abs(mantissa.astype(np.int64)).sum(inputs) * LARGEST + np.abs(bias.astype(np.int64))
+    sums = np.abs(mantissa.astype(np.int64)).sum(inputs) * largest + np.abs(bias.astype(np.int64))
     worst = int(sums.max()) + ((1 << (shift + leak - 1)) if leak else 0)
     if shift + leak > 31 or worst >= SUM_LIMIT:
         raise WeightsMismatchError(f"layer {path} may sum up to {worst}, beyond 32 bits")

@@ -4,24 +4,24 @@ A layer is called as `layer(x, point)` with `x` of shape `(rows, columns, channe
 grid, and the quality point, an int that only gains read. It never writes to `x`. Only `Depthwise`
 looks beyond a cell; what that takes is the business of `rdae.exact.stages`.
 
-Exact layers (FORMAT.md, section "Exact arithmetic") hold int16 features in float64. Their weights
-are stored times 2^-shift: scaling by a power of two loses nothing, and saves a pass over the
-output. As all sums stay below 2^31 units of 2^-shift, every operation but the one rounding down is
-exact, so the order of summation, FMA, BLAS and threads cannot matter; halves go up, since a half
-is part of the bias. Float layers are the same without rounding and saturation, in float32; only the
-encoder uses them.
+They hold int16 features in float64 (FORMAT.md, section "Exact arithmetic"). Weights are stored
+times 2^-shift: scaling by a power of two loses nothing, and saves a pass over the output. As all
+sums stay below 2^31 units of 2^-shift, every operation but the one rounding down is exact, so the
+order of summation, FMA, BLAS and threads cannot matter; halves go up, since a half is part of the
+bias.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from rdae.exact.arithmetic import HIGHEST, LOWEST
+from rdae.exact.arithmetic import HIGHEST, LOWEST, PIXEL_LARGEST
 
 Array = NDArray[Any]
 
@@ -37,12 +37,10 @@ class Layer(Protocol):
         """Apply the layer to `(rows, columns, channels)`."""
 
 
-def settle(x: Array, exact: bool) -> Array:
-    """Round down and saturate, in place; nothing at all for float layers."""
-    if exact:
-        np.floor(x, out=x)
-        saturate(x)
-    return x
+def settle(x: Array) -> Array:
+    """Round down and saturate, in place."""
+    np.floor(x, out=x)
+    return saturate(x)
 
 
 def saturate(x: Array) -> Array:
@@ -72,72 +70,63 @@ class Linear:
     """Pointwise linear layer, optionally with a leaky ReLU before the rounding.
 
     Args:
-        weight: `(inputs, outputs)`, times 2^-shift.
-        bias: `(outputs,)`, times 2^-shift; of an exact layer with the half of the rounding.
-        slope: 2^-leak, or None for no leaky ReLU.
-        exact: whether results are rounded and saturate.
-
-    Attributes:
-        integers: of an exact layer mantissas, bias, shift and leak (0 for none).
+        mantissa: `(inputs, outputs)` int16.
+        bias: `(outputs,)` int32, with the half of the rounding.
+        shift: bits that are dropped.
+        leak: k of a leaky ReLU of slope 2^-k, 0 for none.
     """
 
-    def __init__(self, weight: Array, bias: Array, slope: float | None, exact: bool) -> None:
-        self.weight, self.bias, self.slope, self.exact = weight, bias, slope, exact
-        self._biases = np.tile(bias, REPEAT)
-        self.integers: tuple[Array, Array, int, int] | None = None
+    def __init__(self, mantissa: Array, bias: Array, shift: int, leak: int) -> None:
+        self.mantissa, self.bias, self.shift, self.leak = mantissa, bias, shift, leak
 
-    @classmethod
-    def of_integers(cls, mantissa: Array, bias: Array, shift: int, leak: int) -> Linear:
-        """An exact layer, carried in float64."""
-        slope = 2.0**-leak if leak else None
-        layer = cls(mantissa * 2.0**-shift, bias * 2.0**-shift, slope, True)
-        layer.integers = mantissa, bias, shift, leak
-        return layer
+    @cached_property
+    def _weight(self) -> Array:
+        return self.mantissa * 2.0**-self.shift
+
+    @cached_property
+    def _biases(self) -> Array:
+        return np.tile(self.bias * 2.0**-self.shift, REPEAT)
 
     def __call__(self, x: Array, point: int) -> Array:
         rows, columns, inputs = x.shape
-        out: Array = x.reshape(-1, inputs) @ self.weight
+        out: Array = x.reshape(-1, inputs) @ self._weight
         add_to_cells(out, self._biases)
-        if self.slope is not None:
-            low = out * self.slope
-            if self.exact:
-                low += (1 - self.slope) / 2  # the larger shift rounds by its own half
+        if self.leak:
+            slope = 2.0**-self.leak
+            low = out * slope
+            low += (1 - slope) / 2  # the larger shift rounds by its own half
             np.maximum(out, low, out=out)
-        return settle(out, self.exact).reshape(rows, columns, out.shape[1])
+        return settle(out).reshape(rows, columns, out.shape[1])
 
     def outputs(self, channels: NDArray[np.intp]) -> Linear:
         """A layer that computes some of the output channels only."""
-        assert self.integers is not None
-        mantissa, bias, shift, leak = self.integers
-        return Linear.of_integers(
-            np.ascontiguousarray(mantissa[:, channels]), bias[channels], shift, leak
-        )
+        mantissa = np.ascontiguousarray(self.mantissa[:, channels])
+        return Linear(mantissa, self.bias[channels], self.shift, self.leak)
 
 
 class Depthwise:
     """One size x size filter per channel, zero padding.
 
     Args:
-        weight: `(size, size, channels)`, times 2^-shift.
+        mantissa: `(size, size, channels)` int16.
         bias: `(channels,)`, as in `Linear`.
-        exact: as in `Linear`.
+        shift: bits that are dropped.
 
     Attributes:
         radius: how many cells it sees beyond each edge of its output.
-        integers: of an exact layer mantissas, bias and shift.
     """
 
-    def __init__(self, weight: Array, bias: Array, exact: bool) -> None:
-        self.exact, self.radius = exact, weight.shape[0] // 2
-        self.integers: tuple[Array, Array, int] | None = None
-        self._weights, self._biases = np.tile(weight, REPEAT), np.tile(bias, REPEAT)
+    def __init__(self, mantissa: Array, bias: Array, shift: int) -> None:
+        self.mantissa, self.bias, self.shift = mantissa, bias, shift
+        self.radius = mantissa.shape[0] // 2
 
-    @classmethod
-    def of_integers(cls, mantissa: Array, bias: Array, shift: int) -> Depthwise:
-        """An exact layer, carried in float64."""
-        layer = cls(mantissa * 2.0**-shift, bias * 2.0**-shift, True)
-        layer.integers = mantissa, bias, shift
-        return layer
+    @cached_property
+    def _weights(self) -> Array:
+        return np.tile(self.mantissa * 2.0**-self.shift, REPEAT)
+
+    @cached_property
+    def _biases(self) -> Array:
+        return np.tile(self.bias * 2.0**-self.shift, REPEAT)
 
     def __call__(self, x: Array, point: int) -> Array:
         r = self.radius
@@ -159,37 +148,25 @@ class Depthwise:
         out = np.empty((rows, columns // some, some * channels), x.dtype)
         np.einsum("ijrcn,ijn->rcn", seen, self._weights[..., : some * channels], out=out)
         add_to_cells(out.reshape(-1, channels), self._biases)
-        return settle(out, self.exact).reshape(rows, columns, channels)
+        return settle(out).reshape(rows, columns, channels)
 
 
 class Gain:
     """Per-channel factor by quality point.
 
     Args:
-        table: `(256, channels)`, times 2^-shift.
-        exact: as in `Linear`.
-
-    Attributes:
-        integers: of an exact layer the table and its shift.
+        table: `(256, channels)` int16.
+        shift: bits that are dropped.
     """
 
-    def __init__(self, table: Array, exact: bool) -> None:
-        self.table, self.exact = table, exact
-        self.integers: tuple[Array, int] | None = None
-
-    @classmethod
-    def of_integers(cls, table: Array, shift: int) -> Gain:
-        """An exact layer, carried in float64."""
-        layer = cls(table * 2.0**-shift, True)
-        layer.integers = table, shift
-        return layer
+    def __init__(self, table: Array, shift: int) -> None:
+        self.table, self.shift = table, shift
 
     def __call__(self, x: Array, point: int) -> Array:
-        wide, factors = several_cells(x, np.tile(self.table[point], REPEAT))
+        wide, factors = several_cells(x, np.tile(self.table[point] * 2.0**-self.shift, REPEAT))
         out: Array = wide * factors
-        if self.exact:
-            out += 0.5
-        return settle(out, self.exact).reshape(x.shape)
+        out += 0.5
+        return settle(out).reshape(x.shape)
 
 
 class Shuffle:
@@ -239,6 +216,13 @@ class ByPhase:
         for p, part in enumerate(parts):
             out[p // 2 :: 2, p % 2 :: 2] = part
         return out
+
+
+class Centre:
+    """Bytes to features that an analysis reads."""
+
+    def __call__(self, x: Array, point: int) -> Array:
+        return x * 2.0 - PIXEL_LARGEST
 
 
 class Levels:

@@ -1,9 +1,8 @@
 """Build a NumPy network from its spec and the integer tensors of a weights file.
 
-Tensors are named by the layer's path. Of the decoder's networks: `<path>.mantissa` int16,
-`<path>.bias` int32 and `<path>.shift` int8 for linear and depthwise layers, `<path>.table` int16
-and `<path>.shift` for gains. The encoder's are floats in all but name: a shift for each output,
-biases and gains in float32.
+Tensors are named by the layer's path: `<path>.mantissa` int16, `<path>.bias` int32 and
+`<path>.shift` int8 for linear and depthwise layers, `<path>.table` int16 and `<path>.shift` for
+gains.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from numpy.typing import NDArray
 from rdae.errors import WeightsMismatchError
 from rdae.exact import kernel
 from rdae.exact import layers as nn
-from rdae.exact.arithmetic import MAX_SHIFT, prove
+from rdae.exact.arithmetic import LARGEST, MAX_SHIFT, prove
 from rdae.exact.program import Program, UnsupportedError
 from rdae.exact.stages import Add, Fork, Network, Step, Swap
 from rdae.geometry import Rectangle
-from rdae.network_spec import Layer, Layers
+from rdae.network_spec import Layer, Layers, first_layers
 
 Tensors = Mapping[str, NDArray[Any]]
 
 
 class ExactNetwork:
-    """A decoder's network on int16 arrays: by the compiled kernel, or by NumPy in float64."""
+    """A network on int16 arrays, or bytes: by the compiled kernel, or by NumPy in float64."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         """Take its steps, as of `exact_steps`."""
@@ -37,7 +36,7 @@ class ExactNetwork:
 
     def __call__(
         self,
-        x: NDArray[np.int16] | Sequence[NDArray[np.int16]],
+        x: NDArray[Any] | Sequence[NDArray[Any]],
         point: int,
         threads: int = 1,
         wanted: Rectangle | None = None,
@@ -61,23 +60,21 @@ class ExactNetwork:
         return self._programs[channels]
 
 
-def exact_steps(spec: Layers, path: str, tensors: Tensors) -> list[Step]:
-    """The steps of a decoder network, proved to keep all sums in 32 bits.
+def exact_steps(spec: Layers, path: str, tensors: Tensors, *, largest: int = LARGEST) -> list[Step]:
+    """The steps of a network, proved to keep all sums in 32 bits.
+
+    Args:
+        spec: its layers.
+        path: its name.
+        tensors: of the weights file.
+        largest: magnitude of what the network is given.
 
     Raises:
         WeightsMismatchError: a tensor is missing, of a wrong shape or type, or a layer's sums
             could reach 2^31.
     """
-    return _steps(spec, path, tensors, exact=True)
-
-
-def build_float(spec: Layers, path: str, tensors: Tensors) -> Network:
-    """Build an encoder network in float32, in real units.
-
-    Raises:
-        WeightsMismatchError: a tensor is missing or of a wrong shape or type.
-    """
-    return Network(_steps(spec, path, tensors, exact=False))
+    bounds = dict.fromkeys(first_layers(spec, path), largest)
+    return _steps(spec, path, tensors, bounds)
 
 
 def take(tensors: Tensors, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -103,67 +100,48 @@ def take_shift(tensors: Tensors, name: str) -> int:
     return shift
 
 
-def _steps(spec: Layers, path: str, tensors: Tensors, *, exact: bool) -> list[Step]:
+def _steps(spec: Layers, path: str, tensors: Tensors, bounds: dict[str, int]) -> list[Step]:
     return [
         step
         for i, layer in enumerate(spec)
-        for step in _layer(layer, f"{path}.{i}", tensors, exact=exact)
+        for step in _layer(layer, f"{path}.{i}", tensors, bounds)
     ]
 
 
-def _layer(layer: Layer, path: str, tensors: Tensors, *, exact: bool) -> list[Step]:
+def _layer(layer: Layer, path: str, tensors: Tensors, bounds: dict[str, int]) -> list[Step]:
     match layer:
         case ["linear", inputs, outputs, *rest]:
             leak = rest[0] if rest else 0
-            if exact:
-                return [
-                    nn.Linear.of_integers(*_integers(path, (inputs, outputs), tensors, leak), leak)
-                ]
-            slope = 2.0**-leak if leak else None
-            return [nn.Linear(*_floats(path, (inputs, outputs), tensors), slope, False)]
+            return [nn.Linear(*_integers(path, (inputs, outputs), tensors, bounds, leak), leak)]
         case ["depthwise", channels, size]:
             shape = (size, size, channels)
-            if exact:
-                return [nn.Depthwise.of_integers(*_integers(path, shape, tensors, 0))]
-            return [nn.Depthwise(*_floats(path, shape, tensors), False)]
+            return [nn.Depthwise(*_integers(path, shape, tensors, bounds, 0))]
         case ["gain", channels]:
-            if exact:
-                table = take(tensors, f"{path}.table", "int16", (256, channels))
-                return [nn.Gain.of_integers(table, take_shift(tensors, f"{path}.shift"))]
-            return [nn.Gain(take(tensors, f"{path}.table", "float32", (256, channels)), False)]
+            table = take(tensors, f"{path}.table", "int16", (256, channels))
+            return [nn.Gain(table, take_shift(tensors, f"{path}.shift"))]
         case ["shuffle", r]:
             return [nn.Shuffle(r)]
         case ["unshuffle", r]:
             return [nn.Unshuffle(r)]
         case ["residual", inner]:
-            return [Fork(), *_steps(inner, path, tensors, exact=exact), Add(exact)]
+            return [Fork(), *_steps(inner, path, tensors, bounds), Add()]
         case ["sum", first, second]:
             return [
                 Fork(),
-                *_steps(first, f"{path}.0", tensors, exact=exact),
+                *_steps(first, f"{path}.0", tensors, bounds),
                 Swap(),
-                *_steps(second, f"{path}.1", tensors, exact=exact),
-                Add(exact),
+                *_steps(second, f"{path}.1", tensors, bounds),
+                Add(),
             ]
     raise WeightsMismatchError(f"layer {path} is of an unknown kind")
 
 
 def _integers(
-    path: str, shape: tuple[int, ...], tensors: Tensors, leak: int
+    path: str, shape: tuple[int, ...], tensors: Tensors, bounds: dict[str, int], leak: int
 ) -> tuple[NDArray[Any], NDArray[Any], int]:
     """Mantissas, bias and shift of a linear or depthwise layer, proved."""
     mantissa = take(tensors, f"{path}.mantissa", "int16", shape)
     bias = take(tensors, f"{path}.bias", "int32", shape[-1:])
     shift = take_shift(tensors, f"{path}.shift")
-    prove(path, mantissa, bias, shift, leak)
+    prove(path, mantissa, bias, shift, leak, bounds.get(path, LARGEST))
     return mantissa, bias, shift
-
-
-def _floats(
-    path: str, shape: tuple[int, ...], tensors: Tensors
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Weight and bias of a layer of the encoder's."""
-    mantissa = take(tensors, f"{path}.mantissa", "int16", shape)
-    bias = take(tensors, f"{path}.bias", "float32", shape[-1:])
-    shift = take(tensors, f"{path}.shift", "int8", shape[-1:]).astype(int)
-    return np.ldexp(mantissa.astype(np.float32), -shift), bias

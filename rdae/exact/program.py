@@ -3,7 +3,7 @@
 As in `rdae.exact.stages`, layers are cut into stages where a depthwise layer looks beyond a cell or
 a shuffle changes the resolution; what is still needed then goes to grids, and threads meet. Inside
 of a stage values lie in slots: those that are computed in buffers of the scratch, those that are
-read in their grids.
+read in their grids. Which cells of a grid a stage must set follows from what later ones read.
 
 Channel counts are padded to whole panels of 16: weights of what is not there are 0, so whatever
 stands in such a channel has no effect.
@@ -11,24 +11,24 @@ stands in such a channel has no effect.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from fractions import Fraction
+from functools import partial, reduce
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rdae.exact import kernel
-from rdae.exact.layers import ByPhase, Depthwise, Gain, Levels, Linear, Shuffle
+from rdae.exact.layers import ByPhase, Centre, Depthwise, Gain, Levels, Linear, Shuffle, Unshuffle
 from rdae.exact.stages import Add, Concatenate, Fork, Step, Swap
 from rdae.geometry import Rectangle
 from rdae.threads import parallel_map
 
 Array = NDArray[Any]
-T = TypeVar("T")
+Scale = int | Fraction  # cells for each of the network's input, along each axis
 
 
 class UnsupportedError(Exception):
@@ -41,12 +41,12 @@ class _Value:
 
     Attributes:
         channels: how many there are.
-        scale: cells for each of the network's input, along each axis.
+        scale: see `Scale`.
         parts: channels of each of several values that were put one behind the other, each padded.
     """
 
     channels: int
-    scale: int
+    scale: Scale
     parts: tuple[int, ...]
     grid: int | None = None
     slot: int | None = None
@@ -65,19 +65,23 @@ class _Value:
 
 @dataclass
 class _Grid:
-    channels: int  # padded, but of bytes
-    scale: int
+    channels: int  # padded, but of bytes and of what is only unshuffled
+    scale: Scale
     dtype: type
     border: int = 0
+
+    def size(self, rows: int, columns: int) -> tuple[int, int]:
+        """Its rows and columns, for those of the network's input."""
+        return int(rows * self.scale), int(columns * self.scale)
 
 
 @dataclass
 class _Stage:
-    scale: int
-    reads: list[tuple[Any, ...]] = field(default_factory=list)
+    scale: Scale
     operations: list[dict[str, Any]] = field(default_factory=list)
-    radius: float = 0.0  # cells of the network's input that it sees around a result
     read_slots: dict[int, int] = field(default_factory=dict)
+    writes: list[tuple[int, int]] = field(default_factory=list)  # grid, cells of it for one of ours
+    sees: list[tuple[int, int, int]] = field(default_factory=list)  # the same, and radius
 
 
 class Program:
@@ -98,6 +102,13 @@ class Program:
         self._arrays: list[Array] = []  # that operations point to
         self._inputs = inputs
         waiting = list(steps)
+        if isinstance(waiting[0] if waiting else None, Centre | Unshuffle):
+            self._grids[0].channels = inputs[0]  # nothing else reads it
+        if isinstance(waiting[0] if waiting else None, Centre):
+            self._grids[0].dtype = np.uint8
+            waiting.pop(0)
+            is_fine = bool(waiting) and isinstance(waiting[0], Unshuffle)
+            self._unshuffle(waiting.pop(0).r if is_fine else 1, kernel.PIXELS)  # type: ignore[union-attr]
         while waiting:
             step = waiting.pop(0)
             if isinstance(step, Levels):
@@ -135,21 +146,39 @@ class Program:
             case Linear():
                 x = stack.pop()
                 weights, bias = _panels([step], x)
-                self._push(kernel.LINEAR, x, step.bias.size, weights=weights, bias=bias, layer=step)
+                self._push(
+                    kernel.LINEAR,
+                    x,
+                    step.bias.size,
+                    weights=weights,
+                    bias=bias,
+                    shift=step.shift,
+                    leak=step.leak,
+                )
             case ByPhase() if all(isinstance(layer, Linear) for layer in step.layers):
                 x = stack.pop()
                 linears: list[Linear] = step.layers  # type: ignore[assignment]
                 weights, bias = _panels(linears, x)
-                outputs = linears[0].bias.size
-                self._push(kernel.PHASED, x, outputs, weights=weights, bias=bias, layer=linears[0])
+                one = linears[0]
+                self._push(
+                    kernel.PHASED,
+                    x,
+                    one.bias.size,
+                    weights=weights,
+                    bias=bias,
+                    shift=one.shift,
+                    leak=one.leak,
+                )
             case Gain():
                 x = stack.pop()
                 _check_whole(x)
-                self._push(kernel.GAIN, x, x.channels, table=step)
+                self._push(kernel.GAIN, x, x.channels, table=step.table, shift=step.shift)
             case Depthwise():
                 self._depthwise(step)
             case Shuffle():
                 self._shuffle(step.r)
+            case Unshuffle():
+                self._unshuffle(step.r, kernel.UNSHUFFLE)
             case _:
                 raise UnsupportedError(type(step).__name__)
 
@@ -174,20 +203,19 @@ class Program:
         grid = self._grids[x.grid]
         grid.border = max(grid.border, step.radius)
         self._new_stage(x.scale)
-        self._stages[-1].radius = step.radius / x.scale
+        self._stages[-1].sees.append((x.grid, 1, step.radius))
         size = 2 * step.radius + 1
         weights = np.zeros((size * size, x.padded), np.int16)
-        mantissa, bias, shift = _given(step.integers)
-        weights[:, : x.channels] = mantissa.reshape(size * size, -1)
+        weights[:, : x.channels] = step.mantissa.reshape(size * size, -1)
         self._operation(
             kernel.DEPTHWISE,
             inputs=x.padded,
             outputs=x.padded,
             other=x.grid,
             r=size,
-            shift=shift,
+            shift=step.shift,
             weights=self._kept(weights),
-            bias=self._kept(_with_zeros(bias, x.padded)),
+            bias=self._kept(_with_zeros(step.bias, x.padded)),
         )
         self._computed(_Value(x.channels, x.scale, x.parts))
 
@@ -200,6 +228,18 @@ class Program:
         self._write(kernel.WRITE, x, r, part)
         self._stack.append(_Value(part, x.scale * r, (part,), grid=len(self._grids) - 1))
         self._new_stage(x.scale * r)
+
+    def _unshuffle(self, r: int, kind: int) -> None:
+        x = self._stack.pop()
+        _check_whole(x)
+        self._to_grid(x)
+        assert x.grid is not None
+        scale = Fraction(x.scale) / r
+        self._new_stage(scale)
+        self._stages[-1].sees.append((x.grid, r, 0))
+        value = _Value(x.channels * r**2, scale, (x.channels * r**2,))
+        self._operation(kind, inputs=0, outputs=value.padded, other=x.grid, r=r, part=x.channels)
+        self._computed(value)
 
     def _levels(self, step: Levels, r: int) -> None:
         x = self._stack.pop()
@@ -220,26 +260,23 @@ class Program:
         parts: tuple[int, ...] | None = None,
         weights: Array | None = None,
         bias: Array | None = None,
-        layer: Linear | None = None,
-        table: Gain | None = None,
+        table: Array | None = None,
+        shift: int = 0,
+        leak: int = 0,
     ) -> None:
         """An operation on `x`, whose result comes on the stack."""
         used = [x] if other is None else [x, other]
         if self._stages[-1].scale != x.scale or self._free_buffer(*used) is None:
             self._new_stage(x.scale, *used)
-        values = {"source": self._slot_of(x), "other": -1}
+        values = {"source": self._slot_of(x), "other": -1, "shift": shift, "leak": leak}
         if other is not None:
             values["other"] = self._slot_of(other)
         value = _Value(outputs, x.scale, parts or (outputs,))
-        if layer is not None:
-            _, _, values["shift"], values["leak"] = _given(layer.integers)
-        if table is not None:
-            factors, values["shift"] = _given(table.integers)
         operation = self._operation(kind, inputs=x.padded, outputs=value.padded, **values)
         if weights is not None and bias is not None:
             operation |= {"weights": self._kept(weights), "bias": self._kept(bias)}
         if table is not None:
-            operation["table"] = _with_zeros(factors, x.padded)
+            operation["table"] = _with_zeros(table, x.padded)
         self._computed(value, x, other)
 
     def _computed(self, value: _Value, *used: _Value | None) -> None:
@@ -265,6 +302,7 @@ class Program:
         self._operation(
             kind, source=source, inputs=x.padded, other=grid, r=r, part=part, shift=shift
         )
+        self._stages[-1].writes.append((grid, r))
 
     def _kept(self, array: Array) -> int:
         """The address of a copy that lives as long as the program."""
@@ -277,7 +315,10 @@ class Program:
         if value.slot is None:
             stage = self._stages[-1]
             assert value.grid is not None
-            slot = stage.read_slots.setdefault(value.grid, kernel.BUFFERS + len(stage.read_slots))
+            if value.grid not in stage.read_slots:
+                stage.read_slots[value.grid] = kernel.BUFFERS + len(stage.read_slots)
+                stage.sees.append((value.grid, 1, 0))
+            slot = stage.read_slots[value.grid]
             if slot >= kernel.SLOTS:
                 raise UnsupportedError("too many values at a time")
             return slot
@@ -288,7 +329,7 @@ class Program:
         if self._stages[-1].scale != x.scale:
             self._new_stage(x.scale, x)
 
-    def _new_stage(self, scale: int, *also: _Value) -> None:
+    def _new_stage(self, scale: Scale, *also: _Value) -> None:
         for value in (*self._stack, *also):
             self._to_grid(value)
         for value in (*self._stack, *also):
@@ -321,8 +362,6 @@ class Program:
                 for name, value in operation.items():
                     code[i][name] = value
             self._coded.append(code)
-        radii = [stage.radius for stage in self._stages]
-        self._reaches = [sum(radii[i + 1 :]) for i in range(len(radii))]
         self._widest = [int(max(c["inputs"].max(), c["outputs"].max())) for c in self._coded]
         self._at_point: dict[int, list[Array]] = {}
 
@@ -337,9 +376,11 @@ class Program:
     ) -> Array:
         """Run it; arguments as of `rdae.exact.stages.Network`. Cells not wanted are not set."""
         rows, columns = inputs[0].shape[:2]
-        for x, channels in zip(inputs, self._inputs, strict=True):
-            if x.dtype != np.int16 or x.shape != (rows, columns, channels):
+        for x, channels, grid in zip(inputs, self._inputs, self._grids, strict=False):
+            if x.dtype != grid.dtype or x.shape != (rows, columns, channels):
                 raise ValueError(f"an input is {x.dtype} {x.shape}")
+        if any(side * grid.scale % 1 for side in (rows, columns) for grid in self._grids):
+            raise ValueError(f"an input of {rows} rows and {columns} columns is in no whole cells")
         wanted = wanted or Rectangle.whole(columns, rows)
         arrays = [self._grid(i, inputs, rows, columns) for i in range(len(self._grids))]
         grids = np.zeros(len(arrays), kernel.GRID)
@@ -350,13 +391,8 @@ class Program:
             size = array.itemsize
             grids[i] = inside.ctypes.data, array.strides[0] // size, array.strides[1] // size
             insides.append(inside)
-        for code, stage, reach, widest in zip(
-            self._code(point), self._stages, self._reaches, self._widest, strict=True
-        ):
-            scale = stage.scale
-            halo = math.ceil(reach * scale)
-            area = wanted.scaled(scale, 1).grown(halo, rows * scale, columns * scale)
-
+        areas = self._areas(wanted, rows, columns)
+        for code, area, widest in zip(self._code(point), areas, self._widest, strict=True):
             stripes = [
                 Rectangle(*rows, area.left, area.right)
                 for rows in _strips(area.top, area.bottom, threads)
@@ -366,6 +402,21 @@ class Program:
             parallel_map(stage_of_it, stripes, threads)
         assert self._output.grid is not None
         return insides[self._output.grid][..., : self._output.channels]
+
+    def _areas(self, wanted: Rectangle, rows: int, columns: int) -> list[Rectangle]:
+        """The cells that each stage must compute, from the last stage back to the first."""
+        nothing = Rectangle(0, 0, 0, 0)
+        assert self._output.grid is not None
+        needed = {self._output.grid: _scaled(wanted, self._output.scale)}
+        areas = []
+        for stage in reversed(self._stages):
+            parts = [needed[grid].scaled(1, r) for grid, r in stage.writes if grid in needed]
+            area = reduce(Rectangle.hull, parts, parts[0]) if parts else nothing
+            areas.append(area)
+            for grid, r, radius in stage.sees if parts else ():
+                seen = area.scaled(r, 1).grown(radius, *self._grids[grid].size(rows, columns))
+                needed[grid] = seen.hull(needed.get(grid, seen))
+        return areas[::-1]
 
     def _run_stage(
         self, code: Array, grids: Array, widest: int, part: Rectangle, *, alive: list[Array]
@@ -379,8 +430,8 @@ class Program:
         grid = self._grids[i]
         b = grid.border
         if i < len(inputs) and b == 0 and grid.channels == inputs[i].shape[2]:
-            return np.ascontiguousarray(inputs[i])
-        height, width = rows * grid.scale + 2 * b, columns * grid.scale + 2 * b
+            return _dense(inputs[i])
+        height, width = (side + 2 * b for side in grid.size(rows, columns))
         array = kernel.aligned((height, width, grid.channels), grid.dtype)
         for edge in (slice(b), slice(height - b, None)) if b else ():
             array[edge] = 0
@@ -403,11 +454,15 @@ class Program:
         return there
 
 
-def _given(integers: T | None) -> T:
-    """What an exact layer has."""
-    if integers is None:
-        raise UnsupportedError("a float layer")
-    return integers
+def _scaled(area: Rectangle, scale: Scale) -> Rectangle:
+    return area.scaled(*Fraction(scale).as_integer_ratio())
+
+
+def _dense(array: Array) -> Array:
+    """An array whose channels lie side by side, and cells and rows in order."""
+    row, cell, channel = array.strides
+    is_dense = channel == array.itemsize and cell >= channel and row >= cell
+    return array if is_dense and array.flags.aligned else np.ascontiguousarray(array)
 
 
 def _padded(channels: int) -> int:
@@ -426,11 +481,11 @@ def _panels(layers: Sequence[Linear], x: _Value) -> tuple[Array, Array]:
     """Packed weights and biases of linear layers that read `x`, one behind the other."""
     weights, biases = [], []
     for layer in layers:
-        mantissa, bias, _, _ = _given(layer.integers)
-        whole = np.zeros((x.padded, _padded(bias.size)), np.int16)
-        whole[x.places(), : bias.size] = mantissa
+        outputs = layer.bias.size
+        whole = np.zeros((x.padded, _padded(outputs)), np.int16)
+        whole[x.places(), :outputs] = layer.mantissa
         weights.append(kernel.packed(whole))
-        biases.append(_with_zeros(bias, _padded(bias.size)))
+        biases.append(_with_zeros(layer.bias, _padded(outputs)))
     return np.concatenate(weights), np.concatenate(biases)
 
 

@@ -65,19 +65,11 @@ class Concatenate(StackStep):
 
 
 class Add(StackStep):
-    """Add the current value to the one below: a residual or a sum ends.
-
-    Args:
-        exact: whether the result saturates.
-    """
-
-    def __init__(self, exact: bool) -> None:
-        self.exact = exact
+    """Add the current value to the one below, saturating: a residual or a sum ends."""
 
     def apply(self, values: list[Any]) -> None:
         """See `StackStep`."""
-        out = values[-2] + values[-1]
-        values[-2:] = [saturate(out) if self.exact else out]
+        values[-2:] = [saturate(values[-2] + values[-1])]
 
 
 Step = Layer | StackStep

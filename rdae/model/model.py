@@ -1,13 +1,14 @@
 """A loaded model: the networks, quantisers and tables of one weights file, ready to code.
 
-Latents and features are arrays `(rows, columns, channels)`. On the decoder's side they hold int16,
-exact on every machine; on the encoder's side real units in float32.
+Latents and features are arrays `(rows, columns, channels)` of int16, exact on every machine. What
+an encoder wants to send, y and z before they are quantised, is in real units in float32.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,21 @@ from numpy.typing import NDArray
 from rdae.bitstream.range_coder import TableFamily
 from rdae.errors import WeightsMismatchError
 from rdae.exact import kernel
-from rdae.exact.arithmetic import HIGHEST, LOWEST, MEAN_BITS, PIXEL_BITS, ROW_BITS
-from rdae.exact.layers import Levels, Shuffle
-from rdae.exact.network import ExactNetwork, build_float, exact_steps, take, take_shift
+from rdae.exact.arithmetic import (
+    HIGHEST,
+    LOWEST,
+    MEAN_BITS,
+    PIXEL_BITS,
+    PIXEL_LARGEST,
+    ROW_BITS,
+)
+from rdae.exact.layers import Centre, Levels, Shuffle
+from rdae.exact.network import ExactNetwork, exact_steps, take, take_shift
 from rdae.exact.stages import Concatenate, Step
 from rdae.exact.windows import run_in_windows
 from rdae.geometry import PATCH, Rectangle
 from rdae.model.passes import for_quarter, phases
-from rdae.model.spec import ENCODER_SECTIONS, NUM_ANCHORS, NUM_PASSES, NUM_ROWS
+from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.model.weights_file import Description, fingerprint, read_weights
 from rdae.network_spec import halo
 from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
@@ -35,7 +43,7 @@ Array = NDArray[Any]
 
 
 class Model:
-    """One trained autoencoder, exact on the decoder's side.
+    """One trained autoencoder.
 
     Attributes:
         description: id, name, spec and provenance.
@@ -111,13 +119,18 @@ class Model:
         """
         for point in range(NUM_POINTS):
             self.z_tables(point)
-        _ = self._encoder, self.y_unit  # what is missing is named
+        scales = (
+            self._encoder.y_scale,
+            self._encoder.z_scale,
+            self.y_unit,
+        )  # what is missing is named
+        if min(scale.min() for scale in scales) <= 0:
+            raise WeightsMismatchError("a scale of the encoder is not above 0")
         floats = [tensor for tensor in self.tensors.values() if tensor.dtype.kind == "f"]
         if not all(np.isfinite(tensor).all() for tensor in floats):
             raise WeightsMismatchError("a tensor of the encoder is not finite")
         for name, tensor in self.tensors.items():
-            is_shift = name.endswith(".shift") and name.startswith(ENCODER_SECTIONS)
-            if (is_shift or name.endswith(".unit")) and np.abs(tensor.astype(int)).max() > 30:
+            if name.endswith(".unit") and np.abs(tensor.astype(int)).max() > 30:
                 raise WeightsMismatchError(f"tensor {name} is outside -30..30")
 
     def _tables(self, latent: str, first: int, last: int) -> TableFamily:
@@ -144,17 +157,24 @@ class Model:
         low, high = self.description.provenance.get("lambda_range", LAMBDA_RANGE)
         return rd_lambda_at(point, low, high)
 
-    # Encoder: float32, chooses what to send.
+    # Encoder: chooses what to send.
 
     @cached_property
-    def _encoder(self) -> tuple[Any, Any, Array, Array]:
-        """Analysis, hyper-analysis, gains of y and z; a decoder never needs them."""
-        t, spec = self.tensors, self.spec
-        return (
-            build_float(spec.analysis, "analysis", t),
-            build_float(spec.hyper_analysis, "hyper_analysis", t),
-            take(t, "y.gain", "float32", (NUM_POINTS, spec.latent_channels)),
-            take(t, "z.gain", "float32", (NUM_POINTS, spec.hyper_channels)),
+    def _encoder(self) -> _EncoderHalf:
+        """What a decoder never needs.
+
+        Raises:
+            WeightsMismatchError: it is not there, or fails the proof.
+        """
+        t, m, n = self.tensors, self.spec.latent_channels, self.spec.hyper_channels
+        analysis, hyper_analysis = self.spec.analysis, self.spec.hyper_analysis
+        return _EncoderHalf(
+            ExactNetwork([Centre(), *exact_steps(analysis, "analysis", t, largest=PIXEL_LARGEST)]),
+            ExactNetwork(exact_steps(hyper_analysis, "hyper_analysis", t)),
+            take(t, "analysis.scale", "float32", (m,)),
+            take(t, "hyper_analysis.scale", "float32", (1,)),
+            take(t, "y.gain", "float32", (NUM_POINTS, m)),
+            take(t, "z.gain", "float32", (NUM_POINTS, n)),
         )
 
     @cached_property
@@ -181,7 +201,7 @@ class Model:
             decoder has no pixels there, so the last coded cells must not be made for neighbours
             that they will not have.
         """
-        analysis = self._encoder[0]
+        encoder = self._encoder
         height, width = rgb.shape[:2]
         cells = Rectangle.whole(width, height).scaled(1, PATCH)
         coded = area.common(cells)
@@ -191,16 +211,15 @@ class Model:
             part = rgb[window.slices(PATCH)]
             below = window.rows * PATCH - part.shape[0]
             beside = window.columns * PATCH - part.shape[1]
-            pixels = np.pad(part, ((0, below), (0, beside), (0, 0)), "edge").astype(np.float32)
-            pixels *= np.float32(1 / 255)
-            pixels -= np.float32(0.5)
-            return pixels
+            if not below and not beside:
+                return part
+            return np.pad(part, ((0, below), (0, beside), (0, 0)), "edge")
 
         def write(window: Rectangle, out: Array) -> None:
-            y[window.seen_from(area).slices()] = out
+            np.multiply(out, encoder.y_scale, out=y[window.seen_from(area).slices()])
 
         run_in_windows(
-            lambda x, wanted: analysis(x, point, threads, wanted.scaled(PATCH, 1)),
+            lambda x, wanted: encoder.analysis(x, point, threads, wanted.scaled(PATCH, 1)),
             read,
             write,
             rows=cells.rows,
@@ -213,7 +232,9 @@ class Model:
 
     def z_in_symbols(self, y: NDArray[np.float32], point: int) -> Array:
         """The hyper-latent of the latent `(rows, columns, M)` of one tile, before rounding."""
-        z: Array = self._encoder[1](y, point) * self._encoder[3][point]
+        encoder = self._encoder
+        given = _saturated(np.rint(y * (1 / encoder.y_scale)))
+        z: Array = encoder.hyper_analysis(given, point) * (encoder.z_scale * encoder.z_gain[point])
         return z
 
     def quantise_z(self, y: NDArray[np.float32], point: int) -> NDArray[np.int32]:
@@ -225,7 +246,7 @@ class Model:
         v = y.copy()
         for cells, group in phases(k, self.spec.latent_channels):
             v[cells] -= mean[cells] * (self.y_unit[group] * np.float32(2.0**-MEAN_BITS))
-            v[cells] *= self._encoder[2][point, group]
+            v[cells] *= self._encoder.y_gain[point, group]
         return v
 
     def quantise_y(
@@ -345,6 +366,27 @@ class Model:
             scale=PATCH,
         )
         return rgb
+
+
+@dataclass(frozen=True)
+class _EncoderHalf:
+    """What only an encoder needs.
+
+    Attributes:
+        analysis: bytes to y in integers.
+        hyper_analysis: y to z, both in integers.
+        y_scale: `(M,)` what an integer of y stands for, in real units.
+        z_scale: `(1,)` the same of z.
+        y_gain: `(256, M)` symbols for a real unit.
+        z_gain: `(256, N)` the same of z.
+    """
+
+    analysis: ExactNetwork
+    hyper_analysis: ExactNetwork
+    y_scale: NDArray[np.float32]
+    z_scale: NDArray[np.float32]
+    y_gain: NDArray[np.float32]
+    z_gain: NDArray[np.float32]
 
 
 def _to_levels(steps: list[Step]) -> list[Step]:

@@ -1,4 +1,4 @@
-"""The values between a decoder's layers, and which of them must have one unit."""
+"""The values between a model's layers, and which of them must have one unit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from rdae.network_spec import Layers
 
 
 class ValueFlow:
-    """What every layer of a decoder reads, and which values must have one unit.
+    """What every layer of a model reads, and which values must have one unit.
 
-    Those must that are added. A value is called by the path of what gives it; "z_hat", "y_hat" and
-    "features + y_hat" are given by none.
+    Those must that are added. A value is called by the path of what gives it; "pixels", "z_hat",
+    "y_hat" and "features + y_hat" are given by none.
 
     Attributes:
         inputs: what each layer with parameters reads: the path of what gives it.
         features: what the hyper-synthesis gives.
+        y: what the analysis gives.
+        z: what the hyper-analysis gives.
+        y_is_by_channel: y may have a unit for each channel: only linear layers read it.
         y_is_read_by_channel: only linear layers read y_hat, which take a unit for each channel.
     """
 
@@ -36,6 +39,16 @@ class ValueFlow:
         for k in range(NUM_PASSES - 1):
             self._follow(spec.outputs[k], f"outputs.{k}", shared)
         self._follow(spec.synthesis, "synthesis", "y_hat")
+        self.y = self._follow(spec.analysis, "analysis", "pixels")
+        inside = {self.group(value) for value in self.inputs.values()}
+        self.y_is_by_channel = self.group(self.y) not in inside and _is_linear_at_first(
+            spec.hyper_analysis
+        )
+        self.z = self._follow(spec.hyper_analysis, "hyper_analysis", self.y)
+
+    def has_unit_of_its_own(self, value: str) -> bool:
+        """Whether its unit is neither that of pixels nor that of y."""
+        return self.group(value) not in (self.group("pixels"), self.group(self.y))
 
     def group(self, value: str) -> str:
         """The value that stands for all that have the unit of this one."""

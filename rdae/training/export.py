@@ -1,9 +1,9 @@
-"""From a trained autoencoder to a weights file: floats become the decoder's integers.
+"""From a trained autoencoder to a weights file: floats become integers.
 
-The decoder's networks get int16 mantissas and units from calibration (`rdae.training.quantise`).
+The networks get int16 mantissas and units from calibration (`rdae.training.quantise`).
 Two changes of unit are folded into last layers: table rows instead of ln(scale), and pixel levels
 instead of [0, 1]. Densities become integer tables, so that no machine ever evaluates an exponential
-to decode. The encoder's networks keep a shift for each output; nothing depends on their last bit.
+to decode.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN
 from rdae.errors import RdaeError
-from rdae.exact.arithmetic import HIGHEST, MAX_SHIFT, MEAN_BITS, PIXEL_BITS, ROW_BITS
+from rdae.exact.arithmetic import (
+    LARGEST,
+    MAX_SHIFT,
+    MEAN_BITS,
+    PIXEL_BITS,
+    PIXEL_LARGEST,
+    ROW_BITS,
+)
 from rdae.model.model import Model
-from rdae.model.spec import ENCODER_SECTIONS, HEADS, NUM_ANCHORS, ModelSpec
+from rdae.model.spec import HEADS, NUM_ANCHORS, ModelSpec
+from rdae.model.values import ValueFlow
 from rdae.model.weights_file import Description, write_weights
-from rdae.network_spec import final_linear
+from rdae.network_spec import final_linear, first_layers
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
 from rdae.training.data import PHOTO_CACHE, PhotoCache
@@ -106,19 +114,14 @@ def integer_tensors(model: Autoencoder, pixels: NDArray[np.uint8]) -> dict[str, 
     fold_units(model.double())
     tensors: dict[str, Array] = {}
     for path, module in model.named_modules():
-        is_encoders = path.split(".")[0] in ENCODER_SECTIONS
-        put = _put_float_layer if is_encoders else partial(_put_exact_layer, model.spec, units)
+        put = partial(_put_layer, model.spec, units)
         if isinstance(module, Linear):
             leak = 0 if module.slope is None else round(-math.log2(module.slope))
             put(tensors, path, module.weight.T, module.bias, leak)
         elif isinstance(module, Depthwise):
             put(tensors, path, module.weight[:, 0].permute(1, 2, 0), module.bias, 0)
         elif isinstance(module, Gain):
-            factors = at_points(module.log_gain).exp().numpy()
-            if is_encoders:
-                tensors[f"{path}.table"] = factors.astype(np.float32)
-            else:
-                _put_exact_gain(tensors, path, factors, units)
+            _put_gain(model.spec, units, tensors, path, at_points(module.log_gain).exp().numpy())
     log_gain = at_points(model.y_log_gain)
     tensors["y.gain"] = log_gain.exp().float().numpy()
     tensors["y.offset"] = (2**ROW_BITS * log_gain / LN_SCALE_RATIO).round().to(torch.int16).numpy()
@@ -128,6 +131,8 @@ def integer_tensors(model: Autoencoder, pixels: NDArray[np.uint8]) -> dict[str, 
     _put_step(tensors, "z", (-z_log_gain).exp().numpy() * 2.0**units.z_hat)
     tensors["y.unit"] = units.y_hat.astype(np.int8)
     tensors["z.unit"] = np.array([units.z_hat], np.int8)
+    tensors["analysis.scale"] = np.exp2(-units.y).astype(np.float32)
+    tensors["hyper_analysis.scale"] = np.exp2(-np.array([units.z])).astype(np.float32)
     # the same nearest anchor as `Points.nearest`
     position = np.arange(NUM_POINTS) * (NUM_ANCHORS - 1) / (NUM_POINTS - 1)
     tensors["z.anchor"] = np.floor(position + 0.5).astype(np.uint8)
@@ -160,7 +165,7 @@ def at_points(anchors: Tensor) -> Tensor:
     return torch.lerp(table[lower], table[lower + 1], fraction)
 
 
-def _put_exact_layer(
+def _put_layer(
     spec: ModelSpec,
     units: Units,
     tensors: dict[str, Array],
@@ -181,33 +186,30 @@ def _put_exact_layer(
         rows = np.full(spec.latent_channels, ROW_BITS)
         unit_out = np.concatenate([units.y_hat + MEAN_BITS, rows])
     else:
-        tensors[f"{path}.unit"] = np.array([unit_out], np.int8)
+        _put_unit(spec, units, tensors, path)
+    is_first = path in first_layers(spec.analysis, "analysis")
+    largest = PIXEL_LARGEST if is_first else LARGEST
     try:
-        mantissa, whole, shift = quantise_layer(w, b, unit_in, unit_out, leak)
+        mantissa, whole, shift = quantise_layer(w, b, unit_in, unit_out, leak, largest)
     except ValueError as error:
         raise ValueError(f"layer {path}: {error}") from error
     tensors[f"{path}.mantissa"], tensors[f"{path}.bias"] = mantissa, whole
     tensors[f"{path}.shift"] = np.array([shift], np.int8)
 
 
-def _put_exact_gain(tensors: dict[str, Array], path: str, factors: Array, units: Units) -> None:
-    unit_out = units.of_output[path]
-    relative = np.exp2(unit_out - units.of_input[path])
+def _put_gain(
+    spec: ModelSpec, units: Units, tensors: dict[str, Array], path: str, factors: Array
+) -> None:
+    relative = np.exp2(units.of_output[path] - units.of_input[path])
     tensors[f"{path}.table"], shift = quantise_gains(factors * relative)
     tensors[f"{path}.shift"] = np.array([shift], np.int8)
-    tensors[f"{path}.unit"] = np.array([unit_out], np.int8)
+    _put_unit(spec, units, tensors, path)
 
 
-def _put_float_layer(
-    tensors: dict[str, Array], path: str, weight: Tensor, bias: Tensor, leak: int
-) -> None:
-    w, b = weight.detach().numpy(), bias.detach().numpy()
-    with np.errstate(divide="ignore"):
-        free = np.floor(np.log2(HIGHEST / np.abs(w).reshape(-1, w.shape[-1]).max(0)))
-    shift = np.clip(free, -30, 30).astype(np.int8)
-    tensors[f"{path}.mantissa"] = np.rint(np.ldexp(w, shift.astype(int))).astype(np.int16)
-    tensors[f"{path}.bias"] = b.astype(np.float32)
-    tensors[f"{path}.shift"] = shift
+def _put_unit(spec: ModelSpec, units: Units, tensors: dict[str, Array], path: str) -> None:
+    """Say what a layer's output stands for, if no other tensor does."""
+    if ValueFlow(spec).has_unit_of_its_own(path):
+        tensors[f"{path}.unit"] = np.array([units.of_output[path]], np.int8)
 
 
 def _put_step(tensors: dict[str, Array], latent: str, steps: Array) -> None:

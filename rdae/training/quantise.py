@@ -1,11 +1,11 @@
-"""A trained decoder's floats to int16: units from calibration, mantissas with proven sums.
+"""A trained model's floats to int16: units from calibration, mantissas with proven sums.
 
 A feature stands for a number by a unit, 2^-u. Values that are added to each other have one unit;
 all others choose theirs so that what photographs reach fills an int16 but for `HEADROOM` bits:
 synthetic pictures go further. A unit for each channel of y_hat, folded into the layers that read
-it, keeps the few channels that carry brightness from making all others coarse. A layer's mantissas
-are rint(w * 2^(e + u_out - u_in)), with the largest shift e with which every sum provably stays in
-32 bits (`rdae.exact.arithmetic.prove`).
+it, keeps the few channels that carry brightness from making all others coarse; y
+has such units, too. A layer's mantissas are rint(w * 2^(e + u_out - u_in)), with the largest shift e with which every sum
+provably stays in 32 bits (`rdae.exact.arithmetic.prove`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,23 @@ from torch import Tensor
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear, Residual, Sum
-from rdae.exact.arithmetic import HIGHEST, LARGEST, MAX_SHIFT, MEAN_BITS, SUM_LIMIT
+from rdae.exact.arithmetic import (
+    HIGHEST,
+    LARGEST,
+    MAX_SHIFT,
+    MEAN_BITS,
+    PIXELS_OF_ONE,
+    SUM_LIMIT,
+)
 from rdae.model.passes import phases
-from rdae.model.spec import ENCODER_SECTIONS, NUM_ANCHORS, ModelSpec
+from rdae.model.spec import NUM_ANCHORS, ModelSpec
 from rdae.model.values import ValueFlow
 
 HEADROOM = 2  # bits beyond what calibration has seen
 MAX_UNIT = 20  # of values that are nearly 0
 CHANNEL_UNITS = 4  # bits that a channel of y_hat may be finer than the coarsest one
+ANALYSIS_UNITS = 3  # the same of y: finer ones would leave less of the weights of coarse channels
+PIXEL_UNIT = math.log2(PIXELS_OF_ONE)  # the only one that is no whole number
 CALIBRATED_ANCHORS = range(0, NUM_ANCHORS, 3)
 
 Array = NDArray[Any]
@@ -40,11 +49,13 @@ class Ranges:
 
     Attributes:
         values: by the path of what gives a value; "z_hat" is one.
+        y: `(M,)`.
         y_hat: `(M,)`.
         mean: `(M,)`.
     """
 
     values: dict[str, float] = field(default_factory=dict)
+    y: Array = field(default_factory=lambda: np.zeros(0))
     y_hat: Array = field(default_factory=lambda: np.zeros(0))
     mean: Array = field(default_factory=lambda: np.zeros(0))
 
@@ -58,7 +69,7 @@ def calibrate(model: Autoencoder, pixels: NDArray[np.uint8]) -> Ranges:
     """See how large features become on crops `(N, H, W, 3)`."""
     ranges = Ranges()
     m = model.spec.latent_channels
-    ranges.y_hat, ranges.mean = np.zeros(m), np.zeros(m)
+    ranges.y, ranges.y_hat, ranges.mean = np.zeros(m), np.zeros(m), np.zeros(m)
     predict = model.predict
 
     def watch(k: int, *args: Any) -> tuple[Tensor, Tensor]:
@@ -72,14 +83,17 @@ def calibrate(model: Autoencoder, pixels: NDArray[np.uint8]) -> Ranges:
         largest = args[0].abs().amax((0, 1, 2)).numpy()
         ranges.y_hat = np.maximum(ranges.y_hat, largest)
 
+    def see_y(module: Any, args: Any, y: Tensor) -> None:
+        ranges.y = np.maximum(ranges.y, y.abs().amax((0, 1, 2)).numpy())
+
     hooks = [model.synthesis.register_forward_pre_hook(see_y_hat)]
+    hooks.append(model.analysis.register_forward_hook(see_y))
     first = model.hyper_synthesis.register_forward_pre_hook(
         lambda _, args: ranges.note("z_hat", args[0])
     )
     hooks.append(first)
     for path, module in model.named_modules():
-        is_decoders = path.split(".")[0] not in ENCODER_SECTIONS
-        if is_decoders and isinstance(module, Linear | Depthwise | Gain | Residual | Sum):
+        if isinstance(module, Linear | Depthwise | Gain | Residual | Sum):
             hooks.append(
                 module.register_forward_hook(
                     lambda _, args, out, path=path: ranges.note(path, out)  # type: ignore[misc]
@@ -99,47 +113,66 @@ def calibrate(model: Autoencoder, pixels: NDArray[np.uint8]) -> Ranges:
 
 @dataclass
 class Units:
-    """Bits behind the point of every value of a decoder.
+    """Bits behind the point of every value of a model.
 
     Attributes:
         of_input: of what each layer reads, by the layer's path: a number, or one for each channel.
         of_output: of what each layer gives, likewise, but for heads and pixels.
         y_hat: `(M,)`.
         z_hat: of z_hat.
+        y: `(M,)`.
+        z: of z.
     """
 
     of_input: dict[str, Array]
     of_output: dict[str, Array]
     y_hat: Array
     z_hat: int
+    y: Array
+    z: float
 
 
 def choose_units(spec: ModelSpec, ranges: Ranges) -> Units:
-    """Units of all values of a decoder, from what calibration has seen."""
+    """Units of all values of a model, from what calibration has seen."""
     flow = ValueFlow(spec)
     largest: dict[str, float] = {}
     for path, value in ranges.values.items():
         group = flow.group(path)
         largest[group] = max(largest.get(group, 0.0), value)
-    y_free = np.minimum(_free_bits(ranges.y_hat), _free_bits(ranges.mean) - MEAN_BITS)
-    y_group = flow.group("y_hat")
-    if flow.y_is_read_by_channel:
-        y_unit = np.minimum(y_free, y_free.min() + CHANNEL_UNITS)
+
+    pixels, y, y_hat = (flow.group(value) for value in ("pixels", flow.y, "y_hat"))
+    by_channel = {y: flow.y_is_by_channel, y_hat: flow.y_is_read_by_channel}
+    units = {}
+    free = np.minimum(_free_bits(ranges.y_hat), _free_bits(ranges.mean) - MEAN_BITS)
+    if by_channel[y_hat]:
+        units[y_hat] = np.minimum(free, free.min() + CHANNEL_UNITS)
     else:
-        y_unit = np.full(len(y_free), min(y_free.min(), _free_bits(largest.get(y_group, 0.0))))
+        units[y_hat] = np.full(len(free), min(free.min(), _free_bits(largest.get(y_hat, 0.0))))
+    free = _free_bits(ranges.y)
+    if by_channel[y]:
+        units[y] = np.minimum(free, free.min() + ANALYSIS_UNITS)
+    elif y == pixels:
+        units[y] = np.full(len(free), PIXEL_UNIT)
+    else:
+        units[y] = np.full(len(free), min(free.min(), _free_bits(largest.get(y, 0.0))))
 
     def unit(value: str) -> Array:
+        group = flow.group(value)
         if value == "features + y_hat":
-            return np.concatenate([np.full(spec.features, unit(flow.features)), y_unit])
-        if flow.group(value) == y_group:
-            return y_unit if flow.y_is_read_by_channel else np.asarray(y_unit[0])
-        return np.asarray(_free_bits(largest.get(flow.group(value), 0.0)))
+            return np.concatenate([np.full(spec.features, unit(flow.features)), units[y_hat]])
+        if group in units:
+            return units[group] if by_channel[group] else np.asarray(units[group][0])
+        if group == pixels:
+            return np.asarray(PIXEL_UNIT)
+        return np.asarray(_free_bits(largest.get(group, 0.0)))
 
     return Units(
         {path: unit(value) for path, value in flow.inputs.items()},
         {path: unit(path) for path in flow.inputs},
-        y_unit.astype(int),
+        units[y_hat].astype(int),
         int(unit("z_hat")),
+        np.broadcast_to(unit(flow.y), spec.latent_channels),
+        float(unit(flow.z)),
     )
 
 
@@ -151,7 +184,12 @@ def _free_bits(largest: Any) -> Any:
 
 
 def quantise_layer(
-    weight: Array, bias: Array, unit_in: Array, unit_out: Array, leak: int
+    weight: Array,
+    bias: Array,
+    unit_in: Array,
+    unit_out: Array,
+    leak: int,
+    largest: int = LARGEST,
 ) -> tuple[NDArray[np.int16], NDArray[np.int32], int]:
     """Mantissas, bias with the half of the rounding, and shift of a linear or depthwise layer.
 
@@ -161,6 +199,7 @@ def quantise_layer(
         unit_in: by input, to be multiplied with `weight`.
         unit_out: a number, or one for each output.
         leak: k of a leaky ReLU, 0 for none.
+        largest: magnitude of the input.
 
     Raises:
         ValueError: a weight is not finite, or too large for any shift.
@@ -172,7 +211,7 @@ def quantise_layer(
     for shift in range(min(MAX_SHIFT, 31 - leak), 0, -1):
         m = np.rint(weight * np.exp2(shift + relative))
         b = np.rint(bias * np.exp2(shift + unit_out)) + 2.0 ** (shift - 1)
-        worst = np.abs(m).sum(inputs) * LARGEST + np.abs(b)
+        worst = np.abs(m).sum(inputs) * largest + np.abs(b)
         worst = worst.max() + (2.0 ** (shift + leak - 1) if leak else 0)
         if np.abs(m).max() <= HIGHEST and worst < SUM_LIMIT:
             return m.astype(np.int16), b.astype(np.int32), shift

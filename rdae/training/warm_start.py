@@ -20,8 +20,8 @@ from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.from_integers import state_of_networks
 from rdae.autoencoder.initialisation import LATENT_GAIN, colour_dct, dct_order, quarter_order
 from rdae.errors import RdaeError
+from rdae.model.model import Model
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES
-from rdae.model.weights_file import read_weights
 from rdae.network_spec import final_linear
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
@@ -63,7 +63,9 @@ def read_weights_to_start_from(path: Path) -> dict[str, Tensor]:
 
 def from_weights_file(path: Path) -> dict[str, Tensor]:
     """The state of an `Autoencoder` that exports to the tensors of a weights file."""
-    description, tensors = read_weights(path)
+    exported = Model.load(path)
+    exported.check()
+    description, tensors = exported.description, exported.tensors
     model = Autoencoder(description.spec)
     low, high = description.provenance.get("lambda_range", LAMBDA_RANGE)
     points = _anchor_points(low, high)

@@ -27,7 +27,7 @@ PANEL = 16  # channel counts are padded to whole panels of so many
 BUFFERS, SLOTS = 6, 16  # of a stage
 ALIGNMENT = 64  # weights that begin elsewhere than at a cache line cost a tenth of the speed
 
-READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS = range(9)
+READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS = range(11)
 _OP_NUMBERS = ("kind", "inputs", "outputs", "shift", "leak", "source", "to", "other", "r", "part")
 _OP_FIELDS = [(name, "i4") for name in (*_OP_NUMBERS, "buffer", "unused")]
 OP = np.dtype([*_OP_FIELDS, ("weights", "u8"), ("bias", "u8")])

@@ -12,7 +12,7 @@
 #define SLOTS 16   /* values that a stage may hold */
 #define BUFFERS 6  /* of them in scratch */
 
-enum kind { READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS };
+enum kind { READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS };
 
 /* One operation of a stage; `rdae.exact.program` makes them. */
 typedef struct {
@@ -20,9 +20,9 @@ typedef struct {
     int32_t inputs, outputs; /* channels, padded */
     int32_t shift, leak;     /* leak 0: none */
     int32_t from, to;        /* slots */
-    int32_t with;            /* slot to add or to put behind, or -1; grid of READ, WRITE, DEPTHWISE */
-    int32_t r;               /* shuffle of WRITE and LEVELS; size of a DEPTHWISE filter */
-    int32_t part;            /* channels of a shuffled cell of WRITE and LEVELS, not padded */
+    int32_t with;            /* slot to add or to put behind, or -1; grid of READ, DEPTHWISE and the last four */
+    int32_t r;               /* cells of the grid for one of ours, of the last four; size of a filter */
+    int32_t part;            /* channels of a cell of the grid, of the last four, not padded */
     int32_t buffer;          /* of the scratch that the result lies in */
     int32_t unused;
     const int16_t *weights; /* packed; of GAIN the factors */

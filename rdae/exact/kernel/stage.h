@@ -255,6 +255,32 @@ INLINE TARGET void NAME(levels)(Slot s, int cells, int part, int r, int shift, i
     }
 }
 
+/* From a grid that is r times as fine: all channels of its cells, one behind the other. */
+INLINE TARGET void NAME(unshuffle)(Grid g, int row, int column, int cells, int part, int r, Slot out) {
+    const int together = g.cell == part ? r : 1; /* cells that lie side by side */
+    for (int c = 0; c < cells; c++)
+        for (int i = 0; i < r; i++) {
+            const int16_t *from = (const int16_t *)g.data + ((int64_t)row * r + i) * g.row +
+                                  ((int64_t)column + c) * r * g.cell;
+            int16_t *to = out.data + c * out.cell + (ptrdiff_t)i * r * part;
+            for (int j = 0; j < r; j += together)
+                memcpy(to + (ptrdiff_t)j * part, from + j * g.cell, (size_t)together * part * sizeof *to);
+        }
+}
+
+/* The same from bytes, which become features of an analysis. */
+INLINE TARGET void NAME(pixels)(Grid g, int row, int column, int cells, int part, int r, Slot out) {
+    const int together = g.cell == part ? r : 1;
+    for (int c = 0; c < cells; c++)
+        for (int i = 0; i < r; i++) {
+            const uint8_t *from = (const uint8_t *)g.data + ((int64_t)row * r + i) * g.row +
+                                  ((int64_t)column + c) * r * g.cell;
+            int16_t *to = out.data + c * out.cell + (ptrdiff_t)i * r * part;
+            for (int j = 0; j < r; j += together, from += together * g.cell)
+                for (int k = 0; k < together * part; k++) *to++ = (int16_t)(2 * from[k] - 255);
+        }
+}
+
 /* Run a stage on rows [top, bottom) and columns [left, right), segment by segment, so that what is
    between its layers never leaves the cache. Threads may run other parts meanwhile. */
 static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int top, int bottom,
@@ -322,6 +348,12 @@ static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int 
                 case WRITE:
                     NAME(write)(in, n, op->part, op->r, row, column, *g);
                     continue;
+                case UNSHUFFLE:
+                    NAME(unshuffle)(*g, row, column, n, op->part, op->r, out);
+                    break;
+                case PIXELS:
+                    NAME(pixels)(*g, row, column, n, op->part, op->r, out);
+                    break;
                 case LEVELS:
                     NAME(levels)(in, n, op->part, op->r, op->shift, row, column, *g);
                     continue;
