@@ -143,7 +143,14 @@ def _group(
         raise ValueError(f"a table index is outside of 0 to {len(tables) - 1}")
     # NumPy sorts keys of 8 and 16 bits by radix, ten times faster than wider ones.
     keys = indexes.astype(np.uint8 if len(tables) <= 256 else np.uint16, copy=False)
-    return np.argsort(keys, kind="stable"), np.bincount(keys, minlength=len(tables))
+    return _order(keys), np.bincount(keys, minlength=len(tables))
+
+
+def _order(keys: NDArray[Any]) -> NDArray[np.intp]:
+    """The stable order of keys."""
+    if keys.dtype == np.uint8 and kernel.selected() != "numpy":
+        return kernel.order(keys).astype(np.intp, copy=False)
+    return np.argsort(keys, kind="stable")
 
 
 class SymbolEncoder:

@@ -31,6 +31,9 @@ Array = NDArray[Any]
 Scale = int | Fraction  # cells for each of the network's input, along each axis
 
 
+LEAST_WORK = 1 << 21  # products that are worth another thread: 30 to 60 microseconds
+
+
 class UnsupportedError(Exception):
     """The kernel has no operation for a step; NumPy does it."""
 
@@ -363,6 +366,7 @@ class Program:
                     code[i][name] = value
             self._coded.append(code)
         self._widest = [int(max(c["inputs"].max(), c["outputs"].max())) for c in self._coded]
+        self._costs = [_products(code) for code in self._coded]
         self._at_point: dict[int, list[Array]] = {}
 
     # Running.
@@ -392,14 +396,18 @@ class Program:
             grids[i] = inside.ctypes.data, array.strides[0] // size, array.strides[1] // size
             insides.append(inside)
         areas = self._areas(wanted, rows, columns)
-        for code, area, widest in zip(self._code(point), areas, self._widest, strict=True):
+        for code, area, widest, cost in zip(
+            self._code(point), areas, self._widest, self._costs, strict=True
+        ):
+            # another thread is no help with what takes no longer than to wake it
+            threads_here = min(threads, 1 + cost * area.area // LEAST_WORK)
             stripes = [
                 Rectangle(*rows, area.left, area.right)
-                for rows in _strips(area.top, area.bottom, threads)
+                for rows in _strips(area.top, area.bottom, threads_here)
             ]
             # The call owns all that the kernel has addresses of, as long as a thread may run it.
             stage_of_it = partial(self._run_stage, code, grids, widest, alive=arrays)
-            parallel_map(stage_of_it, stripes, threads)
+            parallel_map(stage_of_it, stripes, threads_here)
         assert self._output.grid is not None
         return insides[self._output.grid][..., : self._output.channels]
 
@@ -463,6 +471,13 @@ def _dense(array: Array) -> Array:
     row, cell, channel = array.strides
     is_dense = channel == array.itemsize and cell >= channel and row >= cell
     return array if is_dense and array.flags.aligned else np.ascontiguousarray(array)
+
+
+def _products(code: Array) -> int:
+    """How many products a cell of a stage takes."""
+    products = code["inputs"].astype(np.int64) * code["outputs"]
+    is_linear = (code["kind"] == kernel.LINEAR) | (code["kind"] == kernel.PHASED)
+    return int(products[is_linear].sum())
 
 
 def _padded(channels: int) -> int:

@@ -263,6 +263,11 @@ class Model:
 
         They are the nearest ones or, `rate_aware`, those that `rdae.rounding` finds worth sending.
         """
+        if kernel.selected() != "numpy":
+            unit = self._by_phase(k, self.y_unit) * np.float32(2.0**-MEAN_BITS)
+            gain = self._by_phase(k, self._encoder.y_gain[point])
+            tables = indexes if rate_aware else None
+            return kernel.quarter_quantise(y, mean, unit, gain, tables, self._dead_zones)
         v = self.y_in_symbols(k, y, mean, point)
         return _to_symbols(round_to_symbols(v, indexes, self._dead_zones) if rate_aware else v)
 

@@ -181,6 +181,54 @@ def quarter_dequantise(
     return out
 
 
+def quarter_quantise(
+    y: NDArray[np.float32],
+    means: NDArray[np.int16],
+    unit: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    indexes: NDArray[np.uint8] | None,
+    zones: NDArray[np.float32],
+) -> NDArray[np.int32]:
+    """Symbols of a quarter: (y - mean * unit) * gain as `rdae.rounding` rounds it.
+
+    Args:
+        y: `(rows, columns, group)`.
+        means: likewise.
+        unit: `(4, group)`, by phase of the cell.
+        gain: likewise.
+        indexes: as `y`, the table of each; None to round to the nearest.
+        zones: `(tables, reach + 1)` as of `rdae.rounding.dead_zones`.
+    """
+    rows, columns, group = y.shape
+    unit, gain, zones = (np.ascontiguousarray(v, np.float32) for v in (unit, gain, zones))
+    _check(y, y.shape, np.float32)
+    _check(means, y.shape, np.int16)
+    _check(unit, (4, group), np.float32)
+    _check(gain, (4, group), np.float32)
+    if indexes is not None:
+        indexes = np.ascontiguousarray(indexes)
+        _check(indexes, y.shape, np.uint8)
+        if indexes.size and int(indexes.max()) >= len(zones):
+            raise ValueError(f"there is no table {int(indexes.max())}")
+    symbols = np.empty(y.shape, np.int32)
+    library.quantise(
+        *(*_grid(y), *_grid(means), rows, columns, group, unit.ctypes.data, gain.ctypes.data),
+        *(0 if indexes is None else indexes.ctypes.data, zones.ctypes.data, zones.shape[1] - 1),
+        symbols.ctypes.data,
+    )
+    return symbols
+
+
+def order(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """What `np.argsort(keys, kind="stable")` gives for `(n,)` bytes, five times as fast."""
+    given = np.ascontiguousarray(keys)
+    if keys.size:  # strides of no bytes may be anything
+        _check(given, (keys.size,), np.uint8)
+    places = np.empty(keys.size, np.int64)
+    library.order(given.ctypes.data, given.size, places.ctypes.data)
+    return places
+
+
 class TableSet:
     """Tables as the range coder reads them.
 

@@ -125,3 +125,44 @@ void quarter_dequantise(Grid means, int rows, int columns, int group, const int3
             }
         }
 }
+
+/* Symbols of a quarter: (y - mean * unit) * gain, rounded to the nearest integer, halves to even, and
+   one nearer to 0 where the magnitude is short of it by its zone: below symbol - 1/2 + zone. The
+   operations of float32, one by one, are those of `rdae.rounding`.
+
+   unit, gain: (4 phases, group). indexes: (rows, columns, group) of tables, or NULL for no zones.
+   zones: (tables, reach + 1) by magnitude, the last for all larger ones. */
+void quarter_quantise(Grid y, Grid means, int rows, int columns, int group, const float *unit,
+                      const float *gain, const uint8_t *indexes, const float *zones, int reach,
+                      int32_t *symbols) {
+    const float whole = 8388608.0f; /* from here on, floats are integers */
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            const int phase = 2 * (i & 1) + (j & 1);
+            const float *from = (const float *)y.data + i * y.row + j * y.cell;
+            const int16_t *mean = (const int16_t *)means.data + i * means.row + j * means.cell;
+            const float *own_unit = unit + phase * group, *own_gain = gain + phase * group;
+            for (int k = 0; k < group; k++) {
+                float v = (from[k] - mean[k] * own_unit[k]) * own_gain[k];
+                float size = v < 0 ? -v : v;
+                float symbol = size < whole ? size + whole - whole : size;
+                if (indexes) {
+                    int at = symbol < reach ? (int)symbol : reach;
+                    symbol -= size < symbol - 0.5f + zones[*indexes++ * (reach + 1) + at];
+                }
+                int32_t rounded = symbol < 32767 ? (int32_t)symbol : 32767;
+                *symbols++ = v < 0 ? -rounded : rounded;
+            }
+        }
+}
+
+/* The stable order of keys: where the smallest stand, then the next. */
+void sorted_order(const uint8_t *keys, int64_t count, int64_t *order) {
+    int64_t next[256] = {0}, sum = 0;
+    for (int64_t i = 0; i < count; i++) next[keys[i]]++;
+    for (int k = 0; k < 256; k++) {
+        int64_t many = next[k];
+        next[k] = sum, sum += many;
+    }
+    for (int64_t i = 0; i < count; i++) order[next[keys[i]]++] = i;
+}

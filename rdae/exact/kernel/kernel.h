@@ -73,5 +73,9 @@ void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t
                      uint8_t *indexes);
 void quarter_dequantise(Grid means, int rows, int columns, int group, const int32_t *symbols,
                         const int32_t *step, int shift, int mean_bits, int16_t *y_hat);
+void quarter_quantise(Grid y, Grid means, int rows, int columns, int group, const float *unit,
+                      const float *gain, const uint8_t *indexes, const float *zones, int reach,
+                      int32_t *symbols);
+void sorted_order(const uint8_t *keys, int64_t count, int64_t *order);
 
 #endif

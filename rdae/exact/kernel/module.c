@@ -146,6 +146,33 @@ static PyObject *dequantise(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *quantise(PyObject *self, PyObject *args) {
+    Address y, means, unit, gain, given, zones, symbols;
+    long long y_row, y_cell, row, cell;
+    int rows, columns, group, reach;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KLLKLLiiiKKKKiK", &y, &y_row, &y_cell, &means, &row, &cell, &rows, &columns,
+                          &group, &unit, &gain, &given, &zones, &reach, &symbols))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    quarter_quantise((Grid){AT(void, y), y_row, y_cell}, (Grid){AT(void, means), row, cell}, rows, columns,
+                     group, AT(const float, unit), AT(const float, gain), AT(const uint8_t, given),
+                     AT(const float, zones), reach, AT(int32_t, symbols));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *order(PyObject *self, PyObject *args) {
+    Address keys, order;
+    long long count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KLK", &keys, &count, &order)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    sorted_order(AT(const uint8_t, keys), count, AT(int64_t, order));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef METHODS[] = {
     {"sets", sets, METH_NOARGS, "Names of the instruction sets that this processor runs, best last."},
     {"select", select_set, METH_VARARGS, "Use an instruction set; whether that can be."},
@@ -159,6 +186,8 @@ static PyMethodDef METHODS[] = {
     {"end_writing", end_writing, METH_VARARGS, "Write the last word of a stream."},
     {"indexes", indexes, METH_VARARGS, "Tables of a quarter of the latents."},
     {"dequantise", dequantise, METH_VARARGS, "y_hat of a quarter of the latents."},
+    {"quantise", quantise, METH_VARARGS, "Symbols of a quarter of the latents."},
+    {"order", order, METH_VARARGS, "The stable order of bytes."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef MODULE = {
