@@ -16,6 +16,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 FLOORS = (
     ("ground",),
     ("images", "bitstream", "exact"),
+    ("lossless",),
     ("model",),
     ("autoencoder",),
     ("codec",),

@@ -227,7 +227,7 @@ class Grid:
 def _radii(steps: Sequence[Step]) -> list[float]:
     """The radius of each depthwise layer, in cells of the network's input."""
     radii: list[float] = []
-    scales = [1.0, 1.0]  # of the values on the stack; a network has one input or two
+    scales = [1.0] * 3  # of the values on the stack; a network has three inputs at most
     for step in steps:
         if isinstance(step, Shuffle):
             scales[-1] *= step.r

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError, option
+from rdae.lossless.model import LosslessModel, is_lossless
 from rdae.model.model import Model
 from rdae.model.weights_file import Description, read_description
 
@@ -100,6 +101,20 @@ def load_model(name: str | Path | None = None) -> Model:
     )
 
 
+@lru_cache(maxsize=1)
+def load_lossless() -> LosslessModel:
+    """Load the lossless model that ships with rdae, or return it if it is loaded already.
+
+    Raises:
+        WeightsNotFoundError: its file is missing.
+        WeightsMismatchError: its file is damaged.
+    """
+    entry = _manifest()["lossless"]
+    path = _shipped(entry["file"])
+    _check_sha256(path, entry["sha256"])
+    return LosslessModel.load(path)
+
+
 def is_weights_file(name: str | Path) -> bool:
     """Whether a model's name is meant as the path of a weights file: it ends in .safetensors."""
     return Path(name).suffix == ".safetensors"
@@ -154,6 +169,12 @@ def verify_weights() -> list[tuple[Path, str]]:
             results.append((path, str(error)))
         else:
             results.append((path, ""))
+    try:
+        load_lossless()
+    except (WeightsMismatchError, WeightsNotFoundError) as error:
+        results.append((_shipped(_manifest()["lossless"]["file"]), str(error)))
+    else:
+        results.append((_shipped(_manifest()["lossless"]["file"]), ""))
     return results
 
 
@@ -164,21 +185,32 @@ def write_manifest(folder: Path, default: str) -> None:
         WeightsMismatchError: a file cannot be used.
     """
     models: list[dict[str, Any]] = []
+    content: dict[str, Any] = {"default": default, "models": models}
     for path in sorted(folder.glob("*.safetensors")):
-        model = Model.load(path)
-        model.check()
-        models.append(
-            {
-                "id": model.description.model_id,
-                "name": model.description.name,
-                "file": path.name,
-                "bytes": path.stat().st_size,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "fingerprint": model.fingerprint.hex(),
-            }
-        )
-    content = {"default": default, "models": sorted(models, key=lambda m: m["id"])}
+        if is_lossless(path):
+            lossless = LosslessModel.load(path)
+            content["lossless"] = _entry(
+                path, lossless.model_id, lossless.name, lossless.fingerprint
+            )
+        else:
+            model = Model.load(path)
+            model.check()
+            description = model.description
+            models.append(_entry(path, description.model_id, description.name, model.fingerprint))
+    models.sort(key=lambda entry: int(entry["id"]))
     (folder / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _entry(path: Path, model_id: int, name: str, fingerprint: bytes) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    return {
+        "id": model_id,
+        "name": name,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "fingerprint": fingerprint.hex(),
+    }
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,20 @@
+"""The lossless layer P(x | z): pixels to bytes and back, exactly or within a bound.
+
+A picture is a pyramid of polyphase levels, each coded given the coarser ones: the coarse levels are
+hidden variables, and -log P(finer | coarser) under a mixture of two normals is what is written.
+
+    pyramid      levels, passes, references
+    networks     the networks of a level, as data
+    model        the networks and tables of a weights file
+    tables       tables of residuals, computed with integers
+    walk         one level, pass by pass, the same for encoder and decoder
+    parameters   what a tile carries: filters of its own, corrections of scales
+    fit          how the encoder finds them
+    stream       a tile to a range-coder stream and back
+    graphics     a tile as lossless WebP
+    coding       the smaller of the two
+
+All that a decoder computes is integers (FORMAT.md, sections 7 and 14). Papers: the pyramid of
+phases is that of Cao et al. 2020 (SReC, arXiv:2004.02872) and of Interlaced PNG before it; filters
+that the encoder fits by least squares are those of TMW (Meyer and Tischer 1997).
+"""

@@ -1,0 +1,75 @@
+"""The pixels of a tile to the payload of its chunk R, by whichever method takes fewer bytes.
+
+The first byte names the method (FORMAT.md, section 14).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.errors import CorruptError
+from rdae.lossless.graphics import decode_graphics, encode_graphics
+from rdae.lossless.model import LosslessModel
+from rdae.lossless.stream import decode_pixels, encode_pixels
+
+NETWORK, GRAPHICS = range(2)
+METHOD_NAMES = {NETWORK: "network", GRAPHICS: "WebP"}
+FEW_COLOURS = 256  # a tile of so few is drawn, and the network is not asked
+SURELY_SMALLER = 1.0  # bits a pixel of WebP that no network of ours reaches on anything
+
+
+def encode_tile(
+    model: LosslessModel,
+    pixels: NDArray[np.uint8],
+    *,
+    is_grey: bool = False,
+    max_error: int = 0,
+    threads: int = 1,
+) -> tuple[bytes, NDArray[np.uint8]]:
+    """Code the pixels of a tile; arguments as of `encode_pixels`.
+
+    Returns:
+        The payload, and the pixels that a decoder makes of it.
+    """
+    graphics = encode_graphics(pixels)
+    is_drawn = 8 * len(graphics) < SURELY_SMALLER * pixels.size / 3 or _has_few_colours(pixels)
+    if not (is_drawn and max_error == 0):
+        stream, decoded = encode_pixels(
+            model, pixels, is_grey=is_grey, max_error=max_error, threads=threads
+        )
+        if len(stream) <= len(graphics):
+            return bytes([NETWORK]) + stream, decoded
+    return bytes([GRAPHICS]) + graphics, pixels
+
+
+def decode_tile(
+    model: LosslessModel,
+    payload: bytes,
+    rows: int,
+    columns: int,
+    *,
+    is_grey: bool = False,
+    max_error: int = 0,
+    threads: int = 1,
+) -> NDArray[np.uint8]:
+    """Decode the pixels of a tile, `(rows, columns, 3)`.
+
+    Raises:
+        CorruptError: no encoder writes this payload.
+    """
+    method, stream = payload[:1], payload[1:]
+    if method == bytes([NETWORK]):
+        return decode_pixels(
+            model, stream, rows, columns, is_grey=is_grey, max_error=max_error, threads=threads
+        )
+    if method == bytes([GRAPHICS]):
+        return decode_graphics(stream, rows, columns)
+    raise CorruptError(f"a tile is coded by method {method.hex() or 'none'}, it must be 00 or 01")
+
+
+def _has_few_colours(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a tile has no more colours than a palette holds."""
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    sample = packed.ravel()[:: max(1, packed.size // 4096)]
+    return len(np.unique(sample)) <= FEW_COLOURS and len(np.unique(packed)) <= FEW_COLOURS

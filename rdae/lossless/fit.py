@@ -1,0 +1,209 @@
+"""What the encoder fits to a tile: filters by weighted least squares, and corrections of scales.
+
+A decoder reads the results (`rdae.lossless.parameters`); nothing here decides what a file means,
+so it is in floating point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.range_coder import TableFamily
+from rdae.lossless.networks import NUM_COLOURS
+from rdae.lossless.parameters import (
+    COEFFICIENT_BITS,
+    LARGEST_FACTOR,
+    MIDDLE,
+    NEAR,
+    NONE,
+    OFFSET_BITS,
+    WIDE,
+    Parameters,
+    factor_index,
+)
+from rdae.lossless.pyramid import COLOURS, FRACTION_BITS
+from rdae.lossless.tables import NUM_SCALES, table_index
+from rdae.lossless.walk import LevelWalk, scale_rows, shapes, split_mean
+
+Array = NDArray[Any]
+
+WORTH = {
+    WIDE: 60_000,
+    MIDDLE: 12_000,
+    NEAR: 3_000,
+}  # cells from which on a filter is worth its bits
+MOST_CELLS = 40_000  # that a filter is fitted to
+MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
+RIDGE = 1e-5
+ROBUST = 0.5  # how much the weight of a large error shrinks
+LEAST_SCALE = 0.5
+STEPS = ((0, 8, 0), (16, 0, 0), (0, 0, 8), (0, 3, 0), (8, 0, 0), (0, 0, 4), (0, 1, 0), (4, 0, 0))
+_ONE = float(1 << FRACTION_BITS)
+_SCALES = np.geomspace(0.1, 80.0, NUM_SCALES)
+
+
+def fit_pass(
+    walk: LevelWalk, target: NDArray[np.uint8], tables: TableFamily, coded: int, width: int
+) -> Parameters:
+    """Parameters of the pass that `walk` has begun.
+
+    Args:
+        walk: is settled with the pixels meanwhile, and begins the pass again in the end.
+        target: `(rows, columns, 3)`, the pixels that the pass adds.
+        tables: of residuals.
+        coded: how many colours are coded.
+        width: residuals in a bin.
+    """
+    parameters = Parameters()
+    there = tuple(slice(n) for n in target.shape[:2])
+    cells = target.shape[0] * target.shape[1]
+    if not cells:
+        return parameters
+    parameters.kind = next((kind for kind, least in WORTH.items() if cells >= least), NONE)
+    some = slice(None, None, max(1, cells // MOST_CELLS))
+    inputs = _inputs(walk, parameters.kind, there)[some]
+    if parameters.kind != NONE:
+        parameters.filter = np.zeros((inputs.shape[1] - 1, NUM_COLOURS), np.int32)
+    start = _first_filters(walk, target, inputs, some)
+    parameters.statistic = start.statistic
+    for k in range(coded):
+        values = target[..., COLOURS[k]]
+        head = walk.head(k, parameters).astype(np.int32)
+        before = walk.before_filter(k, head)
+        if parameters.kind != NONE:
+            matrix = np.column_stack([inputs, *_differences(walk, k, there, some)])
+            wrong = (values - before[there] / _ONE).ravel()[some] - matrix @ start.filters[k]
+            more = np.append(start.filters[k], np.float32(0))
+            matrix = np.column_stack(
+                [matrix, (head[..., 0][there].ravel()[some] / np.float32(_ONE))]
+            )
+            scale = np.maximum(_SCALES[scale_rows(head[..., 1])[there]].ravel()[some], LEAST_SCALE)
+            _set(parameters, k, more + _solve(matrix, wrong, _weight(wrong, scale)))
+        own = walk.own(parameters)
+        mean = walk.mean(k, head, before, own, parameters)
+        _correct(parameters, k, head[there], values, mean[there], tables, width)
+        scales = scale_rows(parameters.rows(head[..., 1], k))
+        walk.settle(k, values, mean, scales)
+    walk.begin_again()
+    return parameters
+
+
+def _inputs(walk: LevelWalk, kind: int, there: tuple[slice, ...]) -> NDArray[np.float32]:
+    """What a filter sees, in levels, and a one: `(cells, taps + 1)`."""
+    rows, columns = (s.stop for s in there)
+    ones = np.ones((rows * columns, 1), np.float32)
+    if kind == NONE:
+        return ones
+    values = walk.tap_values(kind)[there].reshape(rows * columns, -1)
+    return np.concatenate([values.astype(np.float32) / np.float32(_ONE), ones], axis=1)
+
+
+def _differences(walk: LevelWalk, k: int, there: tuple[slice, ...], some: slice) -> list[Array]:
+    """Differences of the colours that are known of the same pixel, in levels."""
+    return [walk.difference(j)[there].ravel()[some] / np.float32(_ONE) for j in range(k)]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Filters on the generic one's errors, which the networks were trained to go on from.
+
+    Attributes:
+        filters: for each colour `(taps + 1 + colours before,)`.
+        statistic: as of `Parameters`.
+    """
+
+    filters: list[NDArray[np.float32]]
+    statistic: NDArray[np.int32]
+
+
+def _first_filters(
+    walk: LevelWalk, target: NDArray[np.uint8], inputs: NDArray[np.float32], some: slice
+) -> _Start:
+    """Fit filters without the network: weights are the inverse of the squared errors around."""
+    there = tuple(slice(n) for n in target.shape[:2])
+    filters, logarithms = [], []
+    before: list[Array] = []
+    for k, c in enumerate(COLOURS):
+        levels = target[..., c].astype(np.int32) << FRACTION_BITS
+        wrong = levels - walk.generic[..., c][there]
+        for j in range(k):
+            wrong = wrong - walk.generic_share(k, j, before[j])
+        before.append(levels - walk.reference[..., c][there])
+        wanted = (wrong.ravel()[some] / _ONE).astype(np.float32)
+        known = [b.ravel()[some] / np.float32(_ONE) for b in before[:k]]
+        matrix = np.column_stack([inputs, *known]).astype(np.float32)
+        error = wanted
+        for _ in range(2):
+            power = np.convolve(error**2, np.full(3, 1 / 3), "same")
+            solution = _solve(matrix, wanted, 1 / (power + 0.5)).astype(np.float32)
+            error = wanted - matrix @ solution
+        filters.append(solution)
+        logarithms.append(np.log2(np.minimum(np.abs(error), 16).mean() + 0.05))
+    return _Start(filters, np.rint(8 * np.array(logarithms)).astype(np.int32))
+
+
+def _weight(wrong: Array, scale: Array) -> Array:
+    return 1 / (scale**2 + wrong**2 * ROBUST)
+
+
+def _solve(matrix: Array, wanted: Array, weight: Array) -> NDArray[np.float64]:
+    """Weighted least squares with a small ridge."""
+    weighted = matrix * weight[:, None].astype(np.float32)
+    gram = (weighted.T @ matrix).astype(np.float64)
+    right = weighted.T @ wanted.astype(np.float32)
+    gram += np.eye(len(gram)) * (RIDGE * np.trace(gram) / len(gram))
+    solution: NDArray[np.float64] = np.linalg.solve(gram, right.astype(np.float64))
+    return solution
+
+
+def _set(parameters: Parameters, k: int, solution: NDArray[np.float64]) -> None:
+    """Round the filter of colour number `k`."""
+    count = len(parameters.filter)
+    scaled = np.rint(solution * (1 << COEFFICIENT_BITS))
+    parameters.filter[:, k] = np.clip(scaled[:count], -2047, 2047)
+    units = solution[count] * _ONE / (1 << OFFSET_BITS)
+    parameters.offset[k] = np.clip(np.rint(units), -2047, 2047)
+    for j in range(k):
+        factor = np.clip(scaled[count + 1 + j], -LARGEST_FACTOR, LARGEST_FACTOR)
+        parameters.factors[factor_index(k, j)] = factor
+    parameters.gain[k] = np.clip(scaled[-1], -LARGEST_FACTOR, LARGEST_FACTOR)
+
+
+def _correct(
+    parameters: Parameters,
+    k: int,
+    head: Array,
+    values: Array,
+    mean: Array,
+    tables: TableFamily,
+    width: int,
+) -> None:
+    """Find slope and offsets of scales and shapes that cost the fewest bits."""
+    some = slice(None, None, max(1, values.size // MOST_SAMPLES))
+    rounded, phases = split_mean(mean.ravel()[some])
+    residuals = (values.ravel()[some] - rounded + width // 2) // width
+    rows, shape = head[..., 1].ravel()[some], head[..., 2].ravel()[some]
+    middle = rows.mean() / 16
+
+    def bits(slope: int, row: int, more: int) -> float:
+        parameters.slope[k], parameters.row[k], parameters.shape[k] = slope, row, more
+        scales = scale_rows(parameters.rows(rows, k))
+        index = table_index(scales, phases, shapes(parameters.shapes(shape, k)))
+        return tables.bits(residuals, index)
+
+    best = (0, 0, 0)
+    least = bits(*best)
+    for slope, row, more in STEPS:
+        # a slope turns about the middle, which its offset holds in place
+        row -= round(slope * middle / 256)
+        for sign in (1, -1):
+            while True:
+                new = (best[0] + sign * slope, best[1] + sign * row, best[2] + sign * more)
+                if max(map(abs, new)) > 127 or (cost := bits(*new)) >= least:
+                    break
+                best, least = new, cost
+    parameters.slope[k], parameters.row[k], parameters.shape[k] = best

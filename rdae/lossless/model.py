@@ -1,0 +1,158 @@
+"""The lossless model: its networks and tables, loaded from a weights file and proved exact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from rdae.errors import WeightsMismatchError, WeightsNotFoundError
+from rdae.exact.network import ExactNetwork, exact_steps, take
+from rdae.exact.stages import Add, Concatenate, Step
+from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
+from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES, Mixtures
+
+Array = NDArray[Any]
+
+FORMAT = "lossless 1"
+MAX_CHANNELS = 256
+
+
+class Level:
+    """The networks of one level.
+
+    Attributes:
+        same: `(3 passes, 3)` what a decoded colour's difference adds to a later one's mean, in
+            2^-12: green to red, green to blue, red to blue.
+    """
+
+    def __init__(self, path: str, channels: int, hidden: int, tensors: dict[str, Array]) -> None:
+        spec = networks(channels, hidden)
+        steps = {
+            name: exact_steps(layers, f"{path}.{name}", tensors) for name, layers in spec.items()
+        }
+        self._begin = ExactNetwork(steps["begin"])
+        self._linear = [ExactNetwork(steps[f"linear.{p}"]) for p in range(NUM_PASSES)]
+        self._passes = []
+        for p in range(NUM_PASSES):
+            seen: list[Step] = [Concatenate()] if p else []
+            layers = [*seen, *steps[f"pass.{p}"], Add(), *steps[f"block.{p}"]]
+            self._passes.append(ExactNetwork(layers))
+        self._heads = [
+            [ExactNetwork([Concatenate(), *steps[f"head.{p}.{k}"]]) for k in range(NUM_COLOURS)]
+            for p in range(NUM_PASSES)
+        ]
+        self.same = take(tensors, f"{path}.same", "int16", (NUM_PASSES, 3)).astype(np.int32)
+
+    def begin(self, references: Array, threads: int) -> NDArray[np.int16]:
+        """Features from the references around each cell."""
+        return self._begin(references, 0, threads)
+
+    def linear(self, number: int, around: Array, threads: int) -> NDArray[np.int16]:
+        """What the generic filter adds to the references of a pass, `(rows, columns, 3)`."""
+        return self._linear[number](around, 0, threads)
+
+    def go_on(self, number: int, h: Array, added: Array | None, threads: int) -> NDArray[np.int16]:
+        """The features for a pass, from those before and what the last pass added."""
+        inputs = [h, h] if added is None else [h, h, added]
+        return self._passes[number](inputs, 0, threads)
+
+    def head(
+        self, number: int, colour: int, h: Array, errors: Array, threads: int
+    ) -> NDArray[np.int16]:
+        """Mean, scale and shape, and factors of errors, of the colour coded as number `colour`."""
+        return self._heads[number][colour]([h, errors], 0, threads)
+
+
+class LosslessModel:
+    """A loaded lossless model.
+
+    Attributes:
+        model_id: permanent number, as in a file's header.
+        name: of the model.
+        fingerprint: 4 bytes, as in a file's header.
+        provenance: how it was trained.
+        mixtures: the tables of residuals.
+        inverse: `(48,)` int32, for each scale what makes an error in 1/128 level a normalised one
+            in 1/4096: the product is divided by 2^6.
+    """
+
+    def __init__(self, content: dict[str, Any], tensors: dict[str, Array]) -> None:
+        """Build the networks and prove them exact.
+
+        Raises:
+            WeightsMismatchError: a tensor is missing, malformed, or fails the proof.
+        """
+        self.model_id, self.name = int(content["id"]), str(content["name"])
+        self.provenance = content["provenance"]
+        channels, hidden = int(content["channels"]), int(content["hidden"])
+        if not (1 <= channels <= MAX_CHANNELS and 1 <= hidden <= MAX_CHANNELS):
+            raise WeightsMismatchError("a lossless model has 1 to 256 channels")
+        self.fingerprint = _fingerprint(channels, hidden, tensors)
+        self._levels = [Level(f"level.{i}", channels, hidden, tensors) for i in range(OWN_LEVELS)]
+        self.inverse = take(tensors, "scales.error", "int16", (NUM_SCALES,)).astype(np.int32)
+        normal = tensors.get("tables.normal", np.zeros(0, np.int32))
+        if normal.dtype != np.int32 or normal.ndim != 1 or normal.size < 2:
+            raise WeightsMismatchError("tensor tables.normal is no list of int32")
+        try:
+            self.mixtures = Mixtures(
+                normal,
+                take(tensors, "tables.inverse", "int32", (NUM_SCALES, 2)),
+                take(tensors, "tables.weight", "int32", (NUM_SHAPES,)),
+                take(tensors, "tables.reach", "int32", (NUM_SCALES,)),
+            )
+        except ValueError as error:
+            raise WeightsMismatchError(f"the tables of residuals: {error}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> LosslessModel:
+        """Load a weights file.
+
+        Raises:
+            WeightsNotFoundError: there is no such file.
+            WeightsMismatchError: it is damaged or fails the proof.
+        """
+        if not path.is_file():
+            raise WeightsNotFoundError(f"there is no weights file {path}")
+        try:
+            with safe_open(path, framework="np") as file:
+                content = json.loads((file.metadata() or {})["rdae"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if content["format"] != FORMAT:
+                raise WeightsMismatchError(f"{path} has no weights of {FORMAT}")
+            return cls(content, tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise WeightsMismatchError(
+                f"{path} is not a weights file of a lossless model ({error})",
+                hint="install rdae again, or copy the file again",
+            ) from error
+
+    def level(self, number: int) -> Level:
+        """The networks of a level of the pyramid."""
+        return self._levels[min(number, OWN_LEVELS - 1)]
+
+
+def is_lossless(path: Path) -> bool:
+    """Whether a weights file says that it is one of a lossless model."""
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads((file.metadata() or {})["rdae"])
+            return bool(content["format"] == FORMAT)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _fingerprint(channels: int, hidden: int, tensors: dict[str, Array]) -> bytes:
+    """The first 4 bytes of a SHA-256 over all that decides what a file decodes to."""
+    digest = hashlib.sha256(f"{FORMAT} {channels} {hidden}\n".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        little = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {tensor.dtype.name} {list(tensor.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(little).tobytes())
+    return digest.digest()[:4]

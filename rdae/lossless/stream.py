@@ -1,0 +1,157 @@
+"""The pixels of a tile to one range-coder stream and back, by the networks.
+
+Order of symbols (FORMAT.md, section 14): the pixel at the top of the pyramid; then for each level
+from the coarsest, whether it has parameters; for each of its passes the parameters, if so, and the
+residuals of green, red and blue. A residual counts bins around the rounded mean, of one level for
+exact pixels and of 2 N + 1 where an error of N is allowed; everything is predicted from pixels as
+the decoder has them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
+from rdae.errors import CorruptError
+from rdae.lossless.fit import fit_pass
+from rdae.lossless.model import LosslessModel
+from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
+from rdae.lossless.parameters import Parameters, get_bytes, put_bytes
+from rdae.lossless.pyramid import COLOURS, added, level_of, num_levels
+from rdae.lossless.tables import table_index
+from rdae.lossless.walk import LevelWalk, scale_rows, shapes, split_mean
+
+Array = NDArray[Any]
+
+FITTED_CELLS = 1024  # a level of fewer cells has no parameters: they would cost more than they save
+_BYTE_OFFSET = 128
+
+
+def encode_pixels(
+    model: LosslessModel,
+    pixels: NDArray[np.uint8],
+    *,
+    is_grey: bool = False,
+    max_error: int = 0,
+    threads: int = 1,
+) -> tuple[bytes, NDArray[np.uint8]]:
+    """Code the pixels of a tile.
+
+    Args:
+        model: the model.
+        pixels: `(rows, columns, 3)`.
+        is_grey: all three colours are equal, and only one is coded.
+        max_error: how far a decoded sample may be from the given one.
+        threads: how many threads the networks may use.
+
+    Returns:
+        The stream, and the pixels that a decoder makes of it.
+    """
+    coded = 1 if is_grey else NUM_COLOURS
+    width = 2 * max_error + 1
+    tables = model.mixtures.family(width)
+    encoder = SymbolEncoder()
+    decoded = np.empty_like(pixels)
+    decoded[0, 0] = pixels[0, 0]
+    put_bytes(encoder, pixels[0, 0, list(COLOURS[:coded])].astype(np.int32) - _BYTE_OFFSET)
+    for number in reversed(range(num_levels(*pixels.shape[:2]))):
+        level = level_of(decoded, number)
+        walk = LevelWalk(model, number, level[::2, ::2], threads)
+        has_parameters = walk.shape[0] * walk.shape[1] >= FITTED_CELLS
+        put_bytes(encoder, [int(has_parameters)])
+        for p in range(NUM_PASSES):
+            walk.begin_pass(p)
+            given, target = added(level_of(pixels, number), p), added(level, p)
+            parameters = Parameters()
+            if has_parameters:
+                parameters = fit_pass(walk, given, tables, coded, width)
+                parameters.write(encoder, model.mixtures.family())
+            own = walk.own(parameters)
+            for k, colour in enumerate(COLOURS):
+                mean, scales, index = _predict(walk, k, parameters, own)
+                there = tuple(slice(n) for n in given.shape[:2])
+                if k < coded:
+                    rounded, _ = split_mean(mean[there])
+                    bins = to_bins(given[..., colour] - rounded, max_error)
+                    encoder.put(bins.ravel(), index[there].ravel(), tables)
+                    target[..., colour] = np.clip(rounded + bins * width, 0, 255)
+                else:
+                    target[..., colour] = target[..., COLOURS[0]]
+                walk.settle(k, target[..., colour], mean, scales)
+            walk.end_pass()
+    return encoder.finish(), decoded
+
+
+def decode_pixels(
+    model: LosslessModel,
+    stream: bytes,
+    rows: int,
+    columns: int,
+    *,
+    is_grey: bool = False,
+    max_error: int = 0,
+    threads: int = 1,
+) -> NDArray[np.uint8]:
+    """Decode the pixels of a tile, `(rows, columns, 3)`.
+
+    Raises:
+        CorruptError: no encoder writes these bytes. Most damage gives other pixels instead, which
+            the tile's checksum finds.
+    """
+    coded = 1 if is_grey else NUM_COLOURS
+    width = 2 * max_error + 1
+    tables = model.mixtures.family(width)
+    decoder = SymbolDecoder(stream)
+    pixels = np.empty((rows, columns, 3), np.uint8)
+    pixels[0, 0, list(COLOURS)] = get_bytes(decoder, coded) + _BYTE_OFFSET
+    for number in reversed(range(num_levels(rows, columns))):
+        level = level_of(pixels, number)
+        walk = LevelWalk(model, number, level[::2, ::2], threads)
+        has_parameters = int(get_bytes(decoder, 1)[0])
+        if has_parameters not in (0, 1):
+            raise CorruptError(f"the flag of a level is {has_parameters}, it must be 0 or 1")
+        for p in range(NUM_PASSES):
+            walk.begin_pass(p)
+            target = added(level, p)
+            parameters = Parameters()
+            if has_parameters:
+                parameters = Parameters.read(decoder, model.mixtures.family(), p)
+            own = walk.own(parameters)
+            for k, colour in enumerate(COLOURS):
+                mean, scales, index = _predict(walk, k, parameters, own)
+                if k < coded:
+                    there = tuple(slice(n) for n in target.shape[:2])
+                    rounded, _ = split_mean(mean[there])
+                    bins = decoder.get(index[there].ravel(), tables).reshape(rounded.shape)
+                    found = rounded + bins * width
+                    if found.size and not (
+                        -max_error <= found.min() and found.max() <= 255 + max_error
+                    ):
+                        raise CorruptError("a sample lies outside of 0 to 255")
+                    target[..., colour] = np.clip(found, 0, 255)
+                else:
+                    target[..., colour] = target[..., COLOURS[0]]
+                walk.settle(k, target[..., colour], mean, scales)
+            walk.end_pass()
+    decoder.finish()
+    return pixels
+
+
+def to_bins(residuals: Array, max_error: int) -> Array:
+    """The bin of each residual: the nearest multiple of 2 `max_error` + 1, divided by that."""
+    return (residuals + max_error) // (2 * max_error + 1)
+
+
+def _predict(
+    walk: LevelWalk, k: int, parameters: Parameters, own: Array | None
+) -> tuple[Array, Array, NDArray[np.uint16]]:
+    """Mean, row of the scale, and table of colour number `k`, of all cells."""
+    head = walk.head(k, parameters).astype(np.int32)
+    mean = walk.mean(k, head, walk.before_filter(k, head), own, parameters)
+    _, phases = split_mean(mean)
+    scales = scale_rows(parameters.rows(head[..., 1], k))
+    shape = shapes(parameters.shapes(head[..., 2], k))
+    return mean, scales, table_index(scales, phases, shape)

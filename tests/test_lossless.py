@@ -1,0 +1,223 @@
+"""The lossless layer: every pixel comes back, by every carrier, whatever the size."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
+from rdae.errors import CorruptError
+from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile, encode_tile
+from rdae.lossless.graphics import encode_graphics
+from rdae.lossless.model import LosslessModel
+from rdae.lossless.parameters import NONE, WINDOWS, Parameters, num_taps
+from rdae.lossless.pyramid import gather, num_levels, reference
+from rdae.lossless.stream import decode_pixels, encode_pixels, to_bins
+from rdae.lossless.tables import NUM_PHASES, NUM_SHAPES, table_index
+from rdae.model.installed import load_lossless
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def lossless() -> LosslessModel:
+    return load_lossless()
+
+
+@pytest.fixture(scope="module")
+def coded(lossless: LosslessModel, crop: Pixels) -> bytes:
+    return encode_pixels(lossless, crop)[0]
+
+
+def test_every_pixel_of_a_photo_comes_back(
+    lossless: LosslessModel, crop: Pixels, coded: bytes
+) -> None:
+    for threads in (1, 2):
+        assert np.array_equal(
+            decode_pixels(lossless, coded, *crop.shape[:2], threads=threads), crop
+        )
+    assert encode_pixels(lossless, crop, threads=2)[0] == coded
+
+
+def test_a_photo_takes_fewer_bytes_than_webp(lossless: LosslessModel, crop: Pixels) -> None:
+    payload, _ = encode_tile(lossless, crop)
+    assert payload[0] == NETWORK
+    assert len(payload) < len(encode_graphics(crop))
+
+
+@pytest.mark.parametrize("kernel", ["no", "plain"])
+def test_numpy_and_plain_c_decode_the_same(kernel: str, crop: Pixels, coded: bytes) -> None:
+    program = (
+        "import sys, zlib; from rdae.model.installed import load_lossless\n"
+        "from rdae.lossless.stream import decode_pixels\n"
+        f"x = decode_pixels(load_lossless(), sys.stdin.buffer.read(), *{crop.shape[:2]})\n"
+        "print(zlib.crc32(x.tobytes()))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", program],
+        input=coded,
+        env={**os.environ, "RDAE_KERNEL": kernel},
+        capture_output=True,
+        check=False,
+    )
+    if kernel == "plain" and b"there is no kernel" in out.stderr:
+        pytest.skip("the kernel was not built")
+    assert out.returncode == 0, out.stderr.decode()
+    assert int(out.stdout) == zlib.crc32(crop.tobytes())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 37),
+    columns=st.integers(1, 37),
+    seed=st.integers(0, 2**32 - 1),
+    max_error=st.integers(0, 4),
+    kind=st.sampled_from(["noise", "smooth", "flat", "ends"]),
+    is_grey=st.booleans(),
+)
+def test_no_sample_is_further_off_than_allowed(
+    lossless: LosslessModel,
+    rows: int,
+    columns: int,
+    seed: int,
+    max_error: int,
+    kind: str,
+    is_grey: bool,
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 256, (rows, columns, 3))
+    if kind == "smooth":
+        x = np.clip(
+            x // 32 + 4 * np.arange(rows)[:, None, None] + np.arange(columns)[:, None], 0, 255
+        )
+    elif kind == "flat":
+        x = np.broadcast_to(x[0, 0], x.shape)
+    elif kind == "ends":
+        x = np.where(x > 127, 255, 0)
+    pixels = x.astype(np.uint8)
+    if is_grey:
+        pixels = np.repeat(pixels[..., :1], 3, axis=2)
+    options: dict[str, Any] = {"is_grey": is_grey, "max_error": max_error}
+    payload, promised = encode_tile(lossless, pixels, **options)
+    found = decode_tile(lossless, payload, rows, columns, **options)
+    assert np.array_equal(found, promised)
+    assert np.abs(found.astype(int) - pixels).max() <= max_error
+    stream, promised = encode_pixels(lossless, pixels, **options)
+    assert np.array_equal(decode_pixels(lossless, stream, rows, columns, **options), promised)
+
+
+def test_an_error_that_is_allowed_saves_bits(lossless: LosslessModel, crop: Pixels) -> None:
+    sizes = [len(encode_pixels(lossless, crop, max_error=n)[0]) for n in (0, 1, 4)]
+    assert sizes[0] > 1.3 * sizes[1] > 1.3 * 1.3 * sizes[2]
+
+
+def test_drawings_are_left_to_webp(lossless: LosslessModel) -> None:
+    drawing = np.zeros((64, 90, 3), np.uint8)
+    drawing[10:20, 5:50] = (200, 30, 40)
+    payload, promised = encode_tile(lossless, drawing)
+    assert payload[0] == GRAPHICS and len(payload) < 100
+    assert np.array_equal(decode_tile(lossless, payload, 64, 90), promised)
+    assert np.array_equal(promised, drawing)
+
+
+def test_damaged_tiles_are_refused_or_other_pixels(
+    lossless: LosslessModel, crop: Pixels, coded: bytes
+) -> None:
+    rng = np.random.default_rng(3)
+    small = np.ascontiguousarray(crop[:40, :40])
+    payloads = [bytes([NETWORK]) + encode_pixels(lossless, small)[0]]
+    payloads.append(encode_tile(lossless, np.zeros((40, 40, 3), np.uint8))[0])
+    for payload in payloads:
+        for _ in range(60):
+            broken = bytearray(payload)
+            for at in rng.integers(0, len(broken), rng.integers(1, 4)):
+                broken[at] = rng.integers(256)
+            if rng.random() < 0.3:
+                del broken[rng.integers(len(broken)) :]
+            try:
+                found = decode_tile(lossless, bytes(broken), 40, 40)
+            except CorruptError:
+                continue
+            assert found.shape == (40, 40, 3)
+    for payload in (b"", b"\2abc", b"\1", b"\1/\0\0\0\0", b"\0abc"):
+        with pytest.raises(CorruptError):
+            decode_tile(lossless, payload, 40, 40)
+
+
+@pytest.mark.parametrize("kind", [NONE, *WINDOWS])
+def test_parameters_come_back(lossless: LosslessModel, kind: int) -> None:
+    rng = np.random.default_rng(kind)
+    tables = lossless.mixtures.family()
+    for number in range(3):
+        given = Parameters(kind=kind)
+        for name in ("slope", "row", "shape", "statistic"):
+            setattr(given, name, rng.integers(-128, 128, 3).astype(np.int32))
+        if kind != NONE:
+            given.filter = rng.integers(-99, 99, (num_taps(number, kind), 3)).astype(np.int32)
+            for name in ("offset", "factors", "gain"):
+                setattr(given, name, rng.integers(-500, 500, 3).astype(np.int32))
+        encoder = SymbolEncoder()
+        given.write(encoder, tables)
+        found = Parameters.read(SymbolDecoder(encoder.finish()), tables, number)
+        for name, value in vars(given).items():
+            assert np.array_equal(getattr(found, name), value), name
+
+
+def test_filters_whose_sums_leave_32_bits_are_refused() -> None:
+    wild = Parameters(kind=1, filter=np.full((12, 3), 32767, np.int32))
+    with pytest.raises(CorruptError, match="32 bits"):
+        wild.network()
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_tables_are_wide_where_scales_are(lossless: LosslessModel, width: int) -> None:
+    family = lossless.mixtures.family(width)
+    means, spreads = [], []
+    for scale in range(48):
+        t = int(table_index(np.array(scale), np.array(NUM_PHASES - 1), np.array(NUM_SHAPES - 1)))
+        start, size = int(family.starts[t]), int(family.sizes[t])
+        p = family.freqs[start : start + size - 1] / (1 << 24)
+        values = family.lows[t] + np.arange(size - 1)
+        means.append(float(p @ values))
+        spreads.append(float(p @ values**2))
+    assert spreads == sorted(spreads)
+    assert all(mean > 0 for mean in means[:20])  # the phase lies above the rounded mean
+
+
+def test_bins_are_the_nearest() -> None:
+    residuals = np.arange(-300, 301)
+    for n in range(5):
+        bins = to_bins(residuals, n)
+        assert np.abs(residuals - bins * (2 * n + 1)).max() == n
+
+
+def test_the_pyramid_ends_in_one_pixel() -> None:
+    for rows, columns in ((1, 1), (1, 2), (3, 5), (64, 64), (65, 2)):
+        top = num_levels(rows, columns)
+        assert np.zeros((rows, columns))[:: 1 << top, :: 1 << top].shape == (1, 1)
+        assert top == 0 or np.zeros((rows, columns))[:: 1 << top - 1, :: 1 << top - 1].size > 1
+
+
+def test_gathered_cells_are_those_around() -> None:
+    x = np.arange(2 * 3 * 2, dtype=np.int16).reshape(2, 3, 2)
+    found = gather(x, 1, 1).reshape(2, 3, 3, 3, 2)
+    assert np.array_equal(found[:, :, 1, 1], x)
+    assert np.array_equal(found[0, 0, 1:, 1:], x[:2, :2])
+    assert not found[0, 0, 0].any() and not found[:, 2, :, 2].any()
+
+
+def test_references_of_a_plane_lie_on_it() -> None:
+    rows, columns = np.mgrid[:4, :6]
+    plane = np.repeat((10 + 8 * rows + 4 * columns)[..., None], 3, axis=2)
+    found = reference(plane)[:-1, :-1]
+    for phase, slope in enumerate((0, 2, 4, 6)):
+        assert np.array_equal(found[:, :, phase], 4 * (plane[:-1, :-1] + slope))
