@@ -15,9 +15,20 @@ from rdae.cli.main import main
 from rdae.images.picture import Picture, read_picture
 from rdae.model.installed import load_model
 from rdae.model.model import Model
+from rdae.threads import default_threads
+
+MAX_PROCESSES = 4  # each needs memory of its own, and many tests use all cores themselves
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "examples" / "photo.png"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite in several processes, and tests that were named in this one."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(default_threads(), MAX_PROCESSES)
 
 
 @pytest.fixture(scope="session")
