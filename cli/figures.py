@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rdae.cli.console import grouped
 
 if TYPE_CHECKING:
-    from rdae.bitstream.container import Info
+    from rdae.bitstream.info import Info
 
 SPLIT_FIELDS = ("total_bits", "y_bits", "z_bits", "header_bits", "alpha_bits", "metadata_bits")
 

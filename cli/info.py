@@ -18,7 +18,7 @@ from rdae.errors import RdaeError
 from rdae.scales import LAMBDA_RANGE, rd_lambda_at
 
 if TYPE_CHECKING:
-    from rdae.bitstream.container import Info
+    from rdae.bitstream.info import Info
     from rdae.model.installed import Card
 
 SCHEMA = "rdae.info/1"
@@ -67,7 +67,7 @@ def info(
     listings: list[str] = []
 
     def work(task: Task) -> Outcome:
-        from rdae.bitstream.container import parse_info
+        from rdae.bitstream.info import parse_info
 
         name = shown(task.source.name)
         parsed = parse_info(task.source.read())

@@ -308,8 +308,9 @@ BestEffort = Annotated[
     _option(
         _DECODER,
         "--best-effort",
-        "Write what is left of damaged files; the exit code is 1 all the same. Broken tiles "
-        "(1024x1024 pixels) are filled from those beside them, or grey where none is left.",
+        "Write what is left of damaged files; the exit code is 1 all the same. Cut files give a "
+        "coarser picture; other broken tiles (1024x1024 pixels) are filled from those beside them, "
+        "or grey where none is left.",
     ),
 ]
 Weights = Annotated[

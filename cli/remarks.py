@@ -8,7 +8,7 @@ from rdae.cli.target import Target
 from rdae.scales import NUM_POINTS
 
 if TYPE_CHECKING:
-    from rdae.bitstream.container import Info
+    from rdae.bitstream.info import Info
 
 LOW_PSNR = 20  # dB; below it a picture is no longer what it was
 DOUBTFUL_BPP = 3  # photographs have 1.6 at quality 100

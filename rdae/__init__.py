@@ -4,6 +4,7 @@
 
     data = rdae.compress("photo.png", quality=60)  # bytes of a .rd file
     image = rdae.decompress(data)                  # PIL.Image.Image
+    image = rdae.preview(data[:2000])              # the same, coarser, of the first bytes
     info = rdae.read_info(data)                    # sizes in parts, no decoding
     rdae.verify("photo.rd")                        # an error if anything in it is damaged
     rdae.register_pillow()                         # Image.open("x.rd"), im.save("x.rd")
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from rdae.bitstream.container import Info
+    from rdae.bitstream.info import Info
     from rdae.files import Contents, Readable
     from rdae.images.inputs import Source
 
@@ -31,6 +32,7 @@ __all__ = [
     "compress",
     "decompress",
     "errors",
+    "preview",
     "read_info",
     "register_pillow",
     "verify",
@@ -173,9 +175,10 @@ def decompress(
         thumbnail: make the picture, or the region, fit into a square of so many pixels; one that
             does already keeps its size. Of a whole picture no more than a band is held at a time.
         best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
-            what of the picture is not the original. Only a damaged header is an error then. Broken
-            tiles, 1024x1024 pixels each, take the colours beside them; where there are none left,
-            as in a smaller picture, they are grey.
+            what of the picture is not the original. Only a damaged header is an error then. A file
+            that was cut off gives a coarser picture. Other broken tiles, 1024x1024 pixels each,
+            take the colours beside them; where there are none left, as in a smaller picture, they
+            are grey.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`; a
@@ -215,6 +218,53 @@ def decompress(
     return to_pillow(picture if thumbnail is None else shrink(picture, thumbnail))
 
 
+def preview(
+    beginning: Contents,
+    *,
+    max_pixels: int | None = None,
+    weights: str | Path | None = None,
+    threads: int | None = None,
+    thumbnail: int | None = None,
+) -> Image:
+    """Decompress the beginning of a .rd file, to show a picture while the rest of it arrives.
+
+    The more there is, the better it is: with a tenth it is blurred, with all of it the same as
+    that of `decompress`. Nothing is kept from one call to the next.
+
+    Args:
+        beginning: the bytes that are there, or as of `decompress`.
+        max_pixels: refuse larger pictures; 256 million if None.
+        weights: a weights file to use instead of the installed ones.
+        threads: how many threads to use; one per core if None.
+        thumbnail: make the picture fit into a square of so many pixels.
+
+    Returns:
+        An image as of `decompress`.
+
+    Raises:
+        rdae.errors.TruncatedError: nothing of the colours is there yet.
+        rdae.errors.BitstreamError: this is not the beginning of a valid .rd file.
+        rdae.errors.TooLargeError: the picture has more than `max_pixels` pixels.
+        rdae.errors.ModelError: the model that wrote it is not installed.
+        ValueError: `thumbnail` is below 1.
+        OSError: the file is not there or cannot be read.
+    """
+    from pathlib import Path
+
+    from rdae import codec
+    from rdae.codec.thumbnail import shrink
+    from rdae.files import contents_of
+    from rdae.images.picture import to_pillow
+
+    picture = codec.preview(
+        contents_of(beginning),
+        max_pixels=codec.MAX_PIXELS if max_pixels is None else max_pixels,
+        weights=None if weights is None else Path(weights),
+        threads=threads,
+    )
+    return to_pillow(picture if thumbnail is None else shrink(picture, thumbnail))
+
+
 def read_info(source: Contents) -> Info:
     """Read what a .rd file contains without decoding it; no weights are needed.
 
@@ -225,7 +275,7 @@ def read_info(source: Contents) -> Info:
         rdae.errors.BitstreamError: it is not a valid .rd file.
         OSError: the file is not there or cannot be read.
     """
-    from rdae.bitstream.container import parse_info
+    from rdae.bitstream.info import parse_info
     from rdae.files import contents_of
 
     return parse_info(contents_of(source))
@@ -256,7 +306,7 @@ def verify(
         rdae.errors.ModelError: the model that wrote it is not installed.
         OSError: the file is not there or cannot be read.
     """
-    from rdae.bitstream.container import parse_info
+    from rdae.bitstream.info import parse_info
     from rdae.codec import MAX_PIXELS, damage_error, find_damage
     from rdae.files import contents_of
 

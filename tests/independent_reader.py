@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate, chain, pairwise, product
+from operator import add
 
 Grid = list[list[list[int]]]  # rows of cells of channels
 Table = tuple[Sequence[int], int]  # cdf and Low
@@ -50,11 +50,12 @@ class Container:
         self.data, self.position = data, 0
         self.read_header(max_pixels)
         self.chunks = self.read_chunks()
-        bodies = [body for kind, body in self.chunks if kind in "ZY"]
-        self.tiles = list(zip(bodies[::2], bodies[1::2], strict=True))  # Z, Y
+        z, c, y = ([body for kind, body in self.chunks if kind == layer] for layer in "ZCY")
+        streams = map(add, c, y) if c else y
+        self.tiles = list(zip(z, streams, strict=True))  # Z, and C joined with Y
         self.metadata: dict[str, bytes] = {}
         self.alpha: bytes | None = None
-        for kind, body in self.chunks[: -len(bodies)]:
+        for kind, body in self.chunks[: -len(z + c + y)]:
             self.read_leading_chunk(kind, body[:-4], int.from_bytes(body[-4:], "little"))
 
     def take(self, count: int) -> bytes:
@@ -78,16 +79,17 @@ class Container:
         code = "truncated" if MAGIC.startswith(self.data[:4]) else "not-rdae"
         require(self.data.startswith(MAGIC), "no magic number", code)
         version, flags = divmod(self.take(5)[4], 16)
-        require(version <= 1, f"version {version}", "unsupported-version")
-        require(version == 1, "version 0")
-        self.has_alpha, self.is_grey = bool(flags & 2), bool(flags & 1)
+        require(version in (0, 2), f"version {version}", "unsupported-version")
+        require(version == 2, "version 0")
+        self.is_neutral, self.has_alpha, self.is_grey = (bool(flags & bit) for bit in (4, 2, 1))
         self.model_id, self.fingerprint = self.take(1)[0], self.take(4)
         self.quality_point = self.take(1)[0]
         self.width, self.height = self.varint(), self.varint()
         self.canonical = self.data[: self.position]
         check = int.from_bytes(self.take(2), "little")
         require(check == zlib.crc32(self.canonical) & 0xFFFF, "Header_Check")
-        require(flags < 4 and self.model_id > 0, "reserved flags or model 0")
+        require(flags < 8 and self.model_id > 0, "reserved flag or model 0")
+        require(not (self.is_neutral and self.is_grey), "neutral and grey")
         require(0 < self.width < 2**24 and 0 < self.height < 2**24, "width or height")
         require(self.width * self.height <= max_pixels, "too many pixels", "too-large")
 
@@ -99,15 +101,21 @@ class Container:
 
     def read_chunks(self) -> list[tuple[str, bytes]]:
         """Types and bodies of all chunks (§4)."""
-        kinds, bodies, shapes = "", [], self.tile_shapes()
-        while (tile := kinds.count("Y")) < len(shapes):
+        kinds, shapes = "", self.tile_shapes()
+        bodies: list[bytes] = []
+        order = "".join(kind * len(shapes) for kind in ("ZCY" if len(shapes) > 1 else "ZY"))
+        front = 0
+        while len(kinds) < front + len(order):
             kinds += (kind := self.chunk_type())
-            require(re.fullmatch("[a-zA]*(ZY)*Z?", kinds) is not None, "chunks out of order")
+            front += kind not in "ZCY"
+            require(order.startswith(kinds[front:]), "chunks out of order")
             require(all(kinds.count(once) <= 1 for once in "iex"), "a second chunk of its type")
             require(kind.islower() or kinds.count("A") == self.has_alpha, "chunk A or its flag")
             require(sum(map(str.islower, kinds)) <= 64, "too many ancillary chunks")
-            length = self.varint()
-            require(length in self.legal_lengths(kind, *shapes[tile]), f"length of chunk {kind}")
+            tile = (len(bodies) - front) % len(shapes)
+            coarse = bodies[front + len(shapes) + tile] if kind == "Y" and "C" in order else None
+            length, legal = self.varint(), self.legal_lengths(kind, *shapes[tile], coarse)
+            require(length in legal, f"length of chunk {kind}")
             bodies.append(self.take(length))
         if self.position < len(self.data):
             raise FormatError("corrupt", f"chunk {self.chunk_type()} after the last Y")
@@ -116,12 +124,17 @@ class Container:
     def chunk_type(self) -> str:
         byte = self.take(1)
         require(byte.isalpha(), "no chunk where one has to begin")
-        known = byte.islower() or byte in b"AZY"
+        known = byte.islower() or byte in b"AZCY"
         require(known, f"critical chunk {byte!r}", "unsupported-feature")
         return byte.decode("ascii")
 
-    def legal_lengths(self, kind: str, rows: int, columns: int) -> range:
+    def legal_lengths(self, kind: str, rows: int, columns: int, coarse: bytes | None) -> range:
         """§4.1 to §4.3, §11."""
+        if coarse is not None:
+            words = len(coarse) // 4
+            return range(4 + 4 * max(0, 7 * words - 7), 4 + 4 * 7 * words + 1, 4)
+        if kind == "C":
+            return range(0, 4 * -(-4 * (41 * 4096 * rows * columns // 32 + 2) // 32) + 1, 4)
         if kind in "ZY":
             cells = rows * columns if kind == "Y" else -(-rows // 4) * -(-columns // 4)
             check = 4 if kind == "Y" else 0
@@ -191,7 +204,7 @@ class RangeDecoder:
     def group(self, indexes: Sequence[int], tables: Sequence[Table]) -> list[int]:
         """The symbols of a group, from their table indices (§6.4)."""
         symbols, escapes = [0] * len(indexes), []
-        for i in sorted(range(len(indexes)), key=indexes.__getitem__):
+        for i in sorted(range(len(indexes)), key=lambda i: -indexes[i]):
             cdf, low = tables[indexes[i]]
             symbols[i] = low + self.decode(cdf)
             if symbols[i] == low + len(cdf) - 2:

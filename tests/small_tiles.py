@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rdae.bitstream.chunks import coarse_bytes
 from rdae.bitstream.container import read_container
+from rdae.bitstream.info import Field
 from rdae.codec import decode, encode, read_info
 from rdae.images.picture import Picture
 
@@ -47,19 +49,21 @@ class Coded:
         return bytes(data)
 
     def span(self, index: int) -> tuple[int, int]:
-        """Where the Y stream of a tile begins and ends in the file."""
+        """Where the words of a tile's chunk Y begin and end in the file."""
+        end = self.begin(index) + self._field(f"chunk Y of tile {index}").length
         stream = read_container(self.data).tiles[index].y
-        begin = self.data.index(stream)
-        return begin, begin + len(stream)
+        return end - 4 - (len(stream) - coarse_bytes(len(stream))), end - 4
 
     def chunk(self, letter: str) -> int:
         """Where a chunk of the whole picture begins in the file."""
-        fields = read_info(self.data).fields
-        return next(field.offset for field in fields if field.name == f"chunk {letter}")
+        return self._field(f"chunk {letter}").offset
 
-    def chunk_z(self, index: int) -> int:
-        """Where chunk Z of a tile begins: before it is the check of the tile before."""
-        return self.span(index - 1)[1] + 4
+    def begin(self, index: int, letter: str = "Y") -> int:
+        """Where a chunk of a tile begins in the file."""
+        return self._field(f"chunk {letter} of tile {index}").offset
+
+    def _field(self, name: str) -> Field:
+        return next(field for field in read_info(self.data).fields if field.name == name)
 
 
 def coded(picture: Picture, quality: float = 60) -> Coded:

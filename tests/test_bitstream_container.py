@@ -17,12 +17,12 @@ from rdae.bitstream.container import (
     Container,
     Header,
     TilePayload,
-    parse_info,
     read_container,
     symbols_crc,
     tile_grid,
     write_container,
 )
+from rdae.bitstream.info import parse_info
 from rdae.bitstream.varint import pack_varint
 from rdae.errors import (
     BitstreamError,
@@ -87,8 +87,8 @@ def containers(draw: st.DrawFn) -> Container:
         quality_point=draw(st.integers(0, 255)),
         model_id=draw(st.integers(1, 255)),
         fingerprint=draw(st.binary(min_size=4, max_size=4)),
-        is_grey=draw(st.booleans()),
         has_alpha=has_alpha,
+        **draw(st.sampled_from([{}, {"is_grey": True}, {"is_neutral": True}])),
     )
     tile = st.builds(TilePayload, z=words, y=words, crc=st.integers(0, (1 << 32) - 1))
     tiles = tuple(draw(tile) for _ in tile_grid(width, height))
@@ -130,7 +130,7 @@ def test_info_says_what_the_file_holds() -> None:
     data = write_container(FULL)
     info = parse_info(data)
     assert (info.width, info.height, info.has_alpha, info.is_grey) == (33, 20, True, False)
-    assert (info.version, info.model_id, info.fingerprint) == (1, 1, "aabbccdd")
+    assert (info.version, info.model_id, info.fingerprint) == (2, 1, "aabbccdd")
     assert (info.tile_columns, info.tile_rows, info.quality_point) == (1, 1, 153)
     assert info.metadata == {k: len(zlib.compress(v, 9)) for k, v in metadata_of(FULL).items()}
     assert info.quality == pytest.approx(60)
@@ -157,9 +157,47 @@ def test_info_lists_a_bounded_number_of_tiles() -> None:
     tiles = tuple(TilePayload(b"", b"", 0) for _ in range(MAX_LISTED_TILES + 10))
     data = write_container(Container(header, tiles))
     info = parse_info(data)
-    assert len(info.fields) == 8 + 2 * MAX_LISTED_TILES + 1
-    assert info.fields[-1].name == "chunks Z and Y of tiles 1024 to 1033"
-    assert info.fields[-1].offset + info.fields[-1].length == len(data)
+    assert len(info.fields) == 8 + 3 * (MAX_LISTED_TILES + 1)
+    assert info.fields[-1].name == "chunks Y of tiles 1024 to 1033"
+    assert info.fields[8 + MAX_LISTED_TILES].name == "chunks Z of tiles 1024 to 1033"
+    ends = [field.offset + field.length for field in info.fields]
+    assert [0, *ends] == [*(field.offset for field in info.fields), len(data)]
+
+
+WIDE = Header(1100, 24, 153, 1, b"abcd")
+LAYERS = [b"Z\4zzz0", b"Z\4zzz1", b"C\x08" + b"word" * 2, b"C\4once"]
+LAYERS += [b"Y\x20" + b"rest" * 7 + b"crc0", b"Y\4crc1"]
+WIDE_TILES = (
+    TilePayload(b"zzz0", b"word" * 2 + b"rest" * 7, int.from_bytes(b"crc0", "little")),
+    TilePayload(b"zzz1", b"once", int.from_bytes(b"crc1", "little")),
+)
+
+
+def test_chunks_of_several_tiles_stand_in_layers_as_documented() -> None:
+    data = WIDE.pack_with_check() + b"".join(LAYERS)
+    assert write_container(Container(WIDE, WIDE_TILES)) == data
+    assert read_container(data).tiles == WIDE_TILES
+    info = parse_info(data)
+    assert (info.z_bytes, info.y_bytes) == (8, 40)
+    listed = {field.name: field.value for field in info.fields}
+    assert listed["chunk C of tile 0"] == "beginning of the latent, 8 bytes, 2 x 64 latent cells"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        ([*LAYERS[:2], *LAYERS[4:]], "a chunk Y where chunk C of tile 0"),
+        ([LAYERS[0], LAYERS[2]], "a chunk C where chunk Z of tile 1"),
+        ([*LAYERS[:4], b"Y\4crc0", LAYERS[5]], "chunk Y of tile 0 is 4, it must be 32 to 60"),
+        ([*LAYERS[:4], b"Y\x40" + b"rest" * 16], "chunk Y of tile 0 is 64, it must be 32 to 60"),
+        ([*LAYERS[:3], b"C\0", LAYERS[4], b"Y\x08oncecrc1"], "is 8, it must be 4 to 4"),
+        ([*LAYERS[:2], b"C\3abc"], "chunk C of tile 0 is 3, not a multiple of 4"),
+        ([*LAYERS[:2], b"C" + pack_varint(1 << 30)], "chunk C of tile 0 is 1 073 741 824"),
+    ],
+)
+def test_layers_that_do_not_fit_are_corrupt(chunks: list[bytes], message: str) -> None:
+    with pytest.raises(CorruptError, match=message):
+        read_container(WIDE.pack_with_check() + b"".join(chunks))
 
 
 @pytest.mark.parametrize("length", range(len(write_container(FULL))))
@@ -187,6 +225,8 @@ def test_truncation_names_the_chunk_and_both_sizes() -> None:
         (plain(Z, Y, ICC), "after the end of the picture"),
         (plain(Z, Y, Z, Y), "after the end of the picture"),
         (plain(Y, Z), "chunk Y of tile 0 comes before its chunk Z"),
+        (plain(b"C\0", Z, Y), "chunk C of tile 0 comes before its chunk Z"),
+        (plain(Z, b"C\0", Y), "a chunk C where chunk Y of tile 0"),
         (plain(Z, Z, Y), "a chunk Z where chunk Y of tile 0"),
         (plain(Z, ICC, Y), "a chunk i where chunk Y of tile 0"),
         (plain(Z, b"\xe9\1"), "the byte e9 at offset"),
@@ -390,5 +430,5 @@ def test_any_bytes_after_a_header_raise_nothing_but_our_errors(tail: bytes) -> N
 
 
 def test_reading_info_loads_no_range_coder() -> None:
-    code = "import sys, rdae.bitstream.container; sys.exit('constriction' in sys.modules)"
+    code = "import sys, rdae.bitstream.info; sys.exit('constriction' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -28,9 +28,10 @@ headers = st.builds(
     quality_point=st.integers(0, 255),
     model_id=st.integers(1, 255),
     fingerprint=st.binary(min_size=4, max_size=4),
-    is_grey=st.booleans(),
     has_alpha=st.booleans(),
-)
+    is_grey=st.just(False),
+    is_neutral=st.booleans(),
+) | st.builds(replace, st.just(EXAMPLE), has_alpha=st.booleans(), is_grey=st.booleans())
 
 
 def with_check(packed: bytes) -> bytes:
@@ -51,7 +52,7 @@ def sized(width: bytes, height: bytes) -> bytes:
 
 
 def test_header_has_the_documented_bytes() -> None:
-    assert EXAMPLE.pack().hex() == "93524441" + "13" + "07" + "01020304" + "99" + "8006" + "8004"
+    assert EXAMPLE.pack().hex() == "93524441" + "23" + "07" + "01020304" + "99" + "8006" + "8004"
 
 
 def test_header_of_a_768x512_picture_has_17_bytes() -> None:
@@ -89,16 +90,26 @@ def test_other_bytes_are_not_a_header(data: bytes) -> None:
 
 
 def test_later_version_is_unsupported_whatever_follows() -> None:
-    with pytest.raises(UnsupportedVersionError, match="version 2"):
-        read_header(ByteReader(b"\x93RDA\x20"))
+    with pytest.raises(UnsupportedVersionError, match="version 3") as error:
+        read_header(ByteReader(b"\x93RDA\x30"))
+    assert "newer rdae" in error.value.hint
+
+
+def test_the_version_before_is_unsupported_and_names_a_way_out() -> None:
+    with pytest.raises(
+        UnsupportedVersionError, match="version 1, this rdae reads version 2"
+    ) as error:
+        read_header(ByteReader(b"\x93RDA\x13"))
+    assert "encode the picture again" in error.value.hint
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (changed(4, 0x03), "version is 0"),
-        (changed(4, 0x14), "reserved flag bits"),
-        (changed(4, 0x18), "reserved flag bits"),
+        (changed(4, 0x28), "reserved flag bits"),
+        (changed(4, 0x2B), "reserved flag bits"),
+        (changed(4, 0x25), "one colour channel and three equal ones"),
         (changed(5, 0), "model id is 0"),
         (sized(b"\0", b"\1"), "width is 0"),
         (sized(b"\1", b"\0"), "height is 0"),

@@ -109,6 +109,28 @@ def test_grey_comes_back_grey(crop):
     assert psnr(decoded.rgb, grey) > 30
 
 
+@pytest.mark.parametrize("effort", [1, 2])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_a_picture_without_colours_comes_back_neutral_in_its_mode(crop, effort, has_alpha):
+    grey = np.repeat(crop[..., 1:2], 3, axis=2)
+    alpha = crop[..., 0].copy() if has_alpha else None
+    files = {
+        is_grey: encode(of(grey, is_grey=is_grey, alpha=alpha), quality=60, effort=effort)
+        for is_grey in (False, True)
+    }
+    decoded = decode(files[False].data)
+    assert not decoded.is_grey and files[False].info.is_neutral and not files[True].info.is_neutral
+    assert np.array_equal(decoded.rgb, decode(files[True].data).rgb)
+    assert (decoded.rgb == decoded.rgb[..., :1]).all()
+    assert len(files[False].data) == len(files[True].data)  # its colours cost nothing
+
+
+def test_one_coloured_pixel_is_a_colour(crop):
+    rgb = np.repeat(crop[..., 1:2], 3, axis=2)
+    rgb[3, 5, 2] ^= 1
+    assert not encode(of(rgb), quality=60).info.is_neutral
+
+
 def test_alpha_and_metadata_come_back_unchanged(crop):
     alpha = (np.indices(crop.shape[:2]).sum(0) % 256).astype(np.uint8)
     parts = {"icc": b"profile" * 99, "exif": b"MM\x00*exif", "xmp": b"<x:xmpmeta/>" * 50}

@@ -167,10 +167,11 @@ def test_a_cut_file_keeps_the_tiles_that_are_there(file):
         assert rescue(data).damage[0].error.code == "truncated"
 
 
+@pytest.mark.parametrize("letter", "ZCY")
 @pytest.mark.parametrize("at", [0, 1, 2], ids=["type", "length", "length's second byte"])
-def test_tiles_behind_damaged_framing_are_found_again(file, at):
+def test_tiles_behind_damaged_framing_are_found_again(file, at, letter):
     data = bytearray(file.data)
-    data[file.chunk_z(5) + at] ^= 0x2A
+    data[file.begin(5, letter) + at] ^= 0x2A
     rescued = rescue(bytes(data))
     assert set(broken_tiles(rescued.damage)) <= {5, 6}
     check_rescued(file, bytes(data), broken_tiles(rescued.damage))
@@ -181,7 +182,7 @@ def test_tiles_behind_removed_or_added_bytes_are_found_again(file):
     middle = (begin + end) // 2
     check_rescued(file, file.data[:middle] + file.data[middle + 7 :], [5], "bytes")
     check_rescued(file, file.data[:middle] + b"1234567" + file.data[middle:], [5], "bytes")
-    between = file.chunk_z(6)
+    between = file.begin(6)
     picture = check_rescued(file, file.data[:between] + b"junk" + file.data[between:], [], "bytes")
     assert np.array_equal(picture.rgb, file.rgb)
 
@@ -252,7 +253,7 @@ def test_lines_name_tiles_and_pixels_and_stay_short(file):
     header, damage = find_damage(file.without(9, 11))
     text = "tiles 9 (0..127, 384..469) and 11 (256..349, 384..469) of 12 are damaged"
     assert damage_text(damage, header) == text
-    header, damage = find_damage(file.data[: file.chunk_z(3)])
+    header, damage = find_damage(file.data[: file.begin(3)])
     text = damage_text(damage, header)
     assert "more of 12 are damaged" in text and len(text) < 300
     record = damage_record(damage[-1], header)
@@ -289,7 +290,7 @@ def test_any_damage_is_named_exactly_when_decoding_fails(file):
 def test_hostile_framing_is_searched_in_bounded_time(file, monkeypatch):
     # every byte could begin a run of tiles, and none ends well
     monkeypatch.setattr("rdae.bitstream.salvage.MAX_SEARCHED_CHUNKS", 2000)
-    hostile = file.data[: file.chunk_z(1)] + b"?" + b"Z\0Y\4abcd" * 20000 + b"!"
+    hostile = file.data[: file.begin(1)] + b"?" + b"Z\0Y\4abcd" * 20000 + b"!"
     _, damage = find_damage(hostile)
     assert broken_tiles(damage) == list(range(1, TILES))
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder, TableFamily
+from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
+from rdae.bitstream.tables import TableFamily
 from rdae.errors import CorruptError, RdaeError
 from rdae.exact import kernel
 from rdae.exact.arithmetic import PIXEL_LARGEST

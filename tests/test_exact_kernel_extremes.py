@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rdae.bitstream.range_coder import SymbolDecoder, TableFamily
+from rdae.bitstream.range_coder import SymbolDecoder
+from rdae.bitstream.tables import TableFamily
 from rdae.errors import CorruptError
 from rdae.exact import kernel
 from rdae.exact.network import ExactNetwork, exact_steps

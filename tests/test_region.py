@@ -99,6 +99,14 @@ def test_a_grey_region_is_grey(photo):
     assert decode(file.data, region=Rectangle.at(5, 5, 9, 9)).is_grey
 
 
+def test_a_region_of_a_picture_without_colours_is_neutral(photo):
+    grey = np.repeat(photo.rgb[:200, :300, 1:2], 3, axis=2)
+    file = coded(Picture(np.ascontiguousarray(grey), None, False))
+    assert is_the_crop(file, Rectangle.at(100, 90, 60, 50))
+    assert not decode(file.data, region=Rectangle.at(5, 5, 9, 9)).is_grey
+    assert (file.rgb == file.rgb[..., :1]).all()
+
+
 OUTSIDE = [
     *[(0, 0, 0, 9), (0, 0, 9, 0), (5, 5, -2, 3), (-1, 0, 5, 5), (0, -1, 5, 5), (600, 0, 1, 1)],
     *[(0, 500, 1, 1), (0, 0, 601, 1), (0, 0, 1, 501), (599, 499, 1 << 60, 1)],
@@ -139,7 +147,7 @@ def test_only_the_tiles_that_are_needed_are_looked_at(rich):
 
 
 def test_a_file_that_is_cut_behind_the_region_still_has_it(rich):
-    cut = rich.data[: rich.chunk_z(8) + 9]
+    cut = rich.data[: rich.begin(8) + 9]
     inside = Rectangle.at(PIXELS + 50, 0, 100, 190)
     assert np.array_equal(decode(cut, region=inside).rgb, part(rich.rgb, inside))
     with pytest.raises(TruncatedError):

@@ -454,7 +454,7 @@ def test_gaussian_tables_have_the_mass_of_the_density():
 
 
 def test_fitted_tables_code_heavy_tails_in_fewer_bits():
-    from rdae.bitstream.range_coder import TableFamily
+    from rdae.bitstream.tables import TableFamily
     from rdae.training.tables import REACH
 
     rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rdae.autoencoder.from_integers import state_of_networks
 from rdae.autoencoder.layers import Points
 from rdae.autoencoder.networks import Networks
-from rdae.bitstream.range_coder import TableFamily
+from rdae.bitstream.tables import TableFamily
 from rdae.model.model import Model
 from rdae.model.spec import NUM_ANCHORS
 from rdae.scales import NUM_POINTS

@@ -5,10 +5,13 @@
     tiles        the grid of tiles and their checksum
     chunks       framing, order and length of chunks
     payload      deflated metadata and alpha
-    container    a whole file to bytes and back; `parse_info`
+    container    a whole file to bytes and back
+    info         what a file's framing tells
     salvage      the parts of a damaged file that can be found
     damage       what is broken, for programs and in words
-    range_coder  symbols to bytes and back (the only module that needs constriction)
+    tables       integer frequencies, under which symbols are coded
+    range_coder  symbols to bytes and back (this and tables need constriction)
+    plain_decoder  the beginning of a stream to symbols, without a kernel
 
 Nothing here knows a network or a picture. This page imports nothing, so that reading a header does
 not load the range coder.

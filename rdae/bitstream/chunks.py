@@ -7,7 +7,7 @@ types, order, number and length. Bodies come out as views of the file.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rdae.bitstream.header import Header
@@ -23,11 +23,14 @@ from rdae.limits import (
 )
 
 __all__ = [
+    "COARSE_SHARE",
     "CRC_BYTES",
     "METADATA_KINDS",
     "WORD_BYTES",
     "Chunk",
     "checked_payload",
+    "coarse_bytes",
+    "layers",
     "pack_checked",
     "pack_chunk",
     "read_chunk",
@@ -36,6 +39,7 @@ __all__ = [
 
 CRC_BYTES = 4
 WORD_BYTES = 4
+COARSE_SHARE = 8  # one word in so many of a tile's latent stands before the others
 METADATA_KINDS = {"i": "icc", "e": "exif", "x": "xmp"}  # chunk type -> name in the Python interface
 
 _RESERVED_MEANING = {"R": "a lossless layer"}
@@ -66,13 +70,27 @@ class Chunk:
 
     @property
     def payload(self) -> memoryview:
-        """The body without its checksum (Z has none)."""
-        return self.body if self.type == "Z" else self.body[:-CRC_BYTES]
+        """The body without its checksum (Z and C have none)."""
+        return self.body if self.type in "ZC" else self.body[:-CRC_BYTES]
 
     @property
     def crc(self) -> int:
         """The CRC-32 that ends the body."""
         return int.from_bytes(self.body[-CRC_BYTES:], "little")
+
+
+def layers(num_tiles: int) -> str:
+    """Return the types of a tile's chunks, in the order in which they stand in the file.
+
+    The chunks of one type stand together, in raster order of tiles: first a rough picture of all
+    tiles, then all that is left of them. With one tile there is nothing to wait for between.
+    """
+    return "ZCY" if num_tiles > 1 else "ZY"
+
+
+def coarse_bytes(stream_bytes: int) -> int:
+    """Return how many bytes of a tile's latent, a multiple of 4, stand in its chunk C."""
+    return WORD_BYTES * -(-stream_bytes // (WORD_BYTES * COARSE_SHARE))
 
 
 def pack_chunk(letter: str, body: bytes) -> bytes:
@@ -109,10 +127,11 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
     """
     rows, columns = tile_counts(header.width, header.height)
     yield from _scan_front(reader, header)
-    for index in range(rows * columns):
-        tile = tile_at(header.width, header.height, index)
-        yield _expect(reader, header, "Z", tile)
-        yield _expect(reader, header, "Y", tile)
+    try:
+        yield from _scan_tiles(reader, header, rows * columns)
+    except TruncatedError as error:
+        error.hint += f"; {option('best_effort')} shows what is there"
+        raise
     if reader.left:
         _reject_unknown_critical(chr(reader.data[reader.offset]))
         raise CorruptError(
@@ -121,12 +140,24 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         )
 
 
+def _scan_tiles(reader: ByteReader, header: Header, num_tiles: int) -> Iterator[Chunk]:
+    """Yield the chunks of the tiles."""
+    coarse: dict[int, int] = {}
+    for letter in layers(num_tiles):
+        for index in range(num_tiles):
+            tile = tile_at(header.width, header.height, index)
+            chunk = _expect(reader, header, letter, tile, coarse)
+            if letter == "C":
+                coarse[index] = len(chunk.body)
+            yield chunk
+
+
 def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
     """Yield the chunks before the first tile."""
     seen: list[str] = []
     while reader.left and (letter := chr(reader.data[reader.offset])) != "Z":
-        if letter == "Y":
-            raise CorruptError("chunk Y of tile 0 comes before its chunk Z")
+        if letter in "CY":
+            raise CorruptError(f"chunk {letter} of tile 0 comes before its chunk Z")
         if letter == "A":
             if not header.has_alpha:
                 raise CorruptError("there is a chunk A, but the header says no alpha")
@@ -143,7 +174,9 @@ def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         raise CorruptError("the header says alpha, but there is no chunk A before the first tile")
 
 
-def _expect(reader: ByteReader, header: Header, letter: str, tile: Tile) -> Chunk:
+def _expect(
+    reader: ByteReader, header: Header, letter: str, tile: Tile, coarse: Mapping[int, int]
+) -> Chunk:
     """Read the chunk that must come now."""
     wanted = f"chunk {letter} of tile {tile.index}"
     if not reader.left:
@@ -153,11 +186,11 @@ def _expect(reader: ByteReader, header: Header, letter: str, tile: Tile) -> Chun
         _reject_unknown_critical(got)
         _reject_non_letter(got, reader.offset)
         raise CorruptError(f"there is a chunk {got} where {wanted} should be")
-    return read_chunk(reader, header, tile)
+    return read_chunk(reader, header, tile, coarse.get(tile.index))
 
 
 def _reject_unknown_critical(letter: str) -> None:
-    if "A" <= letter <= "Z" and letter not in "AZY":
+    if "A" <= letter <= "Z" and letter not in "AZCY":
         meaning = _RESERVED_MEANING.get(letter, "a feature")
         raise UnsupportedFeatureError(
             f"the file needs {meaning} (chunk {letter}) that this rdae does not know",
@@ -172,8 +205,16 @@ def _reject_non_letter(letter: str, offset: int) -> None:
         )
 
 
-def read_chunk(reader: ByteReader, header: Header, tile: Tile | None) -> Chunk:
+def read_chunk(
+    reader: ByteReader, header: Header, tile: Tile | None, coarse: int | None = None
+) -> Chunk:
     """Read type, length and body; judge the length before the body is touched.
+
+    Args:
+        reader: stands where the chunk begins.
+        header: of the file.
+        tile: that the chunk belongs to, None for chunks of the whole picture.
+        coarse: of a Y the length of the same tile's C, None if there is none.
 
     Raises:
         TruncatedError: the file ends inside of the chunk.
@@ -183,7 +224,7 @@ def read_chunk(reader: ByteReader, header: Header, tile: Tile | None) -> Chunk:
     letter = chr(reader.byte("the type of a chunk"))
     name = f"chunk {letter}" + (f" of tile {tile.index}" if tile else "")
     length = reader.varint(f"the length of {name}")
-    low, high = _length_bounds(letter, header, tile)
+    low, high = _length_bounds(letter, header, tile, coarse)
     if not low <= length <= (high if high is not None else length):
         raise CorruptError(
             f"the length of {name} is {grouped(length)}, it must be {grouped(low)}"
@@ -197,12 +238,20 @@ def read_chunk(reader: ByteReader, header: Header, tile: Tile | None) -> Chunk:
     return Chunk(type=letter, tile=tile, offset=offset, body=body, length=reader.offset - offset)
 
 
-def _length_bounds(letter: str, header: Header, tile: Tile | None) -> tuple[int, int | None]:
+def _length_bounds(
+    letter: str, header: Header, tile: Tile | None, coarse: int | None
+) -> tuple[int, int | None]:
     """Return the least and the greatest legal body length."""
     if tile and letter == "Z":
         return 0, max_stream_bytes(tile.hyper_rows * tile.hyper_columns * MAX_CHANNELS)
     if tile:
-        return CRC_BYTES, CRC_BYTES + max_stream_bytes(tile.rows * tile.columns * MAX_CHANNELS)
+        whole = max_stream_bytes(tile.rows * tile.columns * MAX_CHANNELS)
+        if letter == "C":
+            return 0, coarse_bytes(whole)
+        if coarse is None:
+            return CRC_BYTES, CRC_BYTES + whole
+        rest = (COARSE_SHARE - 1) * coarse  # that of C is an eighth of all words, rounded up
+        return CRC_BYTES + max(0, rest - (COARSE_SHARE - 1) * WORD_BYTES), CRC_BYTES + rest
     if letter == "A":
         samples = header.width * header.height
         return 1 + CRC_BYTES, 1 + CRC_BYTES + max_deflated_bytes(samples)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, tile_counts
-from rdae.errors import BitstreamError
+from rdae.errors import BitstreamError, grouped
 
-__all__ = ["Damage", "damage_record", "damage_text", "rescue_text"]
+__all__ = ["Cut", "Damage", "damage_record", "damage_text", "rescue_text"]
 
 LISTED_TILES = 6  # that a line names; a message must stay readable
 
@@ -25,6 +25,26 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Where a file was cut off.
+
+    Attributes:
+        there: the bytes that are there.
+        total: of the whole file, to within 28 bytes a tile; None if it cannot be told.
+    """
+
+    there: int
+    total: int | None
+
+    @property
+    def text(self) -> str:
+        """How much is there, in words."""
+        if self.total is None:
+            return f"only the first {grouped(self.there)} bytes of the file are there"
+        return f"{min(99, round(100 * self.there / self.total))} % of the file is there"
+
+
+@dataclass(frozen=True)
 class Damage:
     """One broken part of a file.
 
@@ -35,13 +55,16 @@ class Damage:
         error: what reading it would raise.
         tile: the tile, of a "tile".
         filled_with: of a tile in a rescued picture, what stands in its place: the colours of its
-            "neighbours", or "grey" where nothing intact was beside it; otherwise empty.
+            "neighbours", "grey" where nothing intact was beside it, or "coarse" for what the
+            beginning of its own streams tells, in a file that was cut off; otherwise empty.
+        is_begun: of a tile in such a file, whether there is a beginning of its streams.
     """
 
     part: str
     error: BitstreamError
     tile: Tile | None = None
-    filled_with: Literal["", "neighbours", "grey"] = ""
+    filled_with: Literal["", "neighbours", "grey", "coarse"] = ""
+    is_begun: bool = False
 
 
 def damage_record(damage: Damage, header: Header) -> dict[str, Any]:
@@ -67,9 +90,17 @@ def damage_text(found: Sequence[Damage], header: Header) -> str:
     return "; ".join(dict.fromkeys(parts))  # many chunks may have one fault
 
 
-def rescue_text(found: Sequence[Damage], header: Header) -> str:
+def rescue_text(found: Sequence[Damage], header: Header, cut: Cut | None = None) -> str:
     """Return the same line with what a rescued picture has in place of what is broken."""
     parts = []
+    num_tiles = math.prod(tile_counts(header.width, header.height))
+    coarse = [damage for damage in found if damage.filled_with == "coarse"]
+    if cut is not None:
+        parts.append(cut.text)
+    if coarse:
+        is_all = len(coarse) == num_tiles
+        parts.append(f"{'all of the picture is' if is_all else _tiles(coarse, header)} coarser")
+        parts = [": ".join(parts)]
     filled = [damage for damage in found if damage.filled_with == "neighbours"]
     grey = [damage for damage in found if damage.filled_with == "grey"]
     if filled:
@@ -77,7 +108,7 @@ def rescue_text(found: Sequence[Damage], header: Header) -> str:
         parts.append(f"{_tiles(filled, header)} damaged and {were} filled from {their} neighbours")
     if grey:
         were = "was" if len(grey) == 1 else "were"
-        is_all = len(grey) == math.prod(tile_counts(header.width, header.height))
+        is_all = len(grey) == num_tiles
         nothing = ": nothing of the colours is left" if is_all else ""
         parts.append(f"{_tiles(grey, header)} damaged and {were} made grey{nothing}")
     for damage in found:

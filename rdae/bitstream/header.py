@@ -13,11 +13,12 @@ __all__ = ["MAGIC", "VERSION", "Header", "read_header"]
 
 # The high bit of the first byte betrays 7-bit transport; "RDA" can be read in a hex dump.
 MAGIC = b"\x93RDA"
-VERSION = 1
+VERSION = 2
 
 _GREY = 1
 _ALPHA = 2
-_RESERVED_FLAGS = 0x0C
+_NEUTRAL = 4
+_RESERVED_FLAGS = 0x08
 _CHECK_BYTES = 2
 
 
@@ -33,6 +34,7 @@ class Header:
         fingerprint: first 4 bytes of the SHA-256 of the model's decoder.
         is_grey: the picture is to be returned with one colour channel.
         has_alpha: the file carries an alpha chunk.
+        is_neutral: the picture is grey, but to be returned with three equal colour channels.
     """
 
     width: int
@@ -42,6 +44,7 @@ class Header:
     fingerprint: bytes
     is_grey: bool = False
     has_alpha: bool = False
+    is_neutral: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -55,10 +58,17 @@ class Header:
                 raise ValueError(f"{name} is {value}, it must be {low} to {high}")
         if len(self.fingerprint) != 4:
             raise ValueError(f"the fingerprint has {len(self.fingerprint)} bytes, it must have 4")
+        if self.is_grey and self.is_neutral:
+            raise ValueError("a picture has one colour channel or three equal ones, not both")
+
+    @property
+    def is_colourless(self) -> bool:
+        """Red, green and blue are equal everywhere, in however many channels they return."""
+        return self.is_grey or self.is_neutral
 
     def pack(self) -> bytes:
         """Return the canonical header bytes: all of the header but its check."""
-        flags = _GREY * self.is_grey | _ALPHA * self.has_alpha
+        flags = _GREY * self.is_grey | _ALPHA * self.has_alpha | _NEUTRAL * self.is_neutral
         return (
             MAGIC
             + bytes((VERSION << 4 | flags, self.model_id))
@@ -86,7 +96,7 @@ def read_header(reader: ByteReader) -> Header:
 
     Raises:
         NotRdaeError: the magic number is missing.
-        UnsupportedVersionError: the file is of a later version.
+        UnsupportedVersionError: the file is of another version.
         TruncatedError: the file ends inside the header.
         CorruptError: the check does not match, or a field has an illegal value.
     """
@@ -98,10 +108,11 @@ def read_header(reader: ByteReader) -> Header:
     reader.take(len(MAGIC), "the magic number")
     version_flags = reader.byte("the version")
     version = version_flags >> 4
-    if version > VERSION:
+    if version not in (0, VERSION):
+        older = "it is older than rdae 0.1: encode the picture again"
         raise UnsupportedVersionError(
             f"the file is of bitstream version {version}, this rdae reads version {VERSION}",
-            hint="install a newer rdae",
+            hint=older if version < VERSION else "install a newer rdae",
         )
     model_id = reader.byte("the model id")
     fingerprint = bytes(reader.take(4, "the model's fingerprint"))
@@ -119,6 +130,8 @@ def read_header(reader: ByteReader) -> Header:
         raise CorruptError("the bitstream version is 0, there is no such version")
     if version_flags & _RESERVED_FLAGS:
         raise CorruptError(f"reserved flag bits are set in the byte {version_flags:02x}")
+    if version_flags & _GREY and version_flags & _NEUTRAL:
+        raise CorruptError("the header says one colour channel and three equal ones")
     if model_id == 0:
         raise CorruptError("the model id is 0, it must be 1 to 255")
     for name, value in (("width", width), ("height", height)):
@@ -134,4 +147,5 @@ def read_header(reader: ByteReader) -> Header:
         fingerprint=fingerprint,
         is_grey=bool(version_flags & _GREY),
         has_alpha=bool(version_flags & _ALPHA),
+        is_neutral=bool(version_flags & _NEUTRAL),
     )

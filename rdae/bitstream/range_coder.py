@@ -1,149 +1,48 @@
 """Symbols to bytes and back: table-driven range coding (FORMAT.md, Entropy coding).
 
-The coder is constriction's range coder: 32-bit words, 64-bit state, 24-bit probabilities. Its
-models are built so that no floating-point rounding can take part: of integer frequencies f that sum
-to 2^24 it is given f - 1, to which it adds 1 itself, with a scale of exactly 1, so its cumulative
-counts are exactly those of f on every machine.
+The coder is the kernel's, or constriction's range coder, which write and read the same: 32-bit
+words, 64-bit state, 24-bit probabilities.
 
-Symbols are grouped by table (stable), so a call costs one sort and one coder call for each table
+Symbols are grouped by table, the last table first: the widest distributions, so that a stream that
+is cut off has lost what says the least. A call costs one sort and one coder call for each table
 that is in use, never work in Python for each symbol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.bitstream.plain_decoder import PlainDecoder
+from rdae.bitstream.tables import SYMBOL_MAX, SYMBOL_MIN, TOTAL, TableFamily
 from rdae.errors import CorruptError, grouped
 from rdae.exact import kernel
 
-__all__ = ["PRECISION_BITS", "SymbolDecoder", "SymbolEncoder", "TableFamily"]
+__all__ = ["SymbolDecoder", "SymbolEncoder"]
 
-PRECISION_BITS = 24  # the frequencies of a table sum to 2^24
-ESCAPE_BITS = 16
-_TOTAL = 1 << PRECISION_BITS
-_SYMBOL_MIN, _SYMBOL_MAX = -(1 << 15), (1 << 15) - 1
 _WORD_BYTES = 4
 
-_model = constriction.stream.model
-
-
-class TableFamily:
-    """A family of integer frequency tables, chosen from by index.
-
-    Table t codes the values low[t] to low[t] + size[t] - 2; its last entry is the escape, which
-    stands for every other value.
-
-    Attributes:
-        freqs: all tables one after the other, `(sum of sizes,)` int64.
-        sizes: entries of each table, escape included, `(tables,)` int32, each >= 2.
-        starts: position of each table in `freqs`, `(tables,)` int64.
-        lows: smallest value that each table codes, `(tables,)` int32.
-    """
-
-    def __init__(self, freqs: Sequence[NDArray[np.int64]], lows: NDArray[np.int32]) -> None:
-        """Check the tables and keep them; the coder's models are built when first used.
-
-        Args:
-            freqs: for each table `(size,)` integers >= 1 that sum to 2^24.
-            lows: `(tables,)`; low to low + size - 2 must lie in -32768 to 32767.
-
-        Raises:
-            ValueError: a table breaks these rules.
-        """
-        tables = [np.asarray(table) for table in freqs]
-        if not 1 <= len(tables) <= 1 << 16:
-            raise ValueError(f"a family has 1 to 65536 tables, not {len(tables)}")
-        for index, table in enumerate(tables):
-            if table.ndim != 1 or table.size < 2 or table.dtype.kind not in "iu":
-                raise ValueError(f"table {index} is not a list of at least 2 integers")
-        self.freqs: NDArray[np.int64] = np.concatenate(tables).astype(np.int64)
-        self.sizes: NDArray[np.int32] = np.array([table.size for table in tables], np.int32)
-        self.starts: NDArray[np.int64] = np.cumsum(self.sizes, dtype=np.int64) - self.sizes
-        least_values = np.asarray(lows).astype(np.int64)
-        if least_values.shape != self.sizes.shape:
-            raise ValueError(f"there are {least_values.size} lows for {self.sizes.size} tables")
-        least = np.minimum.reduceat(self.freqs, self.starts)
-        most = np.maximum.reduceat(self.freqs, self.starts)
-        # The bound on each entry comes first: it keeps the sums from overflowing.
-        in_range = (least >= 1) & (most < _TOTAL)
-        sums = np.add.reduceat(np.clip(self.freqs, 0, _TOTAL), self.starts)
-        wide = (least_values < _SYMBOL_MIN) | (least_values + self.sizes - 2 > _SYMBOL_MAX)
-        for bad, text in (
-            (~in_range, "has a frequency below 1 or above 2^24-1"),
-            (sums != _TOTAL, "has frequencies that do not sum to 2^24"),
-            (wide, "codes values outside of -32768 to 32767"),
-        ):
-            if bad.any():
-                raise ValueError(f"table {int(np.argmax(bad))} {text}")
-        self.lows: NDArray[np.int32] = least_values.astype(np.int32)
-        self._models: list[Any] = [None] * len(tables)
-
-    def __len__(self) -> int:
-        return len(self._models)
-
-    def model(self, index: int) -> Any:
-        """Return constriction's model of table `index`."""
-        model = self._models[index]
-        if model is None:
-            start = int(self.starts[index])
-            freqs = self.freqs[start : start + int(self.sizes[index])]
-            model = _model.Categorical((freqs - 1).astype(np.float64), perfect=False, lazy=False)
-            self._models[index] = model
-        return model
-
-    @cached_property
-    def compiled(self) -> kernel.TableSet:
-        """The tables as the compiled decoder reads them."""
-        return kernel.TableSet(self.freqs, self.sizes)
-
-    @cached_property
-    def _costs(self) -> NDArray[np.float64]:
-        """Bits of each entry of each table, an escape's two bytes included."""
-        costs = np.asarray(PRECISION_BITS - np.log2(self.freqs), np.float64)
-        costs[self.starts + self.sizes - 1] += ESCAPE_BITS
-        return costs
-
-    def symbol_bits(
-        self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]
-    ) -> NDArray[np.float64]:
-        """Return the ideal cost of each symbol under its table, in bits, escapes included.
-
-        Args:
-            symbols: `(n,)` integers, -32768 to 32767.
-            indexes: `(n,)` integers, the table of each symbol.
-        """
-        escapes = self.sizes[indexes] - 1
-        entries = symbols - self.lows[indexes]
-        entries = np.where((entries < 0) | (entries > escapes), escapes, entries)
-        costs: NDArray[np.float64] = self._costs[self.starts[indexes] + entries]
-        return costs
-
-    def bits(self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]) -> float:
-        """Return the ideal cost of all symbols, in bits: what a perfect coder would write."""
-        return float(self.symbol_bits(symbols, indexes).sum())
-
-
 # The byte table: one for each value, and no escape behind them.
-_BYTES = TableFamily([np.full(256, _TOTAL // 256)], np.zeros(1, np.int32))
+_BYTES = TableFamily([np.full(256, TOTAL // 256)], np.zeros(1, np.int32))
 
 
 def _group(
     indexes: NDArray[np.integer[Any]], tables: TableFamily
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the stable order by table, and the number of symbols of each table."""
+    """Return the order in the stream, and the number of symbols of each table.
+
+    The order is by table descending; among symbols of one table it stays as it is.
+    """
     if indexes.ndim != 1:
         raise ValueError(f"indexes have {indexes.ndim} dimensions, not 1")
     if indexes.size and not 0 <= int(indexes.min()) <= int(indexes.max()) < len(tables):
         raise ValueError(f"a table index is outside of 0 to {len(tables) - 1}")
     # NumPy sorts keys of 8 and 16 bits by radix, ten times faster than wider ones.
     keys = indexes.astype(np.uint8 if len(tables) <= 256 else np.uint16, copy=False)
-    return _order(keys), np.bincount(keys, minlength=len(tables))
+    return _order(~keys), np.bincount(keys, minlength=len(tables))
 
 
 def _order(keys: NDArray[Any]) -> NDArray[np.intp]:
@@ -151,6 +50,11 @@ def _order(keys: NDArray[Any]) -> NDArray[np.intp]:
     if keys.dtype == np.uint8 and kernel.selected() != "numpy":
         return kernel.order(keys).astype(np.intp, copy=False)
     return np.argsort(keys, kind="stable")
+
+
+def _in_order(of_tables: NDArray[np.int32], counts: NDArray[np.intp]) -> NDArray[np.int32]:
+    """A value of each table, for each symbol in the order of the stream."""
+    return np.repeat(of_tables[::-1], counts[::-1])
 
 
 class SymbolEncoder:
@@ -185,18 +89,18 @@ class SymbolEncoder:
         order, counts = _group(indexes, tables)
         if not order.size:
             return
-        if not _SYMBOL_MIN <= int(symbols.min()) <= int(symbols.max()) <= _SYMBOL_MAX:
+        if not SYMBOL_MIN <= int(symbols.min()) <= int(symbols.max()) <= SYMBOL_MAX:
             raise ValueError("a symbol is outside of -32768 to 32767")
         values = symbols.astype(np.int32, copy=False)[order]
-        entries = values - np.repeat(tables.lows, counts)
-        escapes = np.repeat(tables.sizes - 1, counts)
+        entries = values - _in_order(tables.lows, counts)
+        escapes = _in_order(tables.sizes - 1, counts)
         # Seen as unsigned, a negative entry is a huge one: one comparison for both ends.
         escaped = entries.view(np.uint32) >= escapes.view(np.uint32)
         np.copyto(entries, escapes, where=escaped)
-        used = np.flatnonzero(counts)
+        used = np.flatnonzero(counts)[::-1]
         self._put(entries, tables, used, counts[used])
         if escaped.any():
-            raw = values[escaped] - _SYMBOL_MIN
+            raw = values[escaped] - SYMBOL_MIN
             bytes_ = np.concatenate([raw >> 8, raw & 0xFF])
             self._put(bytes_, _BYTES, np.zeros(1, np.intp), np.array([bytes_.size]))
 
@@ -227,25 +131,35 @@ class SymbolEncoder:
 class SymbolDecoder:
     """Decodes a stream that `SymbolEncoder` made, with the same tables in the same order."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, is_cut: bool = False) -> None:
         """Begin to decode `data`.
+
+        Args:
+            data: the stream.
+            is_cut: it is only the beginning of one, of any length; `get_known` says how far it
+                goes, and nothing is an error.
 
         Raises:
             CorruptError: not a whole number of words, or the last one is zero.
         """
+        if is_cut:
+            data = data[: len(data) // _WORD_BYTES * _WORD_BYTES]
         if len(data) % _WORD_BYTES:
             raise CorruptError(
                 f"a coded stream has {grouped(len(data))} bytes, not a multiple of {_WORD_BYTES}"
             )
         words = np.frombuffer(data, "<u4")
-        if words.size and not words[-1]:
+        if words.size and not words[-1] and not is_cut:
             raise CorruptError("a coded stream ends in a zero word")
         self._num_words = words.size
         self._num_symbols = 0
         self._coder: Any
+        self._is_cut = is_cut
         self._is_compiled = kernel.selected() != "numpy"
         if self._is_compiled:
-            self._coder = kernel.RangeDecoder(words.astype(np.uint32))
+            self._coder = kernel.RangeDecoder(words.astype(np.uint32), is_cut=is_cut)
+        elif is_cut:
+            self._coder = PlainDecoder(words.tolist())
         else:
             self._coder = constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
 
@@ -264,23 +178,37 @@ class SymbolDecoder:
                 wrong symbols, which the tile's checksum finds.
             ValueError: an index is out of range.
         """
+        return self.get_known(indexes, tables)[0]
+
+    def get_known(
+        self, indexes: NDArray[np.integer[Any]], tables: TableFamily
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Do as `get` does, and say which symbols are there.
+
+        Returns:
+            `(n,)` int32 symbols, 0 for those that a cut stream has no more; `(n,)` which it has.
+        """
         order, counts = _group(indexes, tables)
         entries = self._entries(tables, counts)
-        escaped = np.flatnonzero(entries == np.repeat(tables.sizes - 1, counts))
-        values = entries + np.repeat(tables.lows, counts)
+        last, lows = _in_order(tables.sizes - 1, counts), _in_order(tables.lows, counts)
+        escaped = np.flatnonzero(entries == last[: entries.size])
+        values = np.zeros(order.size, np.int32)
+        values[: entries.size] = entries + lows[: entries.size]
+        is_there = np.arange(order.size) < entries.size
         if escaped.size:
             count = np.array([escaped.size])
-            high = self._entries(_BYTES, count)
-            raw = (high << 8 | self._entries(_BYTES, count)) + _SYMBOL_MIN
-            table_of = np.searchsorted(np.cumsum(counts), escaped, side="right")
-            inside = raw - tables.lows[table_of]
-            if ((inside >= 0) & (inside < tables.sizes[table_of] - 1)).any():
+            high, low = self._entries(_BYTES, count), self._entries(_BYTES, count)
+            values[escaped], is_there[escaped] = 0, False
+            escaped = escaped[: low.size]
+            raw = (high[: low.size] << 8 | low) + SYMBOL_MIN
+            inside = raw - lows[escaped]
+            if ((inside >= 0) & (inside < last[escaped])).any() and not self._is_cut:
                 raise CorruptError("a coded stream escapes a value that its table holds")
-            values[escaped] = raw
+            values[escaped], is_there[escaped] = raw, True
         self._num_symbols += order.size
-        symbols = np.empty_like(values)
-        symbols[order] = values
-        return symbols
+        symbols, known = np.empty_like(values), np.empty_like(is_there)
+        symbols[order], known[order] = values, is_there
+        return symbols, known
 
     def finish(self) -> None:
         """Check that the stream ends where the symbols end, as far as the coder can tell.
@@ -302,16 +230,17 @@ class SymbolDecoder:
             raise CorruptError("a coded stream does not end with its last symbol")
 
     def _entries(self, tables: TableFamily, counts: NDArray[np.intp]) -> NDArray[np.int32]:
-        """The next entries, so many of each table, sorted by table."""
-        if self._is_compiled:
+        """The next entries, so many of each table, the last table first; all that are there."""
+        if self._is_compiled or self._is_cut:
             try:
-                decoded: NDArray[np.int32] = self._coder.decode(tables.compiled, counts)
+                family = tables.compiled if self._is_compiled else tables
+                decoded: NDArray[np.int32] = self._coder.decode(family, counts)
             except ValueError as error:
                 raise CorruptError("a coded stream is damaged") from error
             return decoded
         entries = np.empty(int(counts.sum()), np.int32)
         position = 0
-        for table in np.flatnonzero(counts).tolist():
+        for table in np.flatnonzero(counts)[::-1].tolist():
             end = position + int(counts[table])
             entries[position:end] = self._decode(tables.model(table), end - position)
             position = end

@@ -1,37 +1,61 @@
 """Reading a file that may be damaged: all parts that can be found, and a list of what is broken.
 
 Damage inside of a chunk leaves the others where they are. Damage to the framing hides where the
-next chunk begins; then the tiles are found again from the end of the file, since only whole pairs
-of chunks Z and Y run from there to its last byte, and how many there are says which they are.
+next chunk begins; then the chunks behind it are found again from the end of the file, since their
+order is fixed: so many chunks of tiles that run to the last byte can only be the last so many.
 A tile that was taken for another never passes: its checksum covers its number.
+
+Of a file that was cut off, the tiles that are not whole are kept as far as they go.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.chunks import (
+    COARSE_SHARE,
+    CRC_BYTES,
     METADATA_KINDS,
     WORD_BYTES,
     Chunk,
     checked_payload,
+    layers,
     read_chunk,
     scan,
 )
 from rdae.bitstream.container import Container, TilePayload, check_pixels, read_ancillary
-from rdae.bitstream.damage import Damage
+from rdae.bitstream.damage import Cut, Damage
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.payload import unpack_alpha, unpack_alpha_region
-from rdae.bitstream.tiles import tile_at, tile_counts
-from rdae.bitstream.varint import ByteReader
-from rdae.errors import BitstreamError, CorruptError, UnsupportedFeatureError
+from rdae.bitstream.tiles import Tile, tile_at, tile_counts
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import BitstreamError, CorruptError, TruncatedError, UnsupportedFeatureError
 from rdae.geometry import Rectangle
 from rdae.limits import MAX_INFO_PIXELS, MAX_PIXELS, MAX_SEARCHED_CHUNKS
 
-__all__ = ["Parts", "read_parts"]
+__all__ = ["Beginning", "Parts", "read_parts"]
+
+_TILE_CHUNKS = re.compile(rb"[ZCY]")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What is there of a tile in a file that was cut off.
+
+    Attributes:
+        z: range-coder stream of the hyper-latent.
+        is_whole_z: whether that is all of it.
+        y: the first bytes of the latent's stream.
+    """
+
+    z: bytes
+    is_whole_z: bool
+    y: bytes
 
 
 @dataclass(eq=False)
@@ -42,6 +66,8 @@ class Parts:
         header: size, model and flags.
         region: the part of the picture that was asked for.
         tiles: the tiles that were found, by index, of the whole picture.
+        beginnings: what there is of other tiles, if the file was cut off.
+        cut: where it was, if so.
         alpha: `(region.rows, region.columns)` uint8, None exactly when the header says no alpha;
             255 where it is damaged.
         metadata: the blocks that are there, by "icc", "exif" and "xmp".
@@ -51,6 +77,8 @@ class Parts:
     header: Header
     region: Rectangle
     tiles: dict[int, TilePayload] = field(default_factory=dict)
+    beginnings: dict[int, Beginning] = field(default_factory=dict)
+    cut: Cut | None = None
     alpha: NDArray[np.uint8] | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
@@ -64,8 +92,8 @@ class Parts:
             header,
             Rectangle.whole(header.width, header.height),
             dict(enumerate(container.tiles)),
-            container.alpha,
-            {kind: block for kind, block in blocks.items() if block},
+            alpha=container.alpha,
+            metadata={kind: block for kind, block in blocks.items() if block},
         )
 
     def check_front(self) -> None:
@@ -109,15 +137,10 @@ def read_parts(
         rows = "alpha plane, which must be inflated down to the region's last row,"
         check_pixels(header.width, region.bottom, max_pixels, what=rows)
     parts = Parts(header, region)
-    z = b""
-    for chunk in _found_chunks(data, reader, parts):
+    for chunk in _find_tiles(data, reader, parts):
         kind = METADATA_KINDS.get(chunk.type, "alpha" if chunk.type == "A" else "chunk")
         try:
-            if chunk.type == "Z":
-                z = bytes(chunk.payload)
-            elif chunk.tile is not None:
-                parts.tiles[chunk.tile.index] = TilePayload(z, bytes(chunk.payload), chunk.crc)
-            elif chunk.type == "A":
+            if chunk.type == "A":
                 parts.alpha = _alpha(chunk, header, region)
             elif (block := read_ancillary(chunk)) and kind in METADATA_KINDS.values():
                 parts.metadata[kind] = block
@@ -125,7 +148,9 @@ def read_parts(
             parts.damage.append(Damage(kind, error))
     if header.has_alpha and parts.alpha is None:
         if all(damage.part != "alpha" for damage in parts.damage):
-            parts.damage.append(Damage("alpha", CorruptError("the chunk A is not there")))
+            ends = [d.error for d in parts.damage if isinstance(d.error, TruncatedError)]
+            missing = ends[0] if ends else CorruptError("the chunk A is not there")
+            parts.damage.append(Damage("alpha", missing))
         parts.alpha = np.full((region.rows, region.columns), 255, np.uint8)
     return parts
 
@@ -137,74 +162,169 @@ def _alpha(chunk: Chunk, header: Header, region: Rectangle) -> NDArray[np.uint8]
     return unpack_alpha_region(packed, header.width, header.height, region)
 
 
-def _found_chunks(data: bytes, reader: ByteReader, parts: Parts) -> list[Chunk]:
-    """Return the chunks in their order, as far as they can be found; note what is missing."""
-    header, found = parts.header, []
-    begin = reader.offset
+class _Order:
+    """The order of the tiles' chunks in a file."""
+
+    def __init__(self, header: Header) -> None:
+        rows, columns = tile_counts(header.width, header.height)
+        self._header, self.num_tiles = header, rows * columns
+        self.layers = layers(self.num_tiles)
+        self.num_chunks = self.num_tiles * len(self.layers)
+
+    def __getitem__(self, position: int) -> tuple[str, Tile]:
+        layer, index = divmod(position, self.num_tiles)
+        return self.layers[layer], tile_at(self._header.width, self._header.height, index)
+
+
+def _find_tiles(data: bytes, reader: ByteReader, parts: Parts) -> list[Chunk]:
+    """Find the tiles of a file, as far as that goes; note what is missing.
+
+    Returns:
+        The other chunks that were found.
+    """
+    order, front = _Order(parts.header), []
+    found: dict[tuple[str, int], Chunk] = {}
+    begin, broken = reader.offset, None
+    end = begin
     try:
-        for chunk in scan(reader, header):
-            found.append(chunk)
-        return found
+        for chunk in scan(reader, parts.header):
+            begin, end = chunk.offset, chunk.offset + chunk.length
+            if chunk.tile is None:
+                front.append(chunk)
+            else:
+                found[chunk.type, chunk.tile.index] = chunk
     except BitstreamError as error:
         broken = error
-    last = found[-1] if found else None
-    end = last.offset + last.length if last else begin
-    in_front = (last is None or last.tile is None) and data[end : end + 1] != b"Z"
-    if last is not None:
-        begin = last.offset  # its length may be what is wrong
-        if last.type == "Z":
-            found.pop()
-    rows, columns = tile_counts(header.width, header.height)
-    known = [chunk.tile.index for chunk in found if chunk.tile is not None]
-    total, next_tile = rows * columns, known[-1] + 1 if known else 0
-    if next_tile < total:
-        found += _last_tiles(data, begin + 1, header, next_tile)
-    there = {chunk.tile.index for chunk in found if chunk.tile is not None}
-    missing = [index for index in range(next_tile, total) if index not in there]
-    for index in missing:
-        tile = tile_at(header.width, header.height, index)
-        parts.damage.append(Damage("tile", broken, tile))
-    if in_front:
+    in_front = broken is not None and not found and data[end : end + 1] != b"Z"
+    if broken is not None:
+        position = len(found)  # of the chunk that is broken; or the one before has a wrong length
+        found |= _last_chunks(data, begin + 1, parts.header, order, found)
+        is_cut = isinstance(broken, TruncatedError) and len(found) == position
+        if is_cut and not in_front:
+            _keep_beginnings(data, end, parts, order, found)
+    lost = []
+    for index in range(order.num_tiles):
+        chunks = [found[letter, index] for letter in order.layers if (letter, index) in found]
+        if len(chunks) == len(order.layers):
+            parts.tiles[index] = TilePayload.of(chunks)
+        elif broken is not None:
+            tile = tile_at(parts.header.width, parts.header.height, index)
+            is_begun = index in parts.beginnings
+            lost.append(Damage("tile", broken, tile, is_begun=is_begun))
+    parts.damage += lost
+    if broken is not None and in_front:
         parts.damage.append(Damage("chunk", broken))
-    elif not missing:
+    elif broken is not None and not lost:
         parts.damage.append(Damage("bytes", broken))
-    return found
+    return front
 
 
-def _last_tiles(data: bytes, begin: int, header: Header, next_tile: int) -> list[Chunk]:
-    """Return the chunks of the last tiles: the longest run of pairs to the end of the file.
+def _keep_beginnings(
+    data: bytes, end: int, parts: Parts, order: _Order, found: Mapping[tuple[str, int], Chunk]
+) -> None:
+    """Keep what there is of tiles that are not whole, and say how much of the file is there.
+
+    Args:
+        data: the file, which breaks off.
+        end: where the first chunk begins that is not whole.
+        parts: is given the beginnings.
+        order: of the tiles' chunks.
+        found: those that are whole, by type and tile.
+    """
+    whole = {key: bytes(chunk.payload) for key, chunk in found.items()}
+    letter, tile = order[len(found)]
+    reader = ByteReader(data)
+    reader.offset = end
+    try:
+        reader.byte("the type of a chunk")
+        length = reader.varint("a length")
+    except TruncatedError:
+        num_known = len(found)  # it breaks off before the first byte of a body
+    else:
+        num_known, end = len(found) + 1, reader.offset + length
+        rest = data[reader.offset :]
+        whole[letter, tile.index] = rest[: length - CRC_BYTES] if letter == "Y" else rest
+    for index in range(order.num_tiles):
+        if ("Z", index) in whole and not all((kind, index) in found for kind in order.layers):
+            y = whole.get(("C", index), b"") + whole.get(("Y", index), b"")
+            parts.beginnings[index] = Beginning(whole["Z", index], ("Z", index) in found, y)
+    parts.cut = Cut(len(data), _whole_size(end, num_known, order, found))
+
+
+def _whole_size(
+    end: int, num_known: int, order: _Order, found: Mapping[tuple[str, int], Chunk]
+) -> int | None:
+    """The size of a file that was cut off, to within 28 bytes a tile; None if it cannot be told.
+
+    Args:
+        end: where the last chunk ends whose length is known.
+        num_known: how many chunks of tiles that are.
+        order: of the tiles' chunks.
+        found: the chunks that are whole.
+    """
+    for position in range(num_known, order.num_chunks):
+        letter, tile = order[position]
+        coarse = found.get(("C", tile.index))
+        if letter != "Y" or coarse is None:
+            return None
+        rest = CRC_BYTES + (COARSE_SHARE - 1) * len(coarse.body)
+        end += 1 + len(pack_varint(rest)) + rest
+    return end
+
+
+def _last_chunks(
+    data: bytes, begin: int, header: Header, order: _Order, found: Mapping[tuple[str, int], Chunk]
+) -> dict[tuple[str, int], Chunk]:
+    """Return the last chunks: the longest run of them to the end of the file, by type and tile.
 
     The time is bounded whatever the bytes, by the number of chunks that are looked at.
     """
-    rows, columns = tile_counts(header.width, header.height)
-    total, budget = rows * columns, MAX_SEARCHED_CHUNKS
-    at = data.find(b"Z", begin)
-    while at >= 0 and budget > 0:
+    budget, most = MAX_SEARCHED_CHUNKS, order.num_chunks - len(found)
+    for match in _TILE_CHUNKS.finditer(data, begin):
         reader = ByteReader(data)
-        reader.offset = at
-        pairs, looks_good = 0, True
-        while looks_good and reader.left and pairs < total - next_tile:
-            looks_good = _skip(reader, "Z") and _skip(reader, "Y")
-            pairs, budget = pairs + 1, budget - 1
+        reader.offset = match.start()
+        count, looks_good = 0, True
+        while looks_good and reader.left and count < most:
+            looks_good = _skip(reader)
+            count, budget = count + 1, budget - 1
         if looks_good and not reader.left:
-            reader.offset = at
-            found = []
+            reader.offset = match.start()
             try:
-                for index in range(total - pairs, total):
-                    tile = tile_at(header.width, header.height, index)
-                    found += [read_chunk(reader, header, tile) for _ in "ZY"]
-                return found
+                return _read_run(reader, header, order, order.num_chunks - count, found)
             except BitstreamError:
-                budget -= pairs  # of impossible length for this tile: it was chance
-        at = data.find(b"Z", at + 1)
-    return []
+                budget -= count  # of wrong type or impossible length: it was chance
+        if budget <= 0:
+            break
+    return {}
 
 
-def _skip(reader: ByteReader, letter: str) -> bool:
-    """Pass over a chunk of this type; False if there is none."""
+def _read_run(
+    reader: ByteReader,
+    header: Header,
+    order: _Order,
+    position: int,
+    found: Mapping[tuple[str, int], Chunk],
+) -> dict[tuple[str, int], Chunk]:
+    """Read all chunks of tiles from a position in their order on, to the end of the file.
+
+    Raises:
+        BitstreamError: they are not those.
+    """
+    run: dict[tuple[str, int], Chunk] = {}
+    for at in range(position, order.num_chunks):
+        letter, tile = order[at]
+        coarse = run.get(("C", tile.index)) or found.get(("C", tile.index))
+        chunk = read_chunk(reader, header, tile, len(coarse.body) if coarse else None)
+        if chunk.type != letter:
+            raise CorruptError(f"there is a chunk {chunk.type} where {letter} should be")
+        run[letter, tile.index] = chunk
+    return run
+
+
+def _skip(reader: ByteReader) -> bool:
+    """Pass over a chunk of a tile; False if there is none."""
     try:
-        if reader.byte("the type of a chunk") != ord(letter):
-            return False
+        reader.byte("the type of a chunk")
         length = reader.varint("a length")
         reader.take(length, "a chunk")
     except BitstreamError:

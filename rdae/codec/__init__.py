@@ -15,16 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rdae.bitstream.container import Info, parse_info, read_container
-from rdae.bitstream.damage import Damage, damage_text, rescue_text
+from rdae.bitstream.container import read_container
+from rdae.bitstream.damage import Cut, Damage, damage_text, rescue_text
 from rdae.bitstream.header import Header
+from rdae.bitstream.info import Info, parse_info
 from rdae.bitstream.salvage import Parts, read_parts
 from rdae.bitstream.tiles import tile_counts
 from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import Encoder, check_padding
 from rdae.codec.progress import Progress, Report
 from rdae.codec.targets import encode_from, encode_within
-from rdae.errors import BitstreamError, option
+from rdae.errors import BitstreamError, TruncatedError, option
 from rdae.geometry import Rectangle
 from rdae.images.picture import Picture
 from rdae.limits import MAX_PIXELS
@@ -53,6 +54,7 @@ __all__ = [
     "decode",
     "encode",
     "find_damage",
+    "preview",
     "read_info",
     "rescue",
 ]
@@ -85,16 +87,18 @@ class Rescued:
         picture: complete in size, with something else in the place of what is broken.
         header: of the file.
         damage: what is broken; empty if nothing is, and the picture is as it should be.
+        cut: where the file was cut off, if it was.
     """
 
     picture: Picture
     header: Header
     damage: tuple[Damage, ...]
+    cut: Cut | None = None
 
     @property
     def text(self) -> str:
         """One line that says what is broken and what stands in its place; "" if nothing is."""
-        return rescue_text(self.damage, self.header)
+        return rescue_text(self.damage, self.header, self.cut)
 
 
 def encode(
@@ -219,8 +223,9 @@ def rescue(
 ) -> Rescued:
     """Decode what is left of a damaged .rd file.
 
-    Broken or missing tiles are filled from what surrounds them; they are grey where nothing intact
-    does, as in a picture of one tile. A broken alpha plane is opaque, broken metadata is left out.
+    A file that was cut off gives a coarse picture, as good as what is there. Other broken or
+    missing tiles are filled from what surrounds them; they are grey where nothing intact does, as
+    in a picture of one tile. A broken alpha plane is opaque, broken metadata is left out.
     The rest is as `decode` would return it without the damage, but for the pixels next to a broken
     tile that the synthesis lets it touch.
 
@@ -229,7 +234,32 @@ def rescue(
     """
     parts = read_parts(data, region=region, max_pixels=max_pixels)
     picture = _picture(parts, weights, threads, progress, best_effort=True)
-    return Rescued(picture, parts.header, tuple(parts.damage))
+    return Rescued(picture, parts.header, tuple(parts.damage), parts.cut)
+
+
+def preview(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    weights: Path | None = None,
+    threads: int | None = None,
+) -> Picture:
+    """Decode the beginning of a .rd file, as far as it goes; a whole file as `decode` does.
+
+    Args and errors are those of `decode`.
+
+    Raises:
+        TruncatedError: nothing of the colours is there.
+        BitstreamError: this is not the beginning of a valid .rd file.
+    """
+    parts = read_parts(data, max_pixels=max_pixels)
+    if not parts.tiles and not parts.beginnings:
+        raise parts.damage[0].error
+    picture = _picture(parts, weights, threads, None, best_effort=True)
+    for damage in parts.damage:
+        if not isinstance(damage.error, TruncatedError):
+            raise damage.error
+    return picture
 
 
 def find_damage(
@@ -260,7 +290,7 @@ def find_damage(
 def damage_error(damage: Sequence[Damage], header: Header) -> BitstreamError:
     """Return one error that names all of what `find_damage` has found, and the way out."""
     rows, columns = tile_counts(header.width, header.height)
-    is_lost = sum(one.tile is not None for one in damage) == rows * columns
+    is_lost = sum(one.tile is not None and not one.is_begun for one in damage) == rows * columns
     left = (
         "nothing of the colours is left to save"
         if is_lost

@@ -47,7 +47,8 @@ def fill(y_hat: NDArray[np.int16], holes: Sequence[Rectangle]) -> list[bool]:
         if not is_lonely:
             around = ring.slices()
             values = np.where(known[around][..., None], y_hat[around], np.float32(0))
-            filled = _filled(values * _smoothness(values, known[around]), known[around])
+            smooth = values * _smoothness(values, known[around])
+            filled = interpolated(smooth, known[around][..., None])
             y_hat[hole.slices()] = np.rint(filled[hole.seen_from(ring).slices()])
             known[hole.slices()] = True
     return [not is_lonely for is_lonely in lonely]
@@ -67,21 +68,27 @@ def _smoothness(values: Array, known: NDArray[np.bool_]) -> Array:
     return result
 
 
-def _filled(values: Array, known: NDArray[np.bool_]) -> Array:
-    """`(rows, columns, M)` values with those that are not known, and 0, replaced."""
-    if known.all():
+def interpolated(values: Array, known: NDArray[np.bool_]) -> Array:
+    """Replace the values that are not known.
+
+    Args:
+        values: `(rows, columns, M)` floats, 0 where they are not known; channels of which nothing
+            is known stay 0.
+        known: which are, likewise or `(rows, columns, 1)`.
+    """
+    rows, columns = known.shape[:2]
+    if known.all() or rows == columns == 1:
         return values
-    rows, columns = known.shape
-    even = ((0, rows % 2), (0, columns % 2))
-    count = _pooled(np.pad(known, even)[..., None].astype(np.float32))
-    means = _pooled(np.pad(values, (*even, (0, 0)))) / np.maximum(count, 1)
-    coarse = _filled(means, count[..., 0] > 0)
+    even = ((0, rows % 2), (0, columns % 2), (0, 0))
+    count = _pooled(np.pad(known, even).astype(np.float32))
+    means = _pooled(np.pad(values, even)) / np.maximum(count, 1)
+    coarse = interpolated(means, count > 0)
     fine = coarse.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
     for _ in range(RELAXATIONS):
-        fine = np.where(known[..., None], values, fine)
+        fine = np.where(known, values, fine)
         edge = np.pad(fine, ((1, 1), (1, 1), (0, 0)), mode="edge")
         fine = (edge[:-2, 1:-1] + edge[2:, 1:-1] + edge[1:-1, :-2] + edge[1:-1, 2:]) / 4
-    return np.where(known[..., None], values, fine)
+    return np.where(known, values, fine)
 
 
 def _pooled(values: Array) -> Array:

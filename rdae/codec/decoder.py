@@ -17,11 +17,12 @@ from rdae.bitstream.damage import Damage
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tile_grid, tiles_in
+from rdae.codec import coarse
 from rdae.codec.concealment import fill
 from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
-from rdae.codec.tile import decode_tile
-from rdae.errors import BitstreamError, CorruptError, option
+from rdae.codec.tile import decode_beginning, decode_tile
+from rdae.errors import BitstreamError, CorruptError, TruncatedError, option
 from rdae.geometry import PATCH, Rectangle
 from rdae.model.model import Model
 from rdae.network_spec import halo
@@ -52,8 +53,9 @@ def decode_region(
             tiles that the region does not need are taken out.
         model: the file's model.
         threads: how many threads to use.
-        best_effort: fill broken tiles from their neighbours, or with grey where nothing intact is
-            beside them, and say which in the list of damage; otherwise they are errors.
+        best_effort: decode tiles of which there is a beginning as far as it goes; fill others from
+            their neighbours, or with grey where nothing intact is beside them; and say which in
+            the list of damage. Otherwise they are errors.
         progress: is called after each tile and each window of the synthesis, from any thread, one
             at a time.
 
@@ -73,7 +75,7 @@ def decode_region(
         header.quality_point,
         threads,
         area=region.seen_from(window.scaled(PATCH, 1)),
-        is_grey=header.is_grey,
+        is_grey=header.is_colourless,
         progress=counter.add,
     )
 
@@ -95,43 +97,90 @@ def decode_latents(
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
     if lost and not best_effort:
         raise _with_way_out(lost[min(lost)].error, header)
-    y_hat = np.empty((window.rows, window.columns, model.spec.latent_channels), np.int16)
+    grid = _Latents(window, model.spec.latent_channels, has_gaps=bool(parts.beginnings))
 
     def decode_one(tile: Tile) -> Damage | None:
-        damage = lost.get(tile.index) or place(tile)
-        if counter is not None:
-            counter.add(tile.cells.area)
-        return damage
-
-    def place(tile: Tile) -> Damage | None:
         try:
-            _, cells = decode_tile(
-                model, header, tile, parts.tiles[tile.index], threads // len(tiles)
-            )
+            return place(tile)
         except CorruptError as error:
             if best_effort:
-                return Damage("tile", error, tile)
+                return lost.get(tile.index) or Damage("tile", error, tile)
             raise _with_way_out(error, header)  # noqa: B904 - it is the same error
-        both = tile.cells.common(window)
-        y_hat[both.seen_from(window).slices()] = cells[both.seen_from(tile.cells).slices()]
-        return None
+        finally:
+            if counter is not None:
+                counter.add(tile.cells.area)
+
+    def place(tile: Tile) -> Damage | None:
+        own_threads = threads // len(tiles)
+        if tile.index not in lost:
+            payload = parts.tiles[tile.index]
+            grid.put(tile, decode_tile(model, header, tile, payload, own_threads)[1])
+            return None
+        if tile.index not in parts.beginnings:
+            return lost[tile.index]
+        beginning = parts.beginnings[tile.index]
+        grid.put(tile, *decode_beginning(model, header, tile, beginning, own_threads))
+        return replace(lost[tile.index], filled_with="coarse")
 
     damaged = [d for d in parallel_map(decode_one, tiles, threads) if d is not None]
     if damaged:
-        holes = [
-            d.tile.cells.common(window).seen_from(window) for d in damaged if d.tile is not None
-        ]
+        grid.smooth()
+        lost_cells = [d for d in damaged if d.tile is not None and not d.filled_with]
+        holes = [d.tile.cells.common(window).seen_from(window) for d in lost_cells if d.tile]
+        has_neighbours = iter(fill(grid.y_hat, holes))
         filled = [
-            replace(d, filled_with="neighbours" if has_neighbours else "grey")
-            for d, has_neighbours in zip(damaged, fill(y_hat, holes), strict=True)
+            d
+            if d.filled_with
+            else replace(d, filled_with="neighbours" if next(has_neighbours) else "grey")
+            for d in damaged
         ]
         parts.damage = filled + [d for d in parts.damage if d.tile is None]
-    return y_hat
+    return grid.y_hat
+
+
+class _Latents:
+    """The latents of a window of cells, put together tile by tile, from any thread.
+
+    Attributes:
+        y_hat: `(rows, columns, M)`.
+    """
+
+    def __init__(self, window: Rectangle, channels: int, *, has_gaps: bool) -> None:
+        self._window = window
+        shape = window.rows, window.columns, channels
+        self.y_hat: NDArray[np.int16] = np.empty(shape, np.int16)
+        self._known = np.zeros(shape, bool) if has_gaps else None
+        self._doubts: dict[int, tuple[NDArray[np.float64], NDArray[np.intp]]] = {}
+
+    def put(
+        self,
+        tile: Tile,
+        cells: NDArray[np.int16],
+        known: NDArray[np.bool_] | None = None,
+        doubt: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Put a tile in its place: all of it, or as `decode_beginning` returns it."""
+        both = tile.cells.common(self._window)
+        here, there = both.seen_from(self._window).slices(), both.seen_from(tile.cells).slices()
+        self.y_hat[here] = cells[there]
+        if self._known is not None:
+            self._known[here] = True if known is None else known[there]
+        if known is not None and doubt is not None:
+            self._doubts[tile.index] = doubt, (~known).sum((0, 1))
+
+    def smooth(self) -> None:
+        """Bring what the beginnings of tiles lack nearer to the truth."""
+        if self._known is not None and self._doubts:
+            # in the order of tiles, so that threads do not change a sum
+            in_order = [self._doubts[index] for index in sorted(self._doubts)]
+            doubts, gaps = zip(*in_order, strict=True)
+            coarse.refine(self.y_hat, self._known, sum(doubts) / np.maximum(sum(gaps), 1))
 
 
 def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
     """The error of a tile; where there are others its hint says that they can be saved."""
-    if math.prod(tile_counts(header.width, header.height)) > 1:
+    is_only_tile = math.prod(tile_counts(header.width, header.height)) == 1
+    if not is_only_tile and not isinstance(error, TruncatedError):  # whose hint says it already
         error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
     return error
 

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.container import parse_info
-from rdae.bitstream.range_coder import PRECISION_BITS, TableFamily
+from rdae.bitstream.info import parse_info
+from rdae.bitstream.tables import PRECISION_BITS, TableFamily
 from rdae.bitstream.tiles import Tile
 from rdae.codec import decode, encode
 from rdae.codec.encoder import Encoder

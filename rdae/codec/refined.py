@@ -108,7 +108,7 @@ class RefiningEncoder(Encoder):
                 point,
                 threads,
                 area=area.seen_from(around.scaled(PATCH, 1)),
-                is_grey=self.picture.is_grey,
+                is_grey=self.is_colourless,
             )
             error = squared_error(pixels, rgb)
             return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error

@@ -29,7 +29,7 @@ def render(
         point: quality point, 0 to 255.
         threads: how many threads to use.
         area: the wanted pixels, counted from the first of `y_hat`.
-        is_grey: give all channels their rounded mean, as a picture with one channel is returned.
+        is_grey: give all channels their rounded mean: the picture has no colours.
         progress: is called with the number of cells that have become pixels since the last call.
 
     Returns:

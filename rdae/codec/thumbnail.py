@@ -150,7 +150,7 @@ def _bands(parts: Parts, model: Model, threads: int) -> Iterator[Picture]:
                 header.quality_point,
                 threads,
                 area=region.moved(-top * PATCH, 0),
-                is_grey=header.is_grey,
+                is_grey=header.is_colourless,
             )
             alpha = None if parts.alpha is None else parts.alpha[region.slices()]
             yield Picture(rgb, alpha, header.is_grey)

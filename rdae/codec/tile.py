@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.container import TilePayload
 from rdae.bitstream.header import Header
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
+from rdae.bitstream.salvage import Beginning
 from rdae.bitstream.tiles import Tile, symbols_crc
 from rdae.errors import CorruptError
 from rdae.model.model import Model
@@ -140,6 +141,33 @@ def decode_tile(
     if symbols_crc(header, tile.index, z, symbols.y[: tile.rows, : tile.columns]) != payload.crc:
         raise CorruptError(f"tile {tile.index}: the checksum of its symbols does not match")
     return symbols, y_hat
+
+
+def decode_beginning(
+    model: Model, header: Header, tile: Tile, beginning: Beginning, threads: int = 1
+) -> tuple[Array, NDArray[np.bool_], NDArray[np.float64]]:
+    """Decode a tile as far as it goes. What is not there is what the passes expect: their means.
+
+    Returns:
+        y_hat `(rows, columns, M)` of the coded cells, int16; which of it is known, likewise; and
+        the square error that the model expects of the rest, `(M,)`, summed over the cells.
+    """
+    point = header.quality_point
+    z = np.empty((tile.hyper_rows, tile.hyper_columns, model.spec.hyper_channels), np.int32)
+    decoder = SymbolDecoder(beginning.z, is_cut=not beginning.is_whole_z)
+    z[:] = decoder.get(channel_tables(z), model.z_tables(point)).reshape(z.shape)
+    decoder = SymbolDecoder(beginning.y, is_cut=True)
+    known = np.zeros((tile.rows, tile.columns, model.spec.latent_channels), bool)
+
+    def decode_quarter(k: int, mean: Array, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        coded = rows[: tile.rows, : tile.columns]
+        symbols, is_there = decoder.get_known(coded.ravel(), model.y_tables)
+        put(k, is_there.reshape(coded.shape), known)
+        return symbols.reshape(coded.shape)
+
+    symbols, y_hat = follow_passes(model, tile, z, decode_quarter, point, threads)
+    power = model.y_tables.powers[symbols.indexes[: tile.rows, : tile.columns]]
+    return y_hat, known, (power * ~known).sum((0, 1)) * model.y_step(point) ** 2
 
 
 def ideal_bits(model: Model, tile: Tile, symbols: TileSymbols, point: int) -> tuple[float, float]:

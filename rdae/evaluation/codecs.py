@@ -104,7 +104,7 @@ class Rdae:
 
     def bits(self, data: bytes) -> dict[str, int]:
         """Bits of the latent, the hyper-latent, and of all else (header and checksums)."""
-        from rdae.bitstream.container import parse_info
+        from rdae.bitstream.info import parse_info
 
         info = parse_info(data)
         y, z = 8 * info.y_bytes, 8 * info.z_bytes

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.range_coder import TableFamily
+from rdae.bitstream.tables import TableFamily
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.parameters import (
     COEFFICIENT_BITS,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.range_coder import PRECISION_BITS, SymbolDecoder, SymbolEncoder, TableFamily
+from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
+from rdae.bitstream.tables import PRECISION_BITS, TableFamily
 from rdae.errors import CorruptError
 from rdae.exact.arithmetic import LARGEST, SUM_LIMIT
 from rdae.exact.layers import Linear

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.range_coder import PRECISION_BITS, TableFamily
+from rdae.bitstream.tables import PRECISION_BITS, TableFamily
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.range_coder import TableFamily
+from rdae.bitstream.tables import TableFamily
 from rdae.errors import WeightsMismatchError
 from rdae.exact import kernel
 from rdae.exact.arithmetic import (
@@ -335,6 +335,11 @@ class Model:
             product = symbols[cells] * own.astype(np.int64)
             y_hat[cells] += _shifted(product.astype(np.int64), self._y_shift)
         return _saturated(y_hat)
+
+    def y_step(self, point: int) -> NDArray[np.float64]:
+        """What a symbol of y stands for, by channel: `(M,)`, in integers of y_hat."""
+        steps: NDArray[np.float64] = np.ldexp(self._y_step[point].astype(float), -self._y_shift)
+        return steps
 
     def synthesise(
         self,

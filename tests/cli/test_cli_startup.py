@@ -102,7 +102,7 @@ def test_options_stand_in_groups(run: Run) -> None:
 
 def test_version_names_everything_that_matters(run: Run) -> None:
     first, second = run("--version").out.decode().splitlines()
-    for part in ("rdae ", "bitstream 1", "python ", "numpy ", "pillow ", "constriction "):
+    for part in ("rdae ", "bitstream 2", "python ", "numpy ", "pillow ", "constriction "):
         assert part in first
     assert second.startswith("models: ") and "(id " in second and "default)" in second
 

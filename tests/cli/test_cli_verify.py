@@ -33,7 +33,7 @@ def rich(tmp_path: Path, rich_rd: bytes) -> Path:
 
 def flip(path: Path, chunk: str, at: int = 9) -> None:
     """Change a bit of a chunk that `rdae info -v` calls by this name."""
-    from rdae.bitstream.container import parse_info
+    from rdae.bitstream.info import parse_info
 
     data = bytearray(path.read_bytes())
     field = next(f for f in parse_info(bytes(data)).fields if f.name == chunk)

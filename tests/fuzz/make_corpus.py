@@ -1,7 +1,8 @@
 """Write the fuzzer's seeds: `python tests/fuzz/make_corpus.py`, once per new default model.
 
 The seeds are the small golden files, tiny pictures with every flag and chunk, and files with wild
-symbols; all of them are valid. Run tests/golden/make.py first.
+symbols; all of them are valid. Run tests/golden/make.py first. The crashers are what the fuzzers
+once found, made anew for the bitstream and the model of today.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rdae.codec import encode
 from rdae.images.picture import Picture, read_picture
 
 HERE = Path(__file__).parent
-CORPUS = HERE / "corpus"
+CORPUS, CRASHERS = HERE / "corpus", HERE / "crashers"
 GOLDEN = HERE.parent / "golden"
 PHOTO = HERE.parent.parent / "examples" / "photo.png"
 _MAX_SEED_BYTES = 2500
@@ -34,6 +35,7 @@ def seeds() -> dict[str, bytes]:
         for name, picture, quality in (
             ("rgb", Picture(part, None, False), 70),
             ("grey", Picture(grey, None, True, icc=b"profile"), 30),
+            ("neutral", Picture(grey, None, False), 50),
             ("alpha", Picture(part, alpha, False, exif=b"MM\0*exif", xmp=b"<x/>"), 5),
         ):
             files[f"{name}-{shape}"] = encode(picture, quality=quality).data
@@ -42,13 +44,26 @@ def seeds() -> dict[str, bytes]:
     return {name: data for name, data in files.items() if len(data) <= _MAX_SEED_BYTES}
 
 
+def crashers() -> dict[str, bytes]:
+    """Name to file."""
+    rgb = np.ascontiguousarray(np.tile(read_picture(PHOTO).rgb[200:207], (1, 2, 1))[:, :1030])
+    thin = mutator.dissect(encode(Picture(rgb, None, False), quality=0).data)
+    one = mutator.dissect(encode(Picture(rgb[:1, :1], rgb[:1, :1, 0], False), quality=70).data)
+    assert thin is not None and one is not None
+    thin.chunks[-1].crc = 0
+    one.chunks[1:1] = [mutator.Piece(ord("k"), b"", 0x8ABD575D)] * 65
+    found = {"thin-and-a-tile-broken": thin, "one-fault-in-many-chunks": one}
+    return {name: mutator.assemble(anatomy) for name, anatomy in found.items()}
+
+
 def main() -> None:
-    """Replace the corpus."""
-    CORPUS.mkdir(exist_ok=True)
-    for old in CORPUS.glob("*.rd"):
-        old.unlink()
-    for name, data in seeds().items():
-        (CORPUS / f"{name}.rd").write_bytes(data)
+    """Replace the corpus and the crashers."""
+    for folder, files in ((CORPUS, seeds()), (CRASHERS, crashers())):
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("*.rd"):
+            old.unlink()
+        for name, data in files.items():
+            (folder / f"{name}.rd").write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.container import read_container
+from rdae.bitstream.container import TilePayload, read_container
 from rdae.bitstream.header import MAGIC, Header
 from rdae.bitstream.tiles import Tile, tile_grid
 from rdae.bitstream.varint import ByteReader, pack_varint
@@ -31,7 +31,7 @@ from rdae.model.passes import take
 
 MAX_PIXELS = 1 << 15  # of pictures that are made here; they decode in milliseconds
 
-_GREY, _ALPHA = 1, 2
+_GREY, _ALPHA, _NEUTRAL = 1, 2, 4
 _BOMB = zlib.compress(bytes(9 << 20), 9)  # 9 kB that inflate to more than metadata may have
 _SIZES = (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 1024, 1025, 16383, (1 << 24) - 1, 1 << 24)
 _EXTREMES = (-32768, -32767, -256, -129, -2, -1, 0, 1, 2, 128, 255, 32766, 32767)
@@ -39,7 +39,7 @@ _EXTREMES = (-32768, -32767, -256, -129, -2, -1, 0, 1, 2, 128, 255, 32766, 32767
 
 @dataclass
 class Piece:
-    """A chunk: one byte of type, and its body without the CRC that ends it (Z has none).
+    """A chunk: one byte of type, and its body without the CRC that ends it (Z and C have none).
 
     `length` and `crc` are what the file is to say of it, None for the truth. The CRC of Y, which
     is of its symbols, must be given.
@@ -53,7 +53,7 @@ class Piece:
     def pack(self, canonical_header: bytes) -> bytes:
         """The chunk as it stands in a file."""
         body = self.payload
-        if self.letter != ord("Z"):
+        if self.letter not in b"ZC":
             crc = self._true_crc(canonical_header) if self.crc is None else self.crc
             body += crc.to_bytes(4, "little")
         length = len(body) if self.length is None else self.length
@@ -100,6 +100,7 @@ class Anatomy:
             self.fingerprint,
             bool(self.version_flags & _GREY),
             bool(self.version_flags & _ALPHA),
+            bool(self.version_flags & _NEUTRAL),
         )
 
 
@@ -121,7 +122,7 @@ def dissect(data: bytes) -> Anatomy | None:
         try:
             letter = reader.byte("")
             body = bytes(reader.take(reader.varint(""), ""))
-            crc = None if letter == ord("Z") else int.from_bytes(body[-4:], "little")
+            crc = None if letter in b"ZC" else int.from_bytes(body[-4:], "little")
             if crc is not None and len(body) < 4:
                 raise RdaeError("no room for a CRC")
         except RdaeError:
@@ -166,15 +167,17 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
     width, height = rng.randint(1, longest), rng.randint(1, longest)
     if longest >= 100 and rng.random() < 0.15:
         width, height = rng.sample([rng.randint(1025, 2100), rng.randint(1, 7)], 2)
-    flags = rng.choice((0, 0, _GREY, _ALPHA, _GREY | _ALPHA))
+    flags = rng.choice((0, _GREY, _NEUTRAL)) | rng.choice((0, _ALPHA))
     point = rng.choice((0, 255, rng.randrange(256)))
     model_id = model.description.model_id
-    anatomy = Anatomy(0x10 | flags, model_id, model.fingerprint, point, width, height)
+    anatomy = Anatomy(0x20 | flags, model_id, model.fingerprint, point, width, height)
     if flags & _ALPHA:
         anatomy.chunks.append(_alpha_chunk(anatomy, rng))
+    payloads = []
     for tile in tile_grid(width, height):
         z, y = _shapes(model, tile)
-        anatomy.chunks += _tile_chunks(model, anatomy.header, tile, _wild(z, rng), _wild(y, rng))
+        payloads.append(_coded(model, anatomy.header, tile, _wild(z, rng), _wild(y, rng)))
+    anatomy.chunks += _layered(payloads)
     return assemble(anatomy)
 
 
@@ -184,13 +187,21 @@ def _shapes(model: Model, tile: Tile) -> tuple[tuple[int, ...], tuple[int, ...]]
     return z, (padded(tile.rows), padded(tile.columns), model.spec.latent_channels)
 
 
-def _tile_chunks(
+def _coded(
     model: Model, header: Header, tile: Tile, z: NDArray[np.int32], y: NDArray[np.int32]
-) -> list[Piece]:
+) -> TilePayload:
     """Code any symbols of a tile, under the tables that the decoder will predict from them."""
     symbols, _ = follow_passes(model, tile, z, lambda k, *_: take(k, y), header.quality_point)
-    payload = encode_tile(model, header, tile, symbols)
-    return [Piece(ord("Z"), payload.z), Piece(ord("Y"), payload.y, payload.crc)]
+    return encode_tile(model, header, tile, symbols)
+
+
+def _layered(payloads: list[TilePayload]) -> list[Piece]:
+    """The chunks of all tiles in the order of a file: Z, of several tiles C, and Y."""
+    begins = [4 * -(-len(p.y) // 32) if len(payloads) > 1 else 0 for p in payloads]
+    both = list(zip(payloads, begins, strict=True))
+    coarse = [Piece(ord("C"), p.y[:begin]) for p, begin in both if len(payloads) > 1]
+    rest = [Piece(ord("Y"), p.y[begin:], p.crc) for p, begin in both]
+    return [*(Piece(ord("Z"), p.z) for p in payloads), *coarse, *rest]
 
 
 def _wild(shape: tuple[int, ...], rng: random.Random) -> NDArray[np.int32]:
@@ -225,10 +236,11 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
     if rng.random() < 0.5:
         anatomy.quality_point = rng.randrange(256)
     if rng.random() < 0.2:
-        anatomy.version_flags ^= _GREY
+        anatomy.version_flags &= ~(_GREY | _NEUTRAL)
+        anatomy.version_flags |= rng.choice((0, _GREY, _NEUTRAL))
     bent = rng.choice(tiles).index
-    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZY"]
-    anatomy.chunks = front
+    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZCY"]
+    payloads = []
     for tile in tiles:
         z, y = decoded[tile.index].z.copy(), decoded[tile.index].y.copy()
         if tile.index == bent:
@@ -236,7 +248,8 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
                 flat = symbols.reshape(-1)
                 for _ in range(rng.choice((1, 1, 5, 100))):
                     flat[rng.randrange(flat.size)] = rng.choice(_EXTREMES)
-        anatomy.chunks += _tile_chunks(model, anatomy.header, tile, z, y)
+        payloads.append(_coded(model, anatomy.header, tile, z, y))
+    anatomy.chunks = front + _layered(payloads)
 
 
 def _change_size(anatomy: Anatomy, rng: random.Random) -> None:
@@ -265,7 +278,7 @@ def _move_chunks(anatomy: Anatomy, rng: random.Random) -> None:
     """Remove, double, swap or insert a chunk, or give one another type."""
     chunks = anatomy.chunks
     at, kind = rng.randrange(len(chunks) + 1), rng.randrange(5)
-    letter = rng.choice((*b"AZYRiexqz", rng.randrange(256)))
+    letter = rng.choice((*b"AZCYRiexqz", rng.randrange(256)))
     if kind == 0 or at == len(chunks):
         chunks.insert(at, Piece(letter, rng.randbytes(rng.choice((0, 1, 4, 40)))))
     elif kind == 1:
@@ -286,7 +299,7 @@ def _lie_about_a_chunk(anatomy: Anatomy, rng: random.Random) -> None:
         return
     at = rng.randrange(len(anatomy.chunks))
     piece = anatomy.chunks[at]
-    true = len(piece.payload) + 4 * (piece.letter != ord("Z"))
+    true = len(piece.payload) + 4 * (piece.letter not in b"ZC")
     length, crc = piece.length, piece.crc
     if rng.random() < 0.7:
         off = rng.choice((-4, -1, 1, 4))
@@ -298,7 +311,7 @@ def _lie_about_a_chunk(anatomy: Anatomy, rng: random.Random) -> None:
 
 def _change_stream(anatomy: Anatomy, rng: random.Random) -> None:
     """Flip, cut, lengthen or replace the words of a tile's stream."""
-    places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter in b"ZY"]
+    places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter in b"ZCY"]
     if not places:
         return
     at = rng.choice(places)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import rdae
 from rdae import codec  # noqa: F401 - here, so that a fuzzer sees into them
-from rdae.bitstream.container import Info
+from rdae.bitstream.info import Info
 from rdae.errors import (
     BitstreamError,
     DamageWarning,

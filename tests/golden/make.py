@@ -52,6 +52,7 @@ def pictures() -> dict[str, tuple[Picture, float]]:
     grey = np.repeat(rgb[100:260, 300:500, 1:2], 3, axis=2)
     ramp = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
     long = np.tile(rgb[300:324], (1, 2, 1))[:, :1100]  # two tiles
+    tall = np.tile(grey[:, :30], (7, 1, 1))[:1100]  # likewise, without colours
     parts = {"icc": b"profile", "exif": b"MM\0*exif", "xmp": b"<x/>"}
 
     def of(pixels, alpha=None, is_grey=False, **metadata) -> Picture:
@@ -65,6 +66,7 @@ def pictures() -> dict[str, tuple[Picture, float]]:
         "grey-q40": (of(grey, is_grey=True), 40),
         "alpha-q70": (of(rgb[40:130, 330:400], alpha=ramp, **parts), 70),
         "two-tiles-q30": (of(long), 30),
+        "neutral-q60": (of(tall), 60),
         "pixel-q50": (of(rgb[200:201, 300:301]), 50),
     }
 

@@ -255,14 +255,18 @@ class TableSet:
 class RangeDecoder:
     """The range decoder of FORMAT.md, section 6.2, for one stream."""
 
-    def __init__(self, words: NDArray[np.uint32]) -> None:
-        """Begin to decode words."""
+    def __init__(self, words: NDArray[np.uint32], *, is_cut: bool = False) -> None:
+        """Begin to decode words; those of a stream that was cut off end where they are used up."""
+        self._is_cut = is_cut
         self._words = np.ascontiguousarray(words, np.uint32)
         self._state = np.zeros(6, np.uint64)  # lower, range, point; address, count, position
         library.begin(self._state.ctypes.data, self._words.ctypes.data, self._words.size)
 
     def decode(self, tables: TableSet, counts: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-        """The next entries, so many of each table, sorted by table.
+        """The next entries, so many of each table, those of the last table first.
+
+        Returns:
+            All of them; of a stream that was cut off, those that are certain.
 
         Raises:
             ValueError: no encoder makes this stream.
@@ -270,14 +274,14 @@ class RangeDecoder:
         given = np.ascontiguousarray(counts, np.int64)
         _check(given, tables.sizes.shape, np.int64)
         entries = np.empty(int(given.sum()), np.int32)
-        is_sound = library.decode(
+        decoded = library.decode(
             *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
             *(tables.sizes.ctypes.data, tables.first.ctypes.data, given.size),
-            *(given.ctypes.data, entries.ctypes.data),
+            *(given.ctypes.data, self._is_cut, entries.ctypes.data),
         )
-        if not is_sound:
+        if decoded < 0:
             raise ValueError("the stream is damaged")
-        return entries
+        return entries[:decoded]
 
     def is_at_its_end(self) -> bool:
         """Whether all words were read, and the state is one that an encoder ends in."""

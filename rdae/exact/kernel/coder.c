@@ -16,21 +16,29 @@ void coder_begin(Coder *coder, const uint32_t *words, int64_t count) {
     coder->point |= next_word(coder);
 }
 
-/* Entries of one group, sorted by table; 0, or -1 if the stream is damaged.
+/* Entries of one group, the last table's first; how many, or -1 if the stream is damaged. Of a stream
+   that was cut off, only those that are certain: that need no word behind its end.
 
    cdf: all tables one behind the other, each from 0 to 2^24. starts: where each begins in cdf.
    first: (tables, 257) the entry at which the search begins, for the quantile's top 8 bits.
    counts: how many entries of each table follow. */
-int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                 const uint32_t *first, int tables, const int64_t *counts, int32_t *entries) {
+int64_t coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
+                     const uint32_t *first, int tables, const int64_t *counts, int is_cut,
+                     int32_t *entries) {
     Coder s = *coder;
-    for (int t = 0; t < tables; t++) {
+    int32_t *next = entries;
+    for (int t = tables - 1; t >= 0; t--) {
         const uint32_t *f = cdf + starts[t];
         const uint32_t *from = first + (size_t)t * ((1 << START_BITS) + 1);
         int32_t last = sizes[t] - 1;
         for (int64_t i = 0; i < counts[t]; i++) {
             uint64_t scale = s.range >> 24, quantile = (s.point - s.lower) / scale;
-            if (quantile >> 24) return -1;
+            int is_over = is_cut && s.position > s.count;
+            if (is_over || quantile >> 24) {
+                if (!is_cut) return -1;
+                *coder = s;
+                return next - entries;
+            }
             int32_t k = (int32_t)from[quantile >> (24 - START_BITS)];
             while (k < last && f[k + 1] <= quantile) k++;
             s.lower += scale * f[k];
@@ -39,11 +47,11 @@ int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const
                 s.lower <<= 32, s.range <<= 32;
                 s.point = s.point << 32 | next_word(&s);
             }
-            *entries++ = k;
+            *next++ = k;
         }
     }
     *coder = s;
-    return 0;
+    return next - entries;
 }
 
 void writer_begin(Writer *writer) { writer->lower = 0, writer->range = UINT64_MAX, writer->count = 0; }

@@ -55,8 +55,9 @@ typedef struct {
 } Coder;
 
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
-int coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                 const uint32_t *first, int tables, const int64_t *counts, int32_t *entries);
+int64_t coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
+                     const uint32_t *first, int tables, const int64_t *counts, int is_cut,
+                     int32_t *entries);
 
 typedef struct {
     uint64_t lower, range;

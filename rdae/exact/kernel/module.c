@@ -75,16 +75,18 @@ static PyObject *begin(PyObject *self, PyObject *args) {
 
 static PyObject *decode(PyObject *self, PyObject *args) {
     Address coder, cdf, starts, sizes, first, counts, entries;
-    int tables, bad;
+    int tables, is_cut;
+    long long decoded;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKKiKK", &coder, &cdf, &starts, &sizes, &first, &tables, &counts, &entries))
+    if (!PyArg_ParseTuple(args, "KKKKKiKpK", &coder, &cdf, &starts, &sizes, &first, &tables, &counts, &is_cut,
+                          &entries))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    bad = coder_decode(AT(Coder, coder), AT(const uint32_t, cdf), AT(const int64_t, starts),
-                       AT(const int32_t, sizes), AT(const uint32_t, first), tables,
-                       AT(const int64_t, counts), AT(int32_t, entries));
+    decoded = coder_decode(AT(Coder, coder), AT(const uint32_t, cdf), AT(const int64_t, starts),
+                           AT(const int32_t, sizes), AT(const uint32_t, first), tables,
+                           AT(const int64_t, counts), is_cut, AT(int32_t, entries));
     Py_END_ALLOW_THREADS
-    return PyBool_FromLong(!bad);
+    return PyLong_FromLongLong(decoded);
 }
 
 static PyObject *begin_writing(PyObject *self, PyObject *args) {
@@ -180,7 +182,7 @@ static PyMethodDef METHODS[] = {
     {"pack", pack, METH_VARARGS, "Pack the weights of a linear layer."},
     {"stage", stage, METH_VARARGS, "Run a stage on a part of its grids."},
     {"begin", begin, METH_VARARGS, "Begin to decode a stream."},
-    {"decode", decode, METH_VARARGS, "Decode the entries of a group; whether the stream is sound."},
+    {"decode", decode, METH_VARARGS, "Decode the entries of a group; how many there were."},
     {"begin_writing", begin_writing, METH_VARARGS, "Begin to encode a stream."},
     {"encode", encode, METH_VARARGS, "Encode entries; whether all have a place in their tables."},
     {"end_writing", end_writing, METH_VARARGS, "Write the last word of a stream."},

@@ -1,0 +1,175 @@
+"""What the bytes of a `.rd` file are, told by its framing alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rdae.bitstream.chunks import METADATA_KINDS, Chunk, scan
+from rdae.bitstream.container import check_pixels
+from rdae.bitstream.header import MAGIC, VERSION, Header, read_header
+from rdae.bitstream.tiles import tile_counts
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import grouped
+from rdae.limits import MAX_INFO_PIXELS, MAX_LISTED_TILES
+
+__all__ = ["Field", "Info", "parse_info"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A run of bytes of a file and its meaning.
+
+    Attributes:
+        offset: of the first byte.
+        length: in bytes.
+        name: what it is.
+        value: what it says, readable.
+    """
+
+    offset: int
+    length: int
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's framing tells, without a model and without inflating anything.
+
+    Attributes:
+        width, height: pixels.
+        has_alpha, is_grey, is_neutral: the header's flags.
+        version: of the bitstream.
+        model_id: permanent number of the model.
+        fingerprint: of the model's decoder, 8 hex digits.
+        quality_point: 0 to 255.
+        tile_columns, tile_rows: of the grid of tiles.
+        file_bytes: the sum of the following five.
+        header_bytes: header, framing of chunks, checksums, unknown ancillary chunks.
+        z_bytes, y_bytes: range-coder streams; y is that of chunks C and Y.
+        alpha_bytes: filter byte and zlib stream.
+        metadata_bytes: zlib streams of ICC, EXIF and XMP.
+        metadata: kind ("icc", "exif", "xmp") -> stored bytes, of the kinds that are there.
+        fields: runs of bytes that cover the file from its first byte to its last, without gaps.
+    """
+
+    width: int
+    height: int
+    has_alpha: bool
+    is_grey: bool
+    is_neutral: bool
+    version: int
+    model_id: int
+    fingerprint: str
+    quality_point: int
+    tile_columns: int
+    tile_rows: int
+    file_bytes: int
+    header_bytes: int
+    z_bytes: int
+    y_bytes: int
+    alpha_bytes: int
+    metadata_bytes: int
+    metadata: dict[str, int]
+    fields: tuple[Field, ...]
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of the whole file."""
+        return 8 * self.file_bytes / (self.width * self.height)
+
+    @property
+    def quality(self) -> float:
+        """The quality point on the scale of 0 to 100, to hundredths."""
+        return round(self.quality_point / 2.55, 2)
+
+
+def parse_info(data: bytes) -> Info:
+    """Return the summary of a file.
+
+    Structure and the header's checksum are checked; bodies are neither checksummed nor inflated, so
+    the cost is that of a walk from chunk to chunk: nothing for real pictures, and bounded for files
+    that claim millions of tiny tiles.
+
+    Raises:
+        BitstreamError: the framing is not that of a valid file of this version.
+        TooLargeError: the picture has more than 2^36 pixels.
+    """
+    reader = ByteReader(data)
+    header = read_header(reader)
+    check_pixels(header.width, header.height, MAX_INFO_PIXELS)
+    fields = list(_header_fields(header))
+    sizes = {"Z": 0, "C": 0, "Y": 0, "A": 0}
+    metadata: dict[str, int] = {}
+    rows, columns = tile_counts(header.width, header.height)
+    last_tile = rows * columns - 1
+    for chunk in scan(reader, header):
+        stored = len(chunk.payload)
+        if chunk.type in sizes:
+            sizes[chunk.type] += stored
+        elif kind := METADATA_KINDS.get(chunk.type):
+            metadata[kind] = stored
+        # The list must not grow with a hostile file of millions of tiny tiles.
+        if chunk.tile is None or chunk.tile.index < MAX_LISTED_TILES:
+            fields.append(Field(chunk.offset, chunk.length, chunk.name, _chunk_value(chunk)))
+        elif chunk.tile.index == last_tile:
+            name = f"chunks {chunk.type} of tiles {MAX_LISTED_TILES} to {last_tile}"
+            listed = fields[-1].offset + fields[-1].length
+            rest = chunk.offset + chunk.length - listed
+            fields.append(Field(listed, rest, name, "not listed one by one"))
+    metadata_bytes = sum(metadata.values())
+    return Info(
+        width=header.width,
+        height=header.height,
+        has_alpha=header.has_alpha,
+        is_grey=header.is_grey,
+        is_neutral=header.is_neutral,
+        version=VERSION,
+        model_id=header.model_id,
+        fingerprint=header.fingerprint.hex(),
+        quality_point=header.quality_point,
+        tile_columns=columns,
+        tile_rows=rows,
+        file_bytes=len(data),
+        header_bytes=len(data) - sum(sizes.values()) - metadata_bytes,
+        z_bytes=sizes["Z"],
+        y_bytes=sizes["C"] + sizes["Y"],
+        alpha_bytes=sizes["A"],
+        metadata_bytes=metadata_bytes,
+        metadata=metadata,
+        fields=tuple(fields),
+    )
+
+
+def _header_fields(header: Header) -> Iterator[Field]:
+    flags = ["grey"] * header.is_grey + ["neutral"] * header.is_neutral
+    flags += ["alpha"] * header.has_alpha
+    check = header.pack_with_check()[-2:]
+    offset = 0
+    for length, name, value in (
+        (len(MAGIC), "magic", MAGIC.hex(" ")),
+        (1, "version and flags", ", ".join([f"version {VERSION}", *flags])),
+        (1, "model id", str(header.model_id)),
+        (4, "fingerprint", header.fingerprint.hex()),
+        (1, "quality point", f"{header.quality_point} (quality {header.quality_point / 2.55:.1f})"),
+        (len(pack_varint(header.width)), "width", str(header.width)),
+        (len(pack_varint(header.height)), "height", str(header.height)),
+        (len(check), "header check", check[::-1].hex()),
+    ):
+        yield Field(offset, length, name, value)
+        offset += length
+
+
+_MEANING = {"Z": "hyper-latent", "C": "beginning of the latent", "Y": "latent", "A": "alpha plane"}
+
+
+def _chunk_value(chunk: Chunk) -> str:
+    """Describe a chunk in one line."""
+    meaning = _MEANING.get(chunk.type) or METADATA_KINDS.get(chunk.type, "unknown").upper()
+    parts = [f"{meaning}, {grouped(len(chunk.payload))} bytes"]
+    if chunk.tile is not None:
+        parts.append(f"{chunk.tile.rows} x {chunk.tile.columns} latent cells")
+    if chunk.type not in "ZC":
+        parts.append(f"CRC-32 {chunk.crc:08x}")
+    return ", ".join(parts)

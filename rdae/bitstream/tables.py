@@ -1,0 +1,131 @@
+"""Families of integer frequency tables, under which symbols are coded (FORMAT.md, Tables).
+
+constriction's models of them are built so that no floating-point rounding can take part: of integer
+frequencies f that sum to 2^24 it is given f - 1, to which it adds 1 itself, with a scale of exactly
+1, so its cumulative counts are exactly those of f on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.exact import kernel
+
+__all__ = ["PRECISION_BITS", "SYMBOL_MAX", "SYMBOL_MIN", "TOTAL", "TableFamily"]
+
+PRECISION_BITS = 24  # the frequencies of a table sum to 2^24
+ESCAPE_BITS = 16
+TOTAL = 1 << PRECISION_BITS
+SYMBOL_MIN, SYMBOL_MAX = -(1 << 15), (1 << 15) - 1
+
+_model = constriction.stream.model
+
+
+class TableFamily:
+    """A family of integer frequency tables, chosen from by index.
+
+    Table t codes the values low[t] to low[t] + size[t] - 2; its last entry is the escape, which
+    stands for every other value.
+
+    Attributes:
+        freqs: all tables one after the other, `(sum of sizes,)` int64.
+        sizes: entries of each table, escape included, `(tables,)` int32, each >= 2.
+        starts: position of each table in `freqs`, `(tables,)` int64.
+        lows: smallest value that each table codes, `(tables,)` int32.
+    """
+
+    def __init__(self, freqs: Sequence[NDArray[np.int64]], lows: NDArray[np.int32]) -> None:
+        """Check the tables and keep them; the coder's models are built when first used.
+
+        Args:
+            freqs: for each table `(size,)` integers >= 1 that sum to 2^24.
+            lows: `(tables,)`; low to low + size - 2 must lie in -32768 to 32767.
+
+        Raises:
+            ValueError: a table breaks these rules.
+        """
+        tables = [np.asarray(table) for table in freqs]
+        if not 1 <= len(tables) <= 1 << 16:
+            raise ValueError(f"a family has 1 to 65536 tables, not {len(tables)}")
+        for index, table in enumerate(tables):
+            if table.ndim != 1 or table.size < 2 or table.dtype.kind not in "iu":
+                raise ValueError(f"table {index} is not a list of at least 2 integers")
+        self.freqs: NDArray[np.int64] = np.concatenate(tables).astype(np.int64)
+        self.sizes: NDArray[np.int32] = np.array([table.size for table in tables], np.int32)
+        self.starts: NDArray[np.int64] = np.cumsum(self.sizes, dtype=np.int64) - self.sizes
+        least_values = np.asarray(lows).astype(np.int64)
+        if least_values.shape != self.sizes.shape:
+            raise ValueError(f"there are {least_values.size} lows for {self.sizes.size} tables")
+        least = np.minimum.reduceat(self.freqs, self.starts)
+        most = np.maximum.reduceat(self.freqs, self.starts)
+        # The bound on each entry comes first: it keeps the sums from overflowing.
+        in_range = (least >= 1) & (most < TOTAL)
+        sums = np.add.reduceat(np.clip(self.freqs, 0, TOTAL), self.starts)
+        wide = (least_values < SYMBOL_MIN) | (least_values + self.sizes - 2 > SYMBOL_MAX)
+        for bad, text in (
+            (~in_range, "has a frequency below 1 or above 2^24-1"),
+            (sums != TOTAL, "has frequencies that do not sum to 2^24"),
+            (wide, "codes values outside of -32768 to 32767"),
+        ):
+            if bad.any():
+                raise ValueError(f"table {int(np.argmax(bad))} {text}")
+        self.lows: NDArray[np.int32] = least_values.astype(np.int32)
+        self._models: list[Any] = [None] * len(tables)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def model(self, index: int) -> Any:
+        """Return constriction's model of table `index`."""
+        model = self._models[index]
+        if model is None:
+            start = int(self.starts[index])
+            freqs = self.freqs[start : start + int(self.sizes[index])]
+            model = _model.Categorical((freqs - 1).astype(np.float64), perfect=False, lazy=False)
+            self._models[index] = model
+        return model
+
+    @cached_property
+    def compiled(self) -> kernel.TableSet:
+        """The tables as the compiled coder reads them."""
+        return kernel.TableSet(self.freqs, self.sizes)
+
+    @cached_property
+    def powers(self) -> NDArray[np.float64]:
+        """The mean square of what each table codes, `(tables,)`, escapes counted at its end."""
+        positions = np.arange(self.freqs.size) - np.repeat(self.starts, self.sizes)
+        values = positions + np.repeat(self.lows, self.sizes)
+        sums = np.add.reduceat(self.freqs * values.astype(np.float64) ** 2, self.starts)
+        return np.asarray(sums / TOTAL, np.float64)
+
+    @cached_property
+    def _costs(self) -> NDArray[np.float64]:
+        """Bits of each entry of each table, an escape's two bytes included."""
+        costs = np.asarray(PRECISION_BITS - np.log2(self.freqs), np.float64)
+        costs[self.starts + self.sizes - 1] += ESCAPE_BITS
+        return costs
+
+    def symbol_bits(
+        self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float64]:
+        """Return the ideal cost of each symbol under its table, in bits, escapes included.
+
+        Args:
+            symbols: `(n,)` integers, -32768 to 32767.
+            indexes: `(n,)` integers, the table of each symbol.
+        """
+        escapes = self.sizes[indexes] - 1
+        entries = symbols - self.lows[indexes]
+        entries = np.where((entries < 0) | (entries > escapes), escapes, entries)
+        costs: NDArray[np.float64] = self._costs[self.starts[indexes] + entries]
+        return costs
+
+    def bits(self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]) -> float:
+        """Return the ideal cost of all symbols, in bits: what a perfect coder would write."""
+        return float(self.symbol_bits(symbols, indexes).sum())
