@@ -270,7 +270,9 @@ def _take_over(
 
     results = Results(folder / ROWS_FILE)
     for name, rows in earlier.items():
-        found = fitting(rows, results.missing(jobs))
+        if not (missing := results.missing(jobs)):
+            break
+        found = fitting(rows, missing)
         for row in found.values():
             results.append(row)
         console.note(f"{len(found)} of {len(jobs)} results are taken from {shown(name)}")
