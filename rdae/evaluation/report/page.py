@@ -128,7 +128,7 @@ def render_report(
 def _pictures(summary: Summary) -> str:
     """The data set, and how many of its pictures if not all are compared."""
     name, extent = summary["dataset"]["name"], summary["dataset"]["extent"][summary["metrics"][0]]
-    return f"{extent.removesuffix('images')}{name}" if " of " in extent else name
+    return f"{extent} of {name}" if " of " in extent else name
 
 
 def _subtitle(summary: Summary) -> str:
