@@ -308,7 +308,8 @@ def test_a_part_of_the_pictures_is_called_one(call: InProcess, tmp_path: Path) -
     code, printed, _ = call("eval", "photos", *quick, "-o", "out")
     assert code == 0 and printed.startswith("photos: 4 of 6 images, ")
     if find_spec("matplotlib"):
-        assert "<title>rdae on 4 of 6 images of photos</title>" in (tmp_path / "out/report.html").read_text()
+        page = (tmp_path / "out/report.html").read_text()
+        assert "<title>rdae on 4 of 6 images of photos</title>" in page
 
 
 def test_published_curves_come_in_afterwards(call: InProcess, out: Path) -> None:
