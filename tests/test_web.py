@@ -1,0 +1,115 @@
+"""The browser's decoder, run by Node.js: the same pixels, the same refusals, the same kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rdae.codec import decode
+from rdae.errors import RdaeError
+
+ROOT = Path(__file__).parent.parent
+WEB = ROOT / "web"
+GOLDEN = ROOT / "tests" / "golden"
+CORPUS = ROOT / "tests" / "fuzz" / "corpus"
+WEIGHTS = ROOT / "weights" / "photo.safetensors"
+NODE = shutil.which("node")
+pytestmark = [
+    pytest.mark.skipif(not WEB.is_dir(), reason="needs the checkout"),
+    pytest.mark.skipif(NODE is None, reason="needs Node.js"),
+]
+
+
+def by_node(paths: list[Path], build: str = "simd") -> list[dict[str, Any]]:
+    """What the browser's decoder finds in some files; one that hangs is stopped, and fails."""
+    command = [str(NODE), str(ROOT / "tests" / "web" / "decode.mjs"), str(WEIGHTS), build]
+    names = "".join(f"{path}\n" for path in paths)
+    done = subprocess.run(command, input=names, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def by_python(path: Path) -> dict[str, Any] | None:
+    """The same of Python's decoder; None for an error."""
+    try:
+        picture = decode(path.read_bytes())
+    except RdaeError:
+        return None
+    parts = {"pixels": picture.rgb.tobytes(), "icc": picture.icc}
+    if picture.alpha is not None:
+        parts["alpha"] = picture.alpha.tobytes()
+    return {name: hashlib.sha256(part).hexdigest() for name, part in parts.items() if part}
+
+
+def test_golden_files_and_odd_sizes_have_the_same_pixels() -> None:
+    paths = sorted(GOLDEN.glob("*.rd"))
+    paths += [
+        path for kind in ("rgb", "grey", "alpha") for path in sorted(CORPUS.glob(f"{kind}-*"))
+    ]
+    assert by_node(paths) == [by_python(path) for path in paths]
+
+
+def test_the_plain_kernel_gives_the_same_pixels() -> None:
+    paths = [GOLDEN / f"{name}.rd" for name in ("noise-q100", "alpha-q70", "pixel-q50")]
+    expected = json.loads((GOLDEN / "expected.json").read_text())
+    found = by_node(paths, "plain")
+    assert [one["pixels"] for one in found] == [expected[path.stem]["pixels"] for path in paths]
+
+
+def damaged(count: int, folder: Path) -> list[Path]:
+    """Small files with bytes changed, removed, put in, or cut off."""
+    rng = np.random.default_rng(7)
+    sources = [GOLDEN / f"{name}.rd" for name in ("noise-q100", "alpha-q70", "pixel-q50")]
+    sources += [CORPUS / "alpha-17x33.rd", CORPUS / "grey-1x1.rd"]
+    paths = []
+    for number in range(count):
+        data = bytearray(sources[number % len(sources)].read_bytes())
+        at = int(rng.integers(len(data) if number % 2 else min(40, len(data))))
+        match number % 5:
+            case 0 | 1:
+                data[at] ^= 1 << int(rng.integers(8))
+            case 2:
+                del data[at : at + int(rng.integers(1, 9))]
+            case 3:
+                data[at:at] = rng.integers(0, 256, 3, np.uint8).tobytes()
+            case 4:
+                del data[at:]
+        paths.append(folder / f"{number}.rd")
+        paths[-1].write_bytes(data)
+    return paths
+
+
+def check_damaged(paths: list[Path]) -> None:
+    for path, found in zip(paths, by_node(paths), strict=True):
+        expected = by_python(path)
+        assert ("error" in found) if expected is None else (found == expected), (path, found)
+
+
+def test_damaged_files_are_refused_as_python_refuses_them(tmp_path: Path) -> None:
+    check_damaged(damaged(60, tmp_path))
+
+
+@pytest.mark.slow
+def test_five_hundred_damaged_files_are_refused_as_python_refuses_them(tmp_path: Path) -> None:
+    check_damaged(damaged(500, tmp_path))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs ziglang")
+def test_the_kernel_is_what_its_sources_are_compiled_to(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("web_build", WEB / "build.py")
+    assert spec is not None and spec.loader is not None
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    if version("ziglang") != builder.COMPILER:
+        pytest.skip(f"needs ziglang {builder.COMPILER}")
+    for path in builder.build(tmp_path):
+        assert path.read_bytes() == (WEB / path.name).read_bytes(), "run python web/build.py"

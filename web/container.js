@@ -1,0 +1,253 @@
+import { crc32, number, Reader } from "./bytes.js";
+import { RdaeError, require } from "./errors.js";
+import { inflate } from "./inflate.js";
+
+/* The file up to its streams: FORMAT.md, sections 2 to 5, 10 and 11. */
+
+const MAGIC = [0x93, 0x52, 0x44, 0x41];
+export const VERSION = 2; // 1 was never released
+const MAX_SIDE = 2 ** 24 - 1;
+const MAX_METADATA = 8388608;
+/** Pixels that are decoded unless more are allowed: what fits a page's memory. */
+export const MAX_PIXELS = 120_000_000;
+
+/**
+ * @typedef {object} Header
+ * @property {number} version
+ * @property {boolean} grey one channel
+ * @property {boolean} neutral three equal channels
+ * @property {boolean} alpha
+ * @property {number} modelId
+ * @property {string} fingerprint 8 hexadecimal digits
+ * @property {number} point quality point, 0 to 255
+ * @property {number} width
+ * @property {number} height
+ * @property {Uint8Array} canonical
+ * @property {number} size of the header in bytes
+ *
+ * @typedef {object} Tile
+ * @property {number} index
+ * @property {number} row of its first cell
+ * @property {number} column
+ * @property {number} rows coded cells
+ * @property {number} columns
+ * @property {Uint8Array} z stream
+ * @property {Uint8Array} y stream
+ * @property {number} check
+ *
+ * @typedef {object} File
+ * @property {Header} header
+ * @property {Tile[]} tiles
+ * @property {Uint8Array | null} alpha `height * width` bytes
+ * @property {{icc?: Uint8Array, exif?: Uint8Array, xmp?: Uint8Array}} metadata
+ * @property {{type: string, size: number}[]} chunks with their framing, in order
+ */
+
+/**
+ * @param {Uint8Array} bytes a file, or at least its first 32 bytes
+ * @param {number} [maxPixels]
+ * @returns {Header}
+ */
+export function readHeader(bytes, maxPixels = MAX_PIXELS) {
+  const begins = MAGIC.every((byte, i) => i >= bytes.length || bytes[i] === byte);
+  require(begins, "this is no .rd file", "not-rdae");
+  const reader = new Reader(bytes);
+  reader.take(4);
+  const byte = reader.byte(), version = byte >> 4, flags = byte & 15;
+  const known = version === 0 || version === VERSION; // 0 is damage
+  require(known, `this decoder reads bitstream version ${VERSION}, not ${version}`, "unsupported-version");
+  const modelId = reader.byte(), fingerprint = hex(reader.take(4)), point = reader.byte();
+  const width = reader.varint(), height = reader.varint();
+  const canonical = bytes.slice(0, reader.position);
+  require(number(reader.take(2)) === (crc32(canonical) & 0xffff), "the header is damaged");
+  require(version === VERSION && flags < 8 && (flags & 5) !== 5 && modelId > 0, "the header has an illegal value");
+  const legal = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
+  require(legal, `the header says ${width} x ${height} pixels`);
+  const few = width * height <= maxPixels;
+  require(few, `${width} x ${height} pixels are more than the ${maxPixels} that are allowed`, "too-large");
+  const size = reader.position;
+  const kinds = { grey: !!(flags & 1), alpha: !!(flags & 2), neutral: !!(flags & 4) };
+  return { version, ...kinds, modelId, fingerprint, point, width, height, canonical, size };
+}
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Tiles of the picture, without their streams.
+ * @param {Header} header
+ * @returns {Tile[]}
+ */
+function cut({ width, height }) {
+  const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16), tiles = [];
+  const none = new Uint8Array(0);
+  for (let row = 0; row < rows; row += 64)
+    for (let column = 0; column < columns; column += 64) {
+      const size = { rows: Math.min(64, rows - row), columns: Math.min(64, columns - column) };
+      tiles.push({ index: tiles.length, row, column, ...size, z: none, y: none, check: 0 });
+    }
+  return tiles;
+}
+
+/**
+ * The types of the tiles' chunks in the order in which they stand in the file.
+ * @param {number} tiles how many
+ * @returns {[string, number][]} type and tile
+ */
+function layers(tiles) {
+  const types = tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"];
+  return types.flatMap((type) => Array.from({ length: tiles }, (_, tile) => /** @type {[string, number]} */ ([type, tile])));
+}
+
+/** @param {number} n */
+const deflated = (n) => n + Math.floor(n / 256) + 1024;
+/** @param {number} n */
+const stream = (n) => 4 * (Math.floor((41 * n) / 32) + 2);
+
+/**
+ * Refuse a length that is illegal for its chunk.
+ * @param {string} type
+ * @param {number} length
+ * @param {Header} header
+ * @param {Tile | null} tile
+ */
+function checkLength(type, length, header, tile) {
+  let least = 4, most = Infinity, step = 1;
+  if (type === "A") [least, most] = [5, deflated(header.width * header.height) + 5];
+  else if ("iex".includes(type)) most = deflated(MAX_METADATA) + 4;
+  else if (tile && type === "Z") {
+    [least, most, step] = [0, stream(4096 * Math.ceil(tile.rows / 4) * Math.ceil(tile.columns / 4)), 4];
+  } else if (tile && type === "C") {
+    [least, most, step] = [0, 4 * Math.ceil(stream(4096 * tile.rows * tile.columns) / 32), 4];
+  } else if (tile) [least, most, step] = [...legalY(header, tile), 4];
+  const legal = length >= least && length <= most && length % step === 0;
+  require(legal, `chunk ${type} has an illegal length, ${length}`);
+}
+
+/**
+ * The least and the greatest legal length of Y: of all words of the stream, C has one in eight, rounded up.
+ * @param {Header} header
+ * @param {Tile} tile whose C is there
+ * @returns {[number, number]}
+ */
+function legalY({ width, height }, tile) {
+  if (width <= 1024 && height <= 1024) return [4, stream(4096 * tile.rows * tile.columns) + 4];
+  const words = tile.y.length / 4; // of C
+  const most = Math.min(28 * words, stream(4096 * tile.rows * tile.columns));
+  return words ? [4 + 28 * (words - 1), 4 + most] : [4, 4];
+}
+
+/**
+ * Take a file apart, and check all that can be checked without its model.
+ * @param {Uint8Array} bytes
+ * @param {number} [maxPixels]
+ * @returns {File}
+ */
+export function readFile(bytes, maxPixels = MAX_PIXELS) {
+  const header = readHeader(bytes, maxPixels), tiles = cut(header);
+  const reader = new Reader(bytes);
+  reader.take(header.size);
+  /** @type {{type: string, size: number}[]} */
+  const chunks = [];
+  /** @type {[string, Uint8Array][]} */
+  const leading = [];
+  let ancillary = 0;
+  const waiting = layers(tiles.length);
+  for (let next = 0; next < waiting.length; ) {
+    const start = reader.position, type = readType(reader), [expected, index] = waiting[next];
+    const isLeading = next === 0 && type !== expected;
+    if (isLeading) {
+      const again = leading.some(([other]) => other === type) && "iexA".includes(type);
+      require(type === "A" || type === type.toLowerCase(), `chunk ${type} is out of its place`);
+      require(!again, `there is a second chunk ${type}`);
+      require(type !== "A" || header.alpha, "there is a chunk A, but no alpha");
+      if (type !== "A") require(++ancillary <= 64, "there are too many chunks");
+    } else {
+      require(type === expected, `chunk ${type} is out of its place`);
+      const missing = header.alpha && !leading.some(([other]) => other === "A");
+      require(!missing, "the chunk of alpha is missing");
+    }
+    const length = reader.varint();
+    checkLength(type, length, header, isLeading ? null : tiles[index]);
+    const body = reader.take(length);
+    chunks.push({ type, size: reader.position - start });
+    if (isLeading) leading.push([type, body]);
+    else {
+      put(tiles[index], type, body);
+      next++;
+    }
+  }
+  if (reader.position < bytes.length) {
+    readType(reader);
+    throw new RdaeError("corrupt", "there are bytes behind the last chunk");
+  }
+  for (const tile of tiles) checkStream(tile.z), checkStream(tile.y);
+  return { header, tiles, chunks, ...readLeading(leading, header) };
+}
+
+/** @param {Reader} reader */
+function readType(reader) {
+  const type = String.fromCharCode(reader.byte());
+  require(/^[A-Za-z]$/.test(type), "there is no chunk where one has to begin");
+  require(/^[a-zAZCY]$/.test(type), `chunk ${type} is of a kind that this decoder does not know`, "unsupported-feature");
+  return type;
+}
+
+/**
+ * @param {Tile} tile
+ * @param {string} type
+ * @param {Uint8Array} body
+ */
+function put(tile, type, body) {
+  if (type === "Z") tile.z = body;
+  else if (type === "C") tile.y = body;
+  else {
+    const words = new Uint8Array(tile.y.length + body.length - 4);
+    words.set(tile.y);
+    words.set(body.subarray(0, -4), tile.y.length);
+    tile.y = words;
+    tile.check = number(body.subarray(-4));
+  }
+}
+
+/** @param {Uint8Array} words */
+function checkStream(words) {
+  require(!words.length || number(words.subarray(-4)) !== 0, "a stream ends in a zero word");
+}
+
+/**
+ * @param {[string, Uint8Array][]} chunks
+ * @param {Header} header
+ */
+function readLeading(chunks, header) {
+  /** @type {File["metadata"]} */
+  const metadata = {};
+  let alpha = null;
+  for (const [type, body] of chunks) {
+    const payload = body.subarray(0, -4), name = Uint8Array.of(type.charCodeAt(0));
+    const covered = type === "A" ? [name, header.canonical, payload] : [name, payload];
+    require(number(body.subarray(-4)) === crc32(...covered), `chunk ${type} is damaged`);
+    if (type === "A") alpha = readAlpha(payload, header);
+    if (!"iex".includes(type)) continue;
+    const content = inflate(payload, MAX_METADATA);
+    require(content.length, `chunk ${type} has nothing in it`);
+    metadata[type === "i" ? "icc" : type === "e" ? "exif" : "xmp"] = content;
+  }
+  return { metadata, alpha };
+}
+
+/**
+ * @param {Uint8Array} payload
+ * @param {Header} header
+ */
+function readAlpha(payload, { width, height }) {
+  const filter = payload[0];
+  require(filter <= 2, "the alpha plane has an unknown filter");
+  const plane = inflate(payload.subarray(1), width * height);
+  require(plane.length === width * height, "the alpha plane is too short");
+  if (filter === 1) for (let i = 0; i < plane.length; i++) if (i % width) plane[i] += plane[i - 1];
+  if (filter === 2) for (let i = width; i < plane.length; i++) plane[i] += plane[i - width];
+  return plane;
+}

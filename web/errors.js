@@ -1,0 +1,23 @@
+/** What is wrong with a file, a model or a connection. The codes are those of FORMAT.md, section 10, and
+ * `unavailable` for what could not be fetched. */
+export class RdaeError extends Error {
+  /**
+   * @param {string} code
+   * @param {string} message one line for people
+   */
+  constructor(code, message) {
+    super(message);
+    this.name = "RdaeError";
+    this.code = code;
+  }
+}
+
+/**
+ * @param {unknown} condition
+ * @param {string} message
+ * @param {string} [code]
+ * @returns {asserts condition}
+ */
+export function require(condition, message, code = "corrupt") {
+  if (!condition) throw new RdaeError(code, message);
+}

@@ -1,0 +1,243 @@
+import { crc32 } from "./bytes.js";
+import { require } from "./errors.js";
+import { Program } from "./program.js";
+import { makeByteFamily, makeFamily, Stream } from "./tables.js";
+import { check } from "./weights.js";
+
+/* From streams to pixels with one model: FORMAT.md, section 8. */
+
+const PASS = [
+  [0, 1, 2, 3],
+  [3, 2, 1, 0],
+  [2, 3, 0, 1],
+  [1, 0, 3, 2],
+]; // of channel group and phase
+const ROW_BITS = 7, MEAN_BITS = 4, PIXEL_BITS = 6; // behind the point
+const NUM_ROWS = 128, NUM_ANCHORS = 16;
+
+/** The channel group that a pass codes in each phase. @param {number} pass */
+const groupsOf = (pass) => [0, 1, 2, 3].map((phase) => PASS.findIndex((passes) => passes[phase] === pass));
+
+/**
+ * @typedef {object} TileJob
+ * @property {number} point
+ * @property {Uint8Array} canonical header
+ * @property {number} index
+ * @property {number} rows
+ * @property {number} columns
+ * @property {Uint8Array} z
+ * @property {Uint8Array} y
+ * @property {number} check
+ *
+ * @typedef {object} WindowJob
+ * @property {number} point
+ * @property {Int16Array} y_hat of `rows * columns` cells
+ * @property {number} rows
+ * @property {number} columns
+ * @property {import("./program.js").Area} wanted cells of these
+ * @property {boolean} grey
+ */
+
+export class Model {
+  /**
+   * @param {import("./kernel.js").Kernel} kernel
+   * @param {import("./weights.js").Weights} weights
+   */
+  constructor(kernel, weights) {
+    const { spec } = weights, { latent_channels: m, hyper_channels: n, features: f } = spec;
+    check([m, n, f].every((count) => Number.isInteger(count) && count > 0 && count <= 4096) && m % 4 === 0, "channels");
+    this.kernel = kernel;
+    this.m = m;
+    this.n = n;
+    /** @param {number[]} inputs */
+    const program = (...inputs) => new Program(kernel, weights, inputs);
+    this.hyperSynthesis = program(n).layers(spec.hyper_synthesis, "hyper_synthesis").finish(f, 4);
+    this.passes = [0, 1, 2, 3].map((pass) => {
+      const start = pass ? program(f, m).concatenate() : program(f), k = pass - 1;
+      if (pass) start.layers(spec.inputs[k], `inputs.${k}`).layers(spec.shared, "shared");
+      const [layers, path] = pass ? [spec.outputs[k], `outputs.${k}`] : [spec.first, "first"];
+      return quarterOf(pass, start, layers, path, m).finish(m / 2, 1);
+    });
+    this.synthesis = toLevels(program(m), spec.synthesis).finish(3, 16);
+    this.zStep = weights.tensor("z.step", "I32", [256, n]);
+    this.yStep = weights.tensor("y.step", "I32", [256, m]);
+    this.zShift = weights.shift("z.step_shift");
+    this.yShift = weights.shift("y.step_shift");
+    this.offset = weights.tensor("y.offset", "I16", [256, m]);
+    this.anchors = weights.tensor("z.anchor", "U8", [256]);
+    check(this.anchors.every((anchor) => anchor < NUM_ANCHORS), "z.anchor");
+    this.yTables = family(kernel, weights, "y", NUM_ROWS);
+    this.zTables = family(kernel, weights, "z", NUM_ANCHORS * n);
+    this.bytes = makeByteFamily(kernel);
+  }
+
+  /**
+   * y_hat of a tile's coded cells, `rows * columns * M` (sections 8.1 to 8.4).
+   * @param {TileJob} job
+   */
+  tile(job) {
+    return this.kernel.lent(() => this.decodeTile(job));
+  }
+
+  /** @param {TileJob} job */
+  decodeTile({ point, canonical, index, rows, columns, z, y, check: crc }) {
+    const { kernel, m, n } = this, group = m / 4;
+    const high = Math.ceil(rows / 4), wide = Math.ceil(columns / 4), height = 4 * high, width = 4 * wide;
+    const zSymbols = this.zSymbols(z, point, high * wide);
+    const hyper = this.hyperSynthesis.place(high, wide);
+    const { at, row, cell } = hyper[0];
+    const step = this.zStep.subarray(n * point, n * (point + 1)), half = 2 ** (this.zShift - 1), unit = 2 ** this.zShift;
+    const zHat = kernel.i16(at, (high - 1) * row + wide * cell);
+    for (let i = 0, from = 0; i < high; i++)
+      for (let j = 0; j < wide; j++)
+        for (let c = 0, to = i * row + j * cell; c < n; c++, from++)
+          zHat[to + c] = saturated(Math.floor((zSymbols[from] * step[c] + half) / unit));
+    const features = this.hyperSynthesis.run(hyper, point, high, wide);
+
+    const stream = new Stream(kernel, y, this.bytes), ySymbols = new Int32Array(rows * columns * m);
+    const cellsOf = m16(m), yHat = { at: kernel.take(2 * height * width * cellsOf), row: width * cellsOf, cell: cellsOf };
+    kernel.i16(yHat.at, height * width * cellsOf).fill(0);
+    for (const [pass, program] of this.passes.entries())
+      kernel.lent(() => {
+        const groups = groupsOf(pass), out = program.run(program.place(height, width, [features, yHat]), point, height, width);
+        const own = byPhase(this.offset.subarray(m * point), groups, group, Int16Array);
+        const ownStep = byPhase(this.yStep.subarray(m * point), groups, group, Int32Array);
+        const count = rows * columns * group, tables = kernel.take(count), offset = kernel.keep(own);
+        const heads = out.at + 2 * group;
+        kernel.call.indexes(heads, out.row, out.cell, rows, columns, group, offset, ROW_BITS, tables);
+        const found = new Int32Array(count);
+        stream.group(this.yTables, kernel.u8(tables, count).slice(), found);
+        // Cells that are not coded have the symbol 0.
+        const symbols = kernel.take(4 * height * width * group), all = kernel.i32(symbols, height * width * group).fill(0);
+        for (let i = 0, from = 0; i < rows; i++) {
+          all.set(found.subarray(i * columns * group, (i + 1) * columns * group), i * width * group);
+          for (let j = 0; j < columns; j++) {
+            const to = (i * columns + j) * m + groups[2 * (i & 1) + (j & 1)] * group;
+            for (let c = 0; c < group; c++, from++) ySymbols[to + c] = found[from];
+          }
+        }
+        const quarter = kernel.take(2 * height * width * group), steps = kernel.keep(ownStep);
+        const shifts = [this.yShift, MEAN_BITS];
+        kernel.call.dequantise(out.at, out.row, out.cell, height, width, group, symbols, steps, ...shifts, quarter);
+        const from = kernel.i16(quarter, height * width * group), to = kernel.i16(yHat.at, height * width * cellsOf);
+        for (let i = 0, at = 0; i < height; i++)
+          for (let j = 0; j < width; j++) {
+            const place = (i * width + j) * cellsOf + groups[2 * (i & 1) + (j & 1)] * group;
+            for (let c = 0; c < group; c++, at++) to[place + c] = from[at];
+          }
+      });
+    stream.end();
+    const covered = [canonical, asBytes(Uint32Array.of(index)), asBytes(zSymbols), asBytes(ySymbols)];
+    require(crc32(...covered) === crc, `tile ${index} is damaged`);
+    const result = new Int16Array(rows * columns * m), all = kernel.i16(yHat.at, height * width * cellsOf);
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) {
+        const begin = (i * width + j) * cellsOf;
+        result.set(all.subarray(begin, begin + m), (i * columns + j) * m);
+      }
+    return result;
+  }
+
+  /**
+   * @param {Uint8Array} words
+   * @param {number} point
+   * @param {number} cells
+   */
+  zSymbols(words, point, cells) {
+    const { n } = this, stream = new Stream(this.kernel, words, this.bytes), symbols = new Int32Array(cells * n);
+    const first = this.anchors[point] * n;
+    stream.group(this.zTables, new Uint16Array(cells * n).map((_, i) => first + (i % n)), symbols);
+    stream.end();
+    return symbols;
+  }
+
+  /**
+   * Pixels of a part of the picture, RGBA (sections 8.5 and 8.6).
+   * @param {WindowJob} job
+   */
+  window({ point, y_hat, rows, columns, wanted, grey }) {
+    const { kernel, m } = this;
+    return kernel.lent(() => {
+      const placed = this.synthesis.place(rows, columns), { at, row, cell } = placed[0];
+      const to = kernel.i16(at, (rows - 1) * row + columns * cell);
+      for (let i = 0; i < rows; i++)
+        for (let j = 0; j < columns; j++) {
+          const from = (i * columns + j) * m;
+          to.set(y_hat.subarray(from, from + m), i * row + j * cell);
+        }
+      const out = this.synthesis.run(placed, point, rows, columns, wanted);
+      const height = 16 * (wanted.bottom - wanted.top), width = 16 * (wanted.right - wanted.left);
+      const rgba = kernel.take(4 * height * width), first = out.at + 16 * wanted.top * out.row + 16 * wanted.left * 3;
+      kernel.call.to_rgba(first, out.row, height, width, grey ? 1 : 0, rgba);
+      return new Uint8ClampedArray(kernel.u8(rgba, 4 * height * width).slice().buffer);
+    });
+  }
+}
+
+/** Channels of a cell of y_hat in the kernel. @param {number} m */
+const m16 = (m) => Math.ceil(m / 16) * 16;
+
+/** @param {number} v */
+const saturated = (v) => (v < -32768 ? -32768 : v > 32767 ? 32767 : v);
+
+/** @param {Int32Array | Uint32Array} values */
+const asBytes = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+/**
+ * Values of the channels that a pass codes, phase by phase.
+ * @template {Int16Array | Int32Array} T
+ * @param {import("./weights.js").Tensor} values
+ * @param {number[]} groups
+ * @param {number} size
+ * @param {new (size: number) => T} Numbers
+ */
+function byPhase(values, groups, size, Numbers) {
+  const result = new Numbers(4 * size);
+  for (const [phase, group] of groups.entries()) result.set(values.subarray(group * size, (group + 1) * size), phase * size);
+  return result;
+}
+
+/**
+ * A pass's last layers without the outputs of latents that it does not code.
+ * @param {number} pass
+ * @param {Program} program
+ * @param {import("./weights.js").Layer[]} layers
+ * @param {string} path
+ * @param {number} m
+ */
+function quarterOf(pass, program, layers, path, m) {
+  const last = layers.length - 1, [kind, inputs, outputs, leak] = layers[last] ?? [];
+  check(kind === "linear" && outputs === 2 * m && !leak, `${path} does not end in a linear layer`);
+  const wanted = groupsOf(pass).map((group) => {
+    const means = Array.from({ length: m / 4 }, (_, c) => group * (m / 4) + c);
+    return [...means, ...means.map((channel) => channel + m)];
+  });
+  program.layers(layers.slice(0, last), path).linear(`${path}.${last}`, inputs, outputs, 0, wanted);
+  return program;
+}
+
+/**
+ * The synthesis with bytes as its result; a shuffle at the end moves them.
+ * @param {Program} program
+ * @param {import("./weights.js").Layer[]} layers
+ */
+function toLevels(program, layers) {
+  const last = layers[layers.length - 1] ?? [], ends = last[0] === "shuffle" && Number.isInteger(last[1]);
+  return program.layers(ends ? layers.slice(0, -1) : layers, "synthesis").levels(ends ? last[1] : 1, PIXEL_BITS);
+}
+
+/**
+ * @param {import("./kernel.js").Kernel} kernel
+ * @param {import("./weights.js").Weights} weights
+ * @param {"y" | "z"} latent
+ * @param {number} count
+ */
+function family(kernel, weights, latent, count) {
+  const sizes = weights.tensor(`${latent}.sizes`, "I32", [count]);
+  const lows = /** @type {Int32Array} */ (weights.tensor(`${latent}.lows`, "I32", [count]));
+  check(sizes.every((size) => size >= 2), `${latent}.sizes`);
+  const total = sizes.reduce((a, b) => a + b, 0);
+  const freqs = /** @type {Int32Array} */ (weights.tensor(`${latent}.freqs`, "I32", [total]));
+  let at = 0;
+  return makeFamily(kernel, Array.from(sizes, (size) => freqs.subarray(at, (at += size))), lows);
+}
