@@ -1,120 +1,109 @@
-"""Speed of decoding, beside that of the matrix products that it consists of.
+"""Speed of decoding and encoding, warm, on every carrier of the exact arithmetic.
 
-    python tests/benchmarks/decode_speed.py [--rounds 7] [--threads 1 2]
+    python tests/benchmarks/decode_speed.py [--rounds 7] [--threads 1 2] [--carriers vnni numpy]
 
-Decoded are a picture of 768x512 pixels and one of 12 megapixels (the same one mirrored), both at
-quality 60, warm (called again in one process) and cold (`rdae decompress` to a PPM, from the start
-of the process to its end; on all cores). Between them a float64 product of two 1024x1024 matrices
-is timed on as many threads, so that whatever else the machine is doing slows both.
+Decoded and encoded (effort 2) are a picture of 768x512 pixels, on every instruction set that this
+machine runs and by NumPy alone, and one of 12 megapixels (the same one mirrored), on the best and
+by NumPy, all at quality 60. Tasks take turns, so that whatever else the machine does slows all.
 
-Printed are medians: milliseconds, megapixels per second, processor time (steadier than wall time
-on a machine that others use), and the decoder's share of the product's speed: the multiplications
-that it does per second over those of the product.
+Printed are medians of the rounds after a first one: milliseconds on the clock, those of processor
+time (steadier where others use the machine), and megapixels per second of the clock.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from rdae.codec import decode, encode
+from rdae.exact import kernel
 from rdae.images.picture import Picture, read_picture
 from rdae.model.installed import load_model
 from rdae.threads import default_threads
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 LARGE = (3000, 4000)
-MATRIX = 1024
+QUALITY = 60
 
 
 def timed(function: Callable[[], object]) -> tuple[float, float]:
-    """Wall and processor seconds of a call."""
+    """Milliseconds of a call: on the clock, and of the processor."""
     wall, cpu = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return (time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3
 
 
-def product(threads: int) -> Callable[[], object]:
-    """A float64 product of two matrices on so many threads."""
-    a, b = np.random.default_rng(0).standard_normal((2, MATRIX, MATRIX))
-    out = np.empty_like(a)
-
-    def run() -> None:
-        with threadpool_limits(threads, "blas"):
-            np.matmul(a, b, out=out)
-
-    return run
-
-
-def files() -> dict[str, tuple[bytes, int]]:
-    """Name to the bytes of a file and its number of pixels."""
+def pictures() -> list[Picture]:
+    """The photo, and 12 megapixels of it."""
     small = read_picture(PHOTO).rgb
     rows, columns = (side - have for side, have in zip(LARGE, small.shape, strict=False))
     large = np.pad(small, ((0, rows), (0, columns), (0, 0)), "symmetric")
-    result = {}
-    for rgb in (small, large):
-        height, width = rgb.shape[:2]
-        data = encode(Picture(rgb, alpha=None, is_grey=False), quality=60).data
-        result[f"{width}x{height}"] = (data, width * height)
-    return result
+    return [Picture(rgb, alpha=None, is_grey=False) for rgb in (small, large)]
 
 
-def cold(data: bytes, folder: str) -> Callable[[], object]:
-    """`rdae decompress` in a process of its own."""
-    source, target = Path(folder, "picture.rd"), Path(folder, "picture.ppm")
-    source.write_bytes(data)
-    command = [sys.executable, "-m", "rdae", "decompress", str(source), "-f", "-o", str(target)]
-    return lambda: subprocess.run(command, check=True, capture_output=True)
+def measure(
+    what: str, picture: Picture, data: bytes, carrier: str, threads: int
+) -> tuple[float, float]:
+    """Time one decoding or encoding on a carrier."""
+    kernel.select("no" if carrier == "numpy" else carrier)
+    if what == "decode":
+        return timed(lambda: decode(data, threads=threads))
+    return timed(lambda: encode(picture, quality=QUALITY, threads=threads))
+
+
+def processor() -> str:
+    """What this machine calls its processor, and what its instruction sets are."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), name)
+    return f"{name}, {default_threads()} cores, load {os.getloadavg()[0]:.1f}"
 
 
 def main() -> None:
     """Time everything in turn, round by round, and print medians."""
+    carriers = [*reversed(kernel.instruction_sets()), "numpy"]
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--carriers", nargs="+", choices=carriers, default=carriers)
     args = parser.parse_args()
-    macs = load_model().spec.decoder_macs_per_pixel()
-    coded = files()
-    tasks: dict[tuple[str, str], Callable[[], object]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, (data, _) in coded.items():
-            for n in args.threads:
-                tasks[f"matmul {MATRIX}", f"{n} threads"] = product(n)
-                tasks[name, f"{n} threads"] = partial(decode, data, threads=n)
-            Path(folder, name).mkdir()
-            tasks[name, "cold"] = cold(data, str(Path(folder, name)))
-        times = defaultdict(list)
-        for _ in range(args.rounds + 1):  # the first one warms up
-            for task, run in tasks.items():
-                times[task].append(timed(run))
+    spec = load_model().spec
+    print(processor())
     print(
-        f"{macs:.0f} multiply-accumulates per pixel, {default_threads()} cores, {args.rounds} runs"
+        f"multiply-accumulates per pixel: {spec.decoder_macs_per_pixel():.0f} to decode, "
+        f"{spec.encoder_macs_per_pixel():.0f} more to encode; medians of {args.rounds} rounds"
     )
-    products: dict[str, float] = {}
-    for (what, how), runs in times.items():
-        wall, cpu = (statistics.median(values) for values in zip(*runs[1:], strict=True))
-        line = f"{what:12} {how:10} {wall * 1e3:8.0f} ms"
-        if what in coded:
-            pixels = coded[what][1]
-            line += f" {pixels / wall / 1e6:6.2f} MP/s"
-            if how in products:
-                share = macs * pixels / wall / products[how]
-                line += f"   processor {cpu * 1e3:7.0f} ms   {share:4.0%} of the product's speed"
-        else:
-            products[how] = MATRIX**3 / wall
-            line += f" {products[how] / 1e9:6.1f} GMAC/s"
-        print(line)
+    tasks = []
+    for picture in pictures():
+        is_small = picture.height < LARGE[0]
+        data = encode(picture, quality=QUALITY).data
+        some = args.carriers if is_small else sorted({args.carriers[0], args.carriers[-1]})
+        tasks += [
+            (what, picture, data, carrier, threads)
+            for what in ("decode", "encode")
+            for carrier in some
+            for threads in args.threads
+        ]
+    times = defaultdict(list)
+    for _ in range(args.rounds + 1):  # the first one warms up
+        for number, task in enumerate(tasks):
+            times[number].append(measure(*task))
+    for number, (what, picture, _, carrier, threads) in enumerate(tasks):
+        wall, cpu = (statistics.median(values) for values in zip(*times[number][1:], strict=True))
+        speed = picture.width * picture.height / wall / 1e3
+        print(
+            f"{picture.width}x{picture.height:<5} {what}  {carrier:7} {threads} threads "
+            f"{wall:8.0f} ms {cpu:8.0f} ms of processor {speed:7.2f} MP/s"
+        )
 
 
 if __name__ == "__main__":
