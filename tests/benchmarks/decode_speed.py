@@ -1,10 +1,12 @@
 """Speed of decoding and encoding, warm, on every carrier of the exact arithmetic.
 
     python tests/benchmarks/decode_speed.py [--rounds 7] [--threads 1 2] [--carriers vnni numpy]
+        [--small]
 
 Decoded and encoded (effort 2) are a picture of 768x512 pixels, on every instruction set that this
 machine runs and by NumPy alone, and one of 12 megapixels (the same one mirrored), on the best and
-by NumPy, all at quality 60. Tasks take turns, so that whatever else the machine does slows all.
+by NumPy, all at quality 60; with `--small` only the first. Tasks take turns, so that whatever else
+the machine does slows all.
 
 Printed are medians of the rounds after a first one: milliseconds on the clock, those of processor
 time (steadier where others use the machine), and megapixels per second of the clock.
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--carriers", nargs="+", choices=carriers, default=carriers)
+    parser.add_argument("--small", action="store_true")
     args = parser.parse_args()
     spec = load_model().spec
     print(processor())
@@ -83,7 +86,7 @@ def main() -> None:
         f"{spec.encoder_macs_per_pixel():.0f} more to encode; medians of {args.rounds} rounds"
     )
     tasks = []
-    for picture in pictures():
+    for picture in pictures()[: 1 if args.small else 2]:
         is_small = picture.height < LARGE[0]
         data = encode(picture, quality=QUALITY).data
         some = args.carriers if is_small else sorted({args.carriers[0], args.carriers[-1]})
