@@ -37,6 +37,7 @@ from rdae.limits import MAX_PIXELS
 from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
 
 if TYPE_CHECKING:
+    from rdae.bitstream.info import Info
     from rdae.codec import Encoded
     from rdae.images.picture import Picture
 
@@ -80,6 +81,8 @@ def compress(
     target_size: options.TargetSize = None,
     target_bpp: options.TargetBpp = None,
     target_psnr: options.TargetPsnr = None,
+    lossless: options.Lossless = False,
+    max_error: options.MaxError = None,
     effort: options.Effort = DEFAULT_EFFORT,
     model: options.ModelName = None,
     threads: options.SearchThreads = None,
@@ -101,14 +104,17 @@ def compress(
       rdae compress *.jpg -q 80 --output-dir small/
       rdae compress photo.png --target-size 40k
       rdae compress photo.png --target-psnr 36 -e 5
+      rdae compress scan.png --lossless
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
     names, output = (images or [], output)
     if output_dir is None:
         names, output = split_output(names, output, RD_EXTENSIONS)
-    target = read_target(quality, target_size, target_bpp, target_psnr)
-    if effort >= REFINED_EFFORT:
+    target = read_target(
+        *(quality, target_size, target_bpp, target_psnr), lossless=lossless, max_error=max_error
+    )
+    if effort >= REFINED_EFFORT and target.max_error is None:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     sources = expand(names, extensions=INPUT_SUFFIXES, recursive=recursive, files_from=files_from)
     tasks = plan(
@@ -210,12 +216,15 @@ class _Work:
         from rdae.codec import check_padding
         from rdae.distortion import psnr
         from rdae.model import installed as store
+        from rdae.model.model import Model
 
         progress = self.console.working(task.source.name)
         began = time.perf_counter()
-        model = store.load_model(self.model)
+        is_lossy = self.target.max_error is None
+        model = store.load_model(self.model) if is_lossy else store.load_lossless()
+        name = model.description.name if isinstance(model, Model) else model.name
         load_s = time.perf_counter() - began
-        _log.debug("loaded model %s", model.description.name)
+        _log.debug("loaded model %s", name)
         picture, input_bytes, like = self._read(task.source)
         _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
         check_padding(picture.width, picture.height, self.max_pixels)
@@ -225,8 +234,9 @@ class _Work:
             target_size=self.target.size,
             target_bpp=self.target.bpp,
             target_psnr=self.target.psnr,
+            max_error=self.target.max_error,
             effort=self.effort,
-            model=model,
+            model=model if isinstance(model, Model) else None,
             threads=self.threads,
             progress=progress,
         )
@@ -247,13 +257,14 @@ class _Work:
             decoded = codec.decode(
                 encoded.data,
                 max_pixels=self.max_pixels,
-                weights=model.path,  # which need not be an installed model's
+                # which need not be an installed model's
+                weights=model.path if isinstance(model, Model) else None,
                 threads=self.threads,
             )
             figure = psnr(picture.rgb, decoded.rgb)
         if self.remove:
             remove_input(task)
-        return self._outcome(task, encoded, input_bytes, model.description.name, load_s, figure)
+        return self._outcome(task, encoded, input_bytes, name, load_s, figure)
 
     def _outcome(
         self,
@@ -296,7 +307,7 @@ class _Work:
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
-            f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}",
+            self._quality_text(info),
             *([figures.psnr_text(psnr)] if psnr is not None and self.show_psnr else []),
             *(
                 [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
@@ -312,7 +323,8 @@ class _Work:
                 figures.split_line(info),
                 f"{figures.shape_name(info.width, info.height, mode)} · "
                 f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
-                f"(id {info.model_id}) · quality point {info.quality_point} of 255",
+                f"(id {info.model_id})"
+                + ("" if info.is_lossless else f" · quality point {info.quality_point} of 255"),
                 f"model loaded in {human_seconds(load_s)}{figures.peak_memory()}",
                 *(f"{kind} {human_bytes(count)}" for kind, count in info.metadata.items()),
             ]
@@ -324,6 +336,11 @@ class _Work:
             output_bytes=size,
             pixels=info.width * info.height,
         )
+
+    def _quality_text(self, info: Info) -> str:
+        if info.is_lossless:
+            return figures.exactness(info)
+        return f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}"
 
     def _check(self, source: Source) -> None:
         """Refuse what is no picture or none for us, without decoding it."""

@@ -11,7 +11,18 @@ from rdae.cli.console import grouped
 if TYPE_CHECKING:
     from rdae.bitstream.info import Info
 
-SPLIT_FIELDS = ("total_bits", "y_bits", "z_bits", "header_bits", "alpha_bits", "metadata_bits")
+SPLIT_FIELDS = (
+    *("total_bits", "y_bits", "z_bits", "pixel_bits", "header_bits", "alpha_bits"),
+    "metadata_bits",
+)
+
+
+_OTHER_PARTS = ("header", "alpha", "metadata")
+
+
+def exactness(info: Info) -> str:
+    """Return how exact a lossless file is: `lossless`, or `±2` levels."""
+    return f"±{info.max_error}" if info.max_error else "lossless"
 
 
 def mode_name(*, is_grey: bool, has_alpha: bool) -> str:
@@ -30,6 +41,7 @@ def split_record(info: Info) -> dict[str, int]:
         "total_bits": 8 * info.file_bytes,
         "y_bits": 8 * info.y_bytes,
         "z_bits": 8 * info.z_bytes,
+        "pixel_bits": 8 * info.pixel_bytes,
         "header_bits": 8 * info.header_bytes,
         "alpha_bits": 8 * info.alpha_bytes,
         "metadata_bits": 8 * info.metadata_bytes,
@@ -41,7 +53,7 @@ def split_line(info: Info) -> str:
     bits = split_record(info)
     parts = [
         f"{name} {grouped(bits[f'{name}_bits'])}"
-        for name in ("y", "z", "header", "alpha", "metadata")
+        for name in (*(("pixel",) if info.is_lossless else ("y", "z")), *_OTHER_PARTS)
         if name != "alpha" or info.has_alpha
     ]
     return f"{grouped(bits['total_bits'])} bits: " + " · ".join(parts)

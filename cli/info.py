@@ -50,10 +50,11 @@ def info(
 
     SIZE is that of the file, BPP its bits per pixel, RATIO the bare pixels (8 bits a
     channel) to the file. BITS are all bits of the file; the columns after it say where
-    they went: latent (Y), hyper-latent (Z), header with all framing and checksums (HEAD),
-    alpha if there is any, metadata. -v lists every field with its offset and length in bytes.
-    The model of the file need not be installed. --explain reads the file as what it is in
-    theory: one point of a variational autoencoder's posterior, and what it costs.
+    they went: latent (Y; of lossless files the pixels), hyper-latent (Z), header with all
+    framing and checksums (HEAD), alpha if there is any, metadata. -v lists every field with its
+    offset and length in bytes. The model of the file need not be installed. --explain reads
+    the file as what it is in theory: one point of a variational autoencoder's posterior, and
+    what it costs.
 
     Examples:
       rdae info photo.rd
@@ -102,6 +103,10 @@ def _installed() -> list[Card]:
 
 
 def _model_name(info: Info) -> str | None:
+    from rdae.model.installed import lossless_name
+
+    if info.is_lossless:
+        return lossless_name(info.model_id, info.fingerprint)
     names = {(card.id, card.fingerprint): card.name for card in _installed()}
     # The fingerprint of a user's own weights is known only once they are loaded.
     return names.get((info.model_id, info.fingerprint)) or names.get((info.model_id, ""))
@@ -115,11 +120,11 @@ def _row(name: str, info: Info) -> tuple[str, ...]:
         human_bytes(info.file_bytes),
         figures.shape_name(info.width, info.height, mode),
         _model_name(info) or f"id {info.model_id} (not installed)",
-        f"{round(info.quality, 1):g}",
+        figures.exactness(info) if info.is_lossless else f"{round(info.quality, 1):g}",
         f"{info.bpp:.3f}",
         figures.ratio_text(figures.raw_bytes(info), info.file_bytes),
         grouped(bits["total_bits"]),
-        grouped(bits["y_bits"]),
+        grouped(bits["y_bits"] or bits["pixel_bits"]),
         grouped(bits["z_bits"]),
         grouped(bits["header_bits"]),
         grouped(bits["alpha_bits"]) if info.has_alpha else "",
@@ -140,6 +145,14 @@ def _explanation(info: Info) -> str:
     bits = figures.split_record(info)
     y, z = bits["y_bits"], bits["z_bits"]
     pixels = info.width * info.height
+    if info.is_lossless:
+        x = bits["pixel_bits"]
+        what = "-log2 P(x): each level of a pyramid given the coarser ones"
+        rows = [
+            ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
+            ("x", grouped(x), f"{x / pixels:.4f}", what),
+        ]
+        return table(rows, left=frozenset({0, 3}))
     rows = [
         ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
         ("z", grouped(z), f"{z / pixels:.4f}", "-log2 P(z): the hyper-latent under its prior"),

@@ -258,6 +258,19 @@ TargetPsnr = Annotated[
         metavar="DB",
     ),
 ]
+Lossless = Annotated[
+    bool,
+    _option(_QUALITY, "--lossless", "Give back every pixel; about twenty times the bits."),
+]
+MaxError = Annotated[
+    int | None,
+    _option(
+        _QUALITY,
+        "--max-error",
+        "Nearly lossless: no sample is further off than N of 255; 1 to 15.",
+        metavar="N",
+    ),
+]
 Effort = Annotated[
     int,
     _option(

@@ -14,11 +14,13 @@ LOW_PSNR = 20  # dB; below it a picture is no longer what it was
 DOUBTFUL_BPP = 3  # photographs have 1.6 at quality 100
 SMALL_PIXELS = 1 << 16  # decoding so few takes no time
 
-_ELSEWHERE = "a lossless format such as PNG or WebP keeps such a picture better"
+_ELSEWHERE = "--lossless keeps such a picture whole"
 
 
 def is_doubtful(info: Info) -> bool:
     """Whether a result may be far from its picture, by what can be seen without decoding it."""
+    if info.is_lossless:
+        return False
     pixels = info.width * info.height
     return pixels <= SMALL_PIXELS or 8 * (info.y_bytes + info.z_bytes) > DOUBTFUL_BPP * pixels
 
@@ -38,7 +40,7 @@ def remarks_on(info: Info, input_bytes: int, psnr: float | None, target: Target)
         remarks.append("the target is not reached: quality 100, the model's best, takes less")
     if target.psnr is not None and info.quality_point == 0:
         remarks.append("the target is exceeded: quality 0, the model's smallest, has more")
-    if info.file_bytes > input_bytes:
+    if info.file_bytes > input_bytes and not info.is_lossless:
         remarks.append(f"larger than the input: {_ELSEWHERE}")
     elif psnr is not None and psnr < LOW_PSNR:
         remarks.append(f"PSNR is only {psnr:.1f} dB: {_ELSEWHERE}")

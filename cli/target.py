@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from rdae.cli.console import UsageError, shown
-from rdae.scales import DEFAULT_QUALITY
+from rdae.scales import DEFAULT_QUALITY, MAX_ERROR
 
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(k|Ki|M|Mi|G|Gi|)B?", re.IGNORECASE)
@@ -22,23 +22,31 @@ class Target:
         size: the largest file in bytes.
         bpp: the same in bits per pixel of the picture.
         psnr: the least PSNR in dB.
+        max_error: how far a sample may be off; 0 is lossless.
     """
 
     quality: float = DEFAULT_QUALITY
     size: int | None = None
     bpp: float | None = None
     psnr: float | None = None
+    max_error: int | None = None
 
     @property
     def is_quality(self) -> bool:
         """Whether the quality counts."""
-        return self.size is self.bpp is self.psnr is None
+        return self.size is self.bpp is self.psnr is self.max_error is None
 
 
 def read_target(
-    quality: float | None, size: str | None, bpp: float | None, psnr: float | None
+    quality: float | None,
+    size: str | None,
+    bpp: float | None,
+    psnr: float | None,
+    *,
+    lossless: bool = False,
+    max_error: int | None = None,
 ) -> Target:
-    """Read -q, --target-size, --target-bpp and --target-psnr, of which one may be given.
+    """Read -q, the targets, --lossless and --max-error, of which one may be given.
 
     Raises:
         UsageError: there are several, or one makes no sense.
@@ -48,6 +56,8 @@ def read_target(
         "--target-size": size,
         "--target-bpp": bpp,
         "--target-psnr": psnr,
+        "--lossless": lossless or None,
+        "--max-error": max_error,
     }
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
@@ -57,11 +67,14 @@ def read_target(
     for name, value in (("--target-bpp", bpp), ("--target-psnr", psnr)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"{name} takes a number above 0, not {value:g}")
+    if max_error is not None and not 0 <= max_error <= MAX_ERROR:
+        raise UsageError(f"--max-error takes 0 to {MAX_ERROR}, not {max_error}")
     return Target(
         quality=DEFAULT_QUALITY if quality is None else quality,
         size=None if size is None else _read_size(size),
         bpp=bpp,
         psnr=psnr,
+        max_error=0 if lossless else max_error,
     )
 
 

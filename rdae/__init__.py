@@ -65,6 +65,8 @@ def compress(
     target_size: int | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
+    lossless: bool = False,
+    max_error: int | None = None,
     effort: int = 2,
     model: str | Path | None = None,
     to_8bit: bool = False,
@@ -79,12 +81,15 @@ def compress(
         image: path of an image file, the bytes of one, a binary file object, which is read from
             where it stands to its end, a Pillow image, or a uint8 array of shape `(H, W)` or
             `(H, W, C)`: C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA.
-        quality: 0 (smallest) to 100 (best); 100 is not lossless. 60 if nothing is asked for.
+        quality: 0 (smallest) to 100 (best of the model, not lossless). 60 if nothing is asked for.
         target_size: instead of a quality, the largest file in bytes, metadata included; the best
             quality that fits is found.
         target_bpp: the same in bits per pixel.
         target_psnr: instead, the least PSNR in dB of the decoded picture; the smallest file that
             has it is found. With any target, an effort of 3 or more makes several searches.
+        lossless: instead of all these, give back every pixel.
+        max_error: instead, give back samples that are at most so far from the given ones, 1 to 15;
+            0 is lossless. `effort` and `model` do not count with these two.
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR). From 3 on, seconds to minutes are
             spent on each megapixel, and torch is needed. At a fixed quality, part of what is
             gained is a better picture instead of a smaller file. Decoding does not change.
@@ -105,8 +110,8 @@ def compress(
         rdae.errors.RateTargetError: the target cannot be met; the message says what can.
         rdae.errors.ModelError: there is no such model.
         rdae.errors.MissingDependencyError: the effort needs torch.
-        ValueError: quality or effort is out of range, or more than one of quality and targets is
-            given.
+        ValueError: quality, max_error or effort is out of range, or more than one of quality,
+            targets, lossless and max_error is given.
         TypeError: quality or a target is no number.
         OSError: the file is not there or cannot be read.
     """
@@ -122,6 +127,8 @@ def compress(
         "target_size": target_size,
         "target_bpp": target_bpp,
         "target_psnr": target_psnr,
+        "max_error": max_error,
+        "lossless": int(lossless) or None,
     }
     given = {name: target for name, target in targets.items() if target is not None}
     for name, target in given.items():
@@ -129,6 +136,8 @@ def compress(
             raise TypeError(f"{name} must be a number, got {target!r}")
     if len(given) > 1:
         raise ValueError(f"{', '.join(targets)} exclude each other")
+    if lossless:
+        max_error = 0
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     picture = picture_of(
         contents_of(image) if hasattr(image, "read") else image,
@@ -144,8 +153,9 @@ def compress(
         target_size=target_size,
         target_bpp=target_bpp,
         target_psnr=target_psnr,
+        max_error=max_error,
         effort=effort,
-        model=load_model(model),
+        model=load_model(model) if max_error is None else None,
         threads=threads,
     ).data
 

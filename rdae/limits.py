@@ -19,9 +19,11 @@ __all__ = [
     "MAX_INFO_PIXELS",
     "MAX_LISTED_TILES",
     "MAX_METADATA_BYTES",
+    "MAX_PARAMETERS",
     "MAX_PIXELS",
     "MAX_SEARCHED_CHUNKS",
     "max_deflated_bytes",
+    "max_pixel_bytes",
     "max_stream_bytes",
 ]
 
@@ -31,6 +33,7 @@ MAX_METADATA_BYTES = 8 << 20  # each of ICC, EXIF and XMP, inflated
 MAX_DIMENSION = (1 << 24) - 1  # width and height, in pixels
 MAX_CHANNELS = 4096  # of a latent or hyper-latent; the container does not know the model's number
 MAX_ANCILLARY_CHUNKS = 64  # lower-case chunks in a file, so that a reader's lists stay short
+MAX_PARAMETERS = 1 << 15  # that a tile's pixels may carry: ten levels of three passes
 MAX_LISTED_TILES = 1024  # tiles that Info.fields lists one by one
 MAX_SEARCHED_CHUNKS = 1 << 20  # pairs looked at to find the tiles of a damaged file: some seconds
 
@@ -38,6 +41,15 @@ MAX_SEARCHED_CHUNKS = 1 << 20  # pairs looked at to find the tiles of a damaged 
 def max_stream_bytes(symbols: int) -> int:
     """Return a bound on the bytes of a range-coder stream of `symbols` symbols."""
     return 4 * (41 * symbols // 32 + 2) if symbols else 0
+
+
+def max_pixel_bytes(pixels: int) -> int:
+    """Return a bound on the bytes that the exact pixels of a tile take, by any method.
+
+    They are three samples each under tables with escapes, and the parameters of all levels; WebP
+    stores what it cannot compress in far fewer bits.
+    """
+    return max_stream_bytes(3 * pixels + MAX_PARAMETERS)
 
 
 def max_deflated_bytes(size: int) -> int:

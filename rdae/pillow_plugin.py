@@ -47,7 +47,7 @@ FORMAT = "RDAE"
 MIME_TYPE = "image/x-rdae"
 
 KEYWORDS = (  # of `rdae.compress` that `save` hands on
-    *("quality", "target_size", "target_bpp", "target_psnr", "effort"),
+    *("quality", "target_size", "target_bpp", "target_psnr", "lossless", "max_error", "effort"),
     *("model", "to_8bit", "to_srgb", "threads"),
 )
 METADATA_KEYWORDS = ("exif", "icc_profile", "xmp")
@@ -192,9 +192,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         TypeError: a keyword that means nothing here; dropping it would be a loss without a word.
     """
     options: dict[str, Any] = image.encoderinfo
-    if options.get("lossless"):
-        raise TypeError("lossless=True: rdae is not lossless yet; quality=100 is its best")
-    if unknown := sorted(options.keys() - {*KEYWORDS, *METADATA_KEYWORDS, "lossless"}):
+    if unknown := sorted(options.keys() - {*KEYWORDS, *METADATA_KEYWORDS}):
         taken = ", ".join((*KEYWORDS, *METADATA_KEYWORDS))
         raise TypeError(f"save as {FORMAT} has no keyword {', '.join(unknown)}; it takes {taken}")
     plain = image.copy()  # one frame, and none of what is known of its file

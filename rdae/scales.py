@@ -8,6 +8,7 @@ equal steps of decibels. The bitstream stores the point, one byte.
 from __future__ import annotations
 
 NUM_POINTS = 256
+MAX_ERROR = 15  # of a sample in a near-lossless file, that a header can say
 DEFAULT_QUALITY = 60.0
 PLAIN_EFFORT, DEFAULT_EFFORT, MAX_EFFORT = 1, 2, 9
 REFINED_EFFORT = 3  # from here on, torch looks for better symbols

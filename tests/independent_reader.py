@@ -50,12 +50,13 @@ class Container:
         self.data, self.position = data, 0
         self.read_header(max_pixels)
         self.chunks = self.read_chunks()
-        z, c, y = ([body for kind, body in self.chunks if kind == layer] for layer in "ZCY")
+        z, c, y, r = ([body for kind, body in self.chunks if kind == layer] for layer in "ZCYR")
         streams = map(add, c, y) if c else y
         self.tiles = list(zip(z, streams, strict=True))  # Z, and C joined with Y
+        self.pixels = r
         self.metadata: dict[str, bytes] = {}
         self.alpha: bytes | None = None
-        for kind, body in self.chunks[: -len(z + c + y)]:
+        for kind, body in self.chunks[: -len(z + c + y + r)]:
             self.read_leading_chunk(kind, body[:-4], int.from_bytes(body[-4:], "little"))
 
     def take(self, count: int) -> bytes:
@@ -88,7 +89,9 @@ class Container:
         self.canonical = self.data[: self.position]
         check = int.from_bytes(self.take(2), "little")
         require(check == zlib.crc32(self.canonical) & 0xFFFF, "Header_Check")
-        require(flags < 8 and self.model_id > 0, "reserved flag or model 0")
+        self.is_lossless = bool(flags & 8)
+        require(not self.is_lossless or self.quality_point <= 15, "the largest error")
+        require(self.model_id > 0, "model 0")
         require(not (self.is_neutral and self.is_grey), "neutral and grey")
         require(0 < self.width < 2**24 and 0 < self.height < 2**24, "width or height")
         require(self.width * self.height <= max_pixels, "too many pixels", "too-large")
@@ -103,11 +106,12 @@ class Container:
         """Types and bodies of all chunks (§4)."""
         kinds, shapes = "", self.tile_shapes()
         bodies: list[bytes] = []
-        order = "".join(kind * len(shapes) for kind in ("ZCY" if len(shapes) > 1 else "ZY"))
+        layers = "R" if self.is_lossless else "ZCY" if len(shapes) > 1 else "ZY"
+        order = "".join(kind * len(shapes) for kind in layers)
         front = 0
         while len(kinds) < front + len(order):
             kinds += (kind := self.chunk_type())
-            front += kind not in "ZCY"
+            front += kind not in "ZCYR"
             require(order.startswith(kinds[front:]), "chunks out of order")
             require(all(kinds.count(once) <= 1 for once in "iex"), "a second chunk of its type")
             require(kind.islower() or kinds.count("A") == self.has_alpha, "chunk A or its flag")
@@ -115,16 +119,18 @@ class Container:
             tile = (len(bodies) - front) % len(shapes)
             coarse = bodies[front + len(shapes) + tile] if kind == "Y" and "C" in order else None
             length, legal = self.varint(), self.legal_lengths(kind, *shapes[tile], coarse)
+            if kind == "R":
+                legal = self.legal_pixel_lengths(tile)
             require(length in legal, f"length of chunk {kind}")
             bodies.append(self.take(length))
         if self.position < len(self.data):
-            raise FormatError("corrupt", f"chunk {self.chunk_type()} after the last Y")
+            raise FormatError("corrupt", f"chunk {self.chunk_type()} after the last tile")
         return list(zip(kinds, bodies, strict=True))
 
     def chunk_type(self) -> str:
         byte = self.take(1)
         require(byte.isalpha(), "no chunk where one has to begin")
-        known = byte.islower() or byte in b"AZCY"
+        known = byte.islower() or byte in b"AZCYR"
         require(known, f"critical chunk {byte!r}", "unsupported-feature")
         return byte.decode("ascii")
 
@@ -143,6 +149,16 @@ class Container:
             size, check = (self.width * self.height, 5) if kind == "A" else (8_388_608, 4)
             return range(check, size + size // 256 + 1024 + check + 1)
         return range(4, 2**32)
+
+    def pixel_shape(self, tile: int) -> tuple[int, int]:
+        """Rows and columns of pixels of a tile (§5)."""
+        row, column = divmod(tile, -(-self.width // 1024))
+        return min(1024, self.height - 1024 * row), min(1024, self.width - 1024 * column)
+
+    def legal_pixel_lengths(self, tile: int) -> range:
+        """§4.4, §11."""
+        rows, columns = self.pixel_shape(tile)
+        return range(5, 4 * (41 * (3 * rows * columns + 2**15) // 32 + 2) + 5 + 1)
 
     def read_leading_chunk(self, kind: str, payload: bytes, check: int) -> None:
         """Metadata and alpha (§4.1, §4.2)."""

@@ -246,7 +246,7 @@ def test_both_readers_judge_rearranged_chunks_alike(name):
     extra = [checked(kind, zlib.compress(b"data")) for kind in (b"i", b"e", b"x")]
     extra += [
         checked(b"q", b""),
-        framed(b"R", b""),
+        framed(b"Q", b""),
         framed(b"C", b""),
         b"",
         b"5",

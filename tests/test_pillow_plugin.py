@@ -273,10 +273,14 @@ def test_keywords_that_mean_nothing_are_refused_by_name(crop, tmp_path):
     image = Image.fromarray(crop)
     with pytest.raises(TypeError, match="no keyword optimize, subsampling; it takes quality, "):
         image.save(tmp_path / "x.rd", optimize=True, subsampling="4:2:0")
-    with pytest.raises(TypeError, match="lossless=True: rdae is not lossless yet"):
-        image.save(tmp_path / "x.rd", lossless=True)
     assert not (tmp_path / "x.rd").exists()
     assert saved(image, lossless=False) == saved(image)
+
+
+def test_lossless_is_lossless(crop):
+    data = saved(Image.fromarray(crop), lossless=True)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(np.asarray(image), crop)
 
 
 def test_a_wrong_quality_or_model_leaves_no_file(crop, tmp_path):

@@ -19,6 +19,7 @@ from rdae.limits import (
     MAX_CHANNELS,
     MAX_METADATA_BYTES,
     max_deflated_bytes,
+    max_pixel_bytes,
     max_stream_bytes,
 )
 
@@ -41,8 +42,6 @@ CRC_BYTES = 4
 WORD_BYTES = 4
 COARSE_SHARE = 8  # one word in so many of a tile's latent stands before the others
 METADATA_KINDS = {"i": "icc", "e": "exif", "x": "xmp"}  # chunk type -> name in the Python interface
-
-_RESERVED_MEANING = {"R": "a lossless layer"}
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,14 @@ class Chunk:
         return int.from_bytes(self.body[-CRC_BYTES:], "little")
 
 
-def layers(num_tiles: int) -> str:
+def layers(num_tiles: int, *, is_lossless: bool = False) -> str:
     """Return the types of a tile's chunks, in the order in which they stand in the file.
 
     The chunks of one type stand together, in raster order of tiles: first a rough picture of all
     tiles, then all that is left of them. With one tile there is nothing to wait for between.
     """
+    if is_lossless:
+        return "R"
     return "ZCY" if num_tiles > 1 else "ZY"
 
 
@@ -143,7 +144,7 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
 def _scan_tiles(reader: ByteReader, header: Header, num_tiles: int) -> Iterator[Chunk]:
     """Yield the chunks of the tiles."""
     coarse: dict[int, int] = {}
-    for letter in layers(num_tiles):
+    for letter in layers(num_tiles, is_lossless=header.is_lossless):
         for index in range(num_tiles):
             tile = tile_at(header.width, header.height, index)
             chunk = _expect(reader, header, letter, tile, coarse)
@@ -155,9 +156,10 @@ def _scan_tiles(reader: ByteReader, header: Header, num_tiles: int) -> Iterator[
 def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
     """Yield the chunks before the first tile."""
     seen: list[str] = []
-    while reader.left and (letter := chr(reader.data[reader.offset])) != "Z":
-        if letter in "CY":
-            raise CorruptError(f"chunk {letter} of tile 0 comes before its chunk Z")
+    first = layers(1, is_lossless=header.is_lossless)[0]
+    while reader.left and (letter := chr(reader.data[reader.offset])) != first:
+        if letter in "ZCYR":
+            raise CorruptError(f"chunk {letter} of tile 0 stands where its chunk {first} should be")
         if letter == "A":
             if not header.has_alpha:
                 raise CorruptError("there is a chunk A, but the header says no alpha")
@@ -190,10 +192,9 @@ def _expect(
 
 
 def _reject_unknown_critical(letter: str) -> None:
-    if "A" <= letter <= "Z" and letter not in "AZCY":
-        meaning = _RESERVED_MEANING.get(letter, "a feature")
+    if "A" <= letter <= "Z" and letter not in "AZCYR":
         raise UnsupportedFeatureError(
-            f"the file needs {meaning} (chunk {letter}) that this rdae does not know",
+            f"the file needs a feature (chunk {letter}) that this rdae does not know",
             hint="install a newer rdae",
         )
 
@@ -230,7 +231,7 @@ def read_chunk(
             f"the length of {name} is {grouped(length)}, it must be {grouped(low)}"
             + (f" to {grouped(high)}" if high is not None else " or more")
         )
-    if tile and length % WORD_BYTES:
+    if tile and letter != "R" and length % WORD_BYTES:
         raise CorruptError(
             f"the length of {name} is {grouped(length)}, not a multiple of {WORD_BYTES}"
         )
@@ -242,6 +243,9 @@ def _length_bounds(
     letter: str, header: Header, tile: Tile | None, coarse: int | None
 ) -> tuple[int, int | None]:
     """Return the least and the greatest legal body length."""
+    if tile and letter == "R":
+        pixels = tile.pixels(header.width, header.height).area
+        return 1 + CRC_BYTES, 1 + CRC_BYTES + max_pixel_bytes(pixels)
     if tile and letter == "Z":
         return 0, max_stream_bytes(tile.hyper_rows * tile.hyper_columns * MAX_CHANNELS)
     if tile:

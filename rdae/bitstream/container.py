@@ -52,8 +52,9 @@ class TilePayload:
 
     Attributes:
         z: range-coder stream of the hyper-latent, a multiple of 4 bytes.
-        y: range-coder stream of the latent, a multiple of 4 bytes.
-        crc: `symbols_crc` of the tile, uint32.
+        y: range-coder stream of the latent, a multiple of 4 bytes. Of a lossless file what codes
+            the pixels, any number of bytes; z is empty.
+        crc: `symbols_crc` of the tile, or `pixels_crc`, uint32.
     """
 
     z: bytes
@@ -63,6 +64,8 @@ class TilePayload:
     @classmethod
     def of(cls, chunks: Sequence[Chunk]) -> TilePayload:
         """The payload that all chunks of a tile, in the order of the file, make up."""
+        if chunks[0].type == "R":
+            return cls(b"", bytes(chunks[0].payload), chunks[0].crc)
         z, *latent = chunks
         return cls(bytes(z.payload), b"".join(c.payload for c in latent), latent[-1].crc)
 
@@ -121,6 +124,12 @@ def write_container(container: Container) -> bytes:
                 f"the picture is {(header.height, header.width)}"
             )
         out.append(pack_checked("A", pack_alpha(container.alpha), header.pack()))
+    if header.is_lossless:
+        out += [
+            pack_chunk("R", tile.y + tile.crc.to_bytes(CRC_BYTES, "little"))
+            for tile in container.tiles
+        ]
+        return b"".join(out)
     for tile in container.tiles:
         if len(tile.z) % WORD_BYTES or len(tile.y) % WORD_BYTES:
             raise ValueError("a tile's stream is not a whole number of words")
@@ -156,7 +165,7 @@ def read_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     check_pixels(header.width, header.height, max_pixels)
     alpha: NDArray[np.uint8] | None = None
     metadata: dict[str, bytes] = {}
-    of_tiles: dict[str, list[Chunk]] = {"Z": [], "C": [], "Y": []}
+    of_tiles: dict[str, list[Chunk]] = {"Z": [], "C": [], "Y": [], "R": []}
     # The walk comes first: a file that breaks off late is refused before its front is inflated.
     for chunk in list(scan(reader, header)):
         if chunk.tile is not None:

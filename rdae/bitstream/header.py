@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import CorruptError, NotRdaeError, TruncatedError, UnsupportedVersionError, grouped
 from rdae.limits import MAX_DIMENSION
+from rdae.scales import MAX_ERROR
 
 __all__ = ["MAGIC", "VERSION", "Header", "read_header"]
 
@@ -18,7 +19,7 @@ VERSION = 2
 _GREY = 1
 _ALPHA = 2
 _NEUTRAL = 4
-_RESERVED_FLAGS = 0x08
+_LOSSLESS = 8
 _CHECK_BYTES = 2
 
 
@@ -29,12 +30,14 @@ class Header:
     Attributes:
         width: pixels, 1 to 2^24-1.
         height: pixels, 1 to 2^24-1.
-        quality_point: 0 (smallest file) to 255.
+        quality_point: 0 (smallest file) to 255; of a lossless file the largest error of a sample,
+            0 to 15, 0 for exact pixels.
         model_id: permanent number of the model, 1 to 255.
         fingerprint: first 4 bytes of the SHA-256 of the model's decoder.
         is_grey: the picture is to be returned with one colour channel.
         has_alpha: the file carries an alpha chunk.
         is_neutral: the picture is grey, but to be returned with three equal colour channels.
+        is_lossless: the tiles hold pixels (chunks R), not latents.
     """
 
     width: int
@@ -45,12 +48,13 @@ class Header:
     is_grey: bool = False
     has_alpha: bool = False
     is_neutral: bool = False
+    is_lossless: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("width", 1, MAX_DIMENSION),
             ("height", 1, MAX_DIMENSION),
-            ("quality_point", 0, 255),
+            ("quality_point", 0, MAX_ERROR if self.is_lossless else 255),
             ("model_id", 1, 255),
         ):
             value = getattr(self, name)
@@ -69,6 +73,7 @@ class Header:
     def pack(self) -> bytes:
         """Return the canonical header bytes: all of the header but its check."""
         flags = _GREY * self.is_grey | _ALPHA * self.has_alpha | _NEUTRAL * self.is_neutral
+        flags |= _LOSSLESS * self.is_lossless
         return (
             MAGIC
             + bytes((VERSION << 4 | flags, self.model_id))
@@ -128,10 +133,11 @@ def read_header(reader: ByteReader) -> Header:
         )
     if version == 0:
         raise CorruptError("the bitstream version is 0, there is no such version")
-    if version_flags & _RESERVED_FLAGS:
-        raise CorruptError(f"reserved flag bits are set in the byte {version_flags:02x}")
     if version_flags & _GREY and version_flags & _NEUTRAL:
         raise CorruptError("the header says one colour channel and three equal ones")
+    is_lossless = bool(version_flags & _LOSSLESS)
+    if is_lossless and quality_point > MAX_ERROR:
+        raise CorruptError(f"the largest error is {quality_point}, it must be 0 to {MAX_ERROR}")
     if model_id == 0:
         raise CorruptError("the model id is 0, it must be 1 to 255")
     for name, value in (("width", width), ("height", height)):
@@ -148,4 +154,5 @@ def read_header(reader: ByteReader) -> Header:
         is_grey=bool(version_flags & _GREY),
         has_alpha=bool(version_flags & _ALPHA),
         is_neutral=bool(version_flags & _NEUTRAL),
+        is_lossless=is_lossless,
     )

@@ -43,11 +43,13 @@ class Info:
         version: of the bitstream.
         model_id: permanent number of the model.
         fingerprint: of the model's decoder, 8 hex digits.
+        is_lossless: the header's flag; the pixels are exact, or within `max_error`.
         quality_point: 0 to 255.
         tile_columns, tile_rows: of the grid of tiles.
-        file_bytes: the sum of the following five.
+        file_bytes: the sum of the following six.
         header_bytes: header, framing of chunks, checksums, unknown ancillary chunks.
         z_bytes, y_bytes: range-coder streams; y is that of chunks C and Y.
+        pixel_bytes: what codes the pixels of a lossless file, 0 of others.
         alpha_bytes: filter byte and zlib stream.
         metadata_bytes: zlib streams of ICC, EXIF and XMP.
         metadata: kind ("icc", "exif", "xmp") -> stored bytes, of the kinds that are there.
@@ -59,6 +61,7 @@ class Info:
     has_alpha: bool
     is_grey: bool
     is_neutral: bool
+    is_lossless: bool
     version: int
     model_id: int
     fingerprint: str
@@ -69,6 +72,7 @@ class Info:
     header_bytes: int
     z_bytes: int
     y_bytes: int
+    pixel_bytes: int
     alpha_bytes: int
     metadata_bytes: int
     metadata: dict[str, int]
@@ -81,8 +85,13 @@ class Info:
 
     @property
     def quality(self) -> float:
-        """The quality point on the scale of 0 to 100, to hundredths."""
-        return round(self.quality_point / 2.55, 2)
+        """The quality point on the scale of 0 to 100, to hundredths; 100 of lossless files."""
+        return 100.0 if self.is_lossless else round(self.quality_point / 2.55, 2)
+
+    @property
+    def max_error(self) -> int | None:
+        """How far a sample may be from the original: 0 of exact files, None of lossy ones."""
+        return self.quality_point if self.is_lossless else None
 
 
 def parse_info(data: bytes) -> Info:
@@ -100,7 +109,7 @@ def parse_info(data: bytes) -> Info:
     header = read_header(reader)
     check_pixels(header.width, header.height, MAX_INFO_PIXELS)
     fields = list(_header_fields(header))
-    sizes = {"Z": 0, "C": 0, "Y": 0, "A": 0}
+    sizes = {"Z": 0, "C": 0, "Y": 0, "R": 0, "A": 0}
     metadata: dict[str, int] = {}
     rows, columns = tile_counts(header.width, header.height)
     last_tile = rows * columns - 1
@@ -125,6 +134,7 @@ def parse_info(data: bytes) -> Info:
         has_alpha=header.has_alpha,
         is_grey=header.is_grey,
         is_neutral=header.is_neutral,
+        is_lossless=header.is_lossless,
         version=VERSION,
         model_id=header.model_id,
         fingerprint=header.fingerprint.hex(),
@@ -135,6 +145,7 @@ def parse_info(data: bytes) -> Info:
         header_bytes=len(data) - sum(sizes.values()) - metadata_bytes,
         z_bytes=sizes["Z"],
         y_bytes=sizes["C"] + sizes["Y"],
+        pixel_bytes=sizes["R"],
         alpha_bytes=sizes["A"],
         metadata_bytes=metadata_bytes,
         metadata=metadata,
@@ -144,7 +155,11 @@ def parse_info(data: bytes) -> Info:
 
 def _header_fields(header: Header) -> Iterator[Field]:
     flags = ["grey"] * header.is_grey + ["neutral"] * header.is_neutral
-    flags += ["alpha"] * header.has_alpha
+    flags += ["alpha"] * header.has_alpha + ["lossless"] * header.is_lossless
+    value = f"{header.quality_point} (quality {header.quality_point / 2.55:.1f})"
+    point = ("quality point", value)
+    if header.is_lossless:
+        point = ("largest error", f"{header.quality_point} of 255")
     check = header.pack_with_check()[-2:]
     offset = 0
     for length, name, value in (
@@ -152,7 +167,7 @@ def _header_fields(header: Header) -> Iterator[Field]:
         (1, "version and flags", ", ".join([f"version {VERSION}", *flags])),
         (1, "model id", str(header.model_id)),
         (4, "fingerprint", header.fingerprint.hex()),
-        (1, "quality point", f"{header.quality_point} (quality {header.quality_point / 2.55:.1f})"),
+        (1, *point),
         (len(pack_varint(header.width)), "width", str(header.width)),
         (len(pack_varint(header.height)), "height", str(header.height)),
         (len(check), "header check", check[::-1].hex()),
@@ -161,14 +176,20 @@ def _header_fields(header: Header) -> Iterator[Field]:
         offset += length
 
 
-_MEANING = {"Z": "hyper-latent", "C": "beginning of the latent", "Y": "latent", "A": "alpha plane"}
+_MEANING = {
+    "Z": "hyper-latent",
+    "C": "beginning of the latent",
+    "Y": "latent",
+    "R": "pixels",
+    "A": "alpha plane",
+}
 
 
 def _chunk_value(chunk: Chunk) -> str:
     """Describe a chunk in one line."""
     meaning = _MEANING.get(chunk.type) or METADATA_KINDS.get(chunk.type, "unknown").upper()
     parts = [f"{meaning}, {grouped(len(chunk.payload))} bytes"]
-    if chunk.tile is not None:
+    if chunk.tile is not None and chunk.type != "R":
         parts.append(f"{chunk.tile.rows} x {chunk.tile.columns} latent cells")
     if chunk.type not in "ZC":
         parts.append(f"CRC-32 {chunk.crc:08x}")

@@ -40,7 +40,7 @@ from rdae.limits import MAX_INFO_PIXELS, MAX_PIXELS, MAX_SEARCHED_CHUNKS
 
 __all__ = ["Beginning", "Parts", "read_parts"]
 
-_TILE_CHUNKS = re.compile(rb"[ZCY]")
+_TILE_CHUNKS = re.compile(rb"[ZCYR]")
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class _Order:
     def __init__(self, header: Header) -> None:
         rows, columns = tile_counts(header.width, header.height)
         self._header, self.num_tiles = header, rows * columns
-        self.layers = layers(self.num_tiles)
+        self.layers = layers(self.num_tiles, is_lossless=header.is_lossless)
         self.num_chunks = self.num_tiles * len(self.layers)
 
     def __getitem__(self, position: int) -> tuple[str, Tile]:
@@ -195,12 +195,12 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts) -> list[Chunk]:
                 found[chunk.type, chunk.tile.index] = chunk
     except BitstreamError as error:
         broken = error
-    in_front = broken is not None and not found and data[end : end + 1] != b"Z"
+    in_front = broken is not None and not found and data[end : end + 1] != order.layers[0].encode()
     if broken is not None:
         position = len(found)  # of the chunk that is broken; or the one before has a wrong length
         found |= _last_chunks(data, begin + 1, parts.header, order, found)
         is_cut = isinstance(broken, TruncatedError) and len(found) == position
-        if is_cut and not in_front:
+        if is_cut and not in_front and not parts.header.is_lossless:
             _keep_beginnings(data, end, parts, order, found)
     lost = []
     for index in range(order.num_tiles):
@@ -324,9 +324,9 @@ def _read_run(
 def _skip(reader: ByteReader) -> bool:
     """Pass over a chunk of a tile; False if there is none."""
     try:
-        reader.byte("the type of a chunk")
+        letter = reader.byte("the type of a chunk")
         length = reader.varint("a length")
         reader.take(length, "a chunk")
     except BitstreamError:
         return False
-    return length % WORD_BYTES == 0
+    return letter == ord("R") or length % WORD_BYTES == 0

@@ -15,6 +15,7 @@ __all__ = [
     "TILE_CELLS",
     "Tile",
     "latent_cells",
+    "pixels_crc",
     "symbols_crc",
     "tile_at",
     "tile_counts",
@@ -119,3 +120,15 @@ def symbols_crc(
     for symbols in (z_symbols, y_symbols):
         crc = zlib.crc32(np.ascontiguousarray(symbols, dtype="<i4").tobytes(), crc)
     return crc
+
+
+def pixels_crc(header: Header, tile_index: int, pixels: NDArray[np.uint8]) -> int:
+    """Return the CRC-32 that a tile of a lossless file carries.
+
+    Args:
+        header: of the file.
+        tile_index: position in raster order of tiles.
+        pixels: `(rows, columns, 3)` of the tile, as a decoder returns them.
+    """
+    crc = zlib.crc32(tile_index.to_bytes(4, "little"), zlib.crc32(header.pack()))
+    return zlib.crc32(np.ascontiguousarray(pixels).tobytes(), crc)

@@ -23,18 +23,20 @@ from rdae.bitstream.salvage import Parts, read_parts
 from rdae.bitstream.tiles import tile_counts
 from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import Encoder, check_padding
+from rdae.codec.lossless import decode_lossless, encode_lossless, find_damaged_pixels
 from rdae.codec.progress import Progress, Report
 from rdae.codec.targets import encode_from, encode_within
 from rdae.errors import BitstreamError, TruncatedError, option
 from rdae.geometry import Rectangle
 from rdae.images.picture import Picture
 from rdae.limits import MAX_PIXELS
-from rdae.model.installed import find_model, load_model
+from rdae.model.installed import find_model, load_lossless, load_model
 from rdae.model.model import Model
 from rdae.scales import (
     DEFAULT_EFFORT,
     DEFAULT_QUALITY,
     MAX_EFFORT,
+    MAX_ERROR,
     PLAIN_EFFORT,
     REFINED_EFFORT,
     quality_to_point,
@@ -109,6 +111,7 @@ def encode(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     effort: int = DEFAULT_EFFORT,
+    max_error: int | None = None,
     model: Model | None = None,
     threads: int | None = None,
     progress: Report | None = None,
@@ -125,6 +128,9 @@ def encode(
             any target, an effort of 3 or more makes several searches, most often three to six.
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
             change decoding.
+        max_error: write a lossless file instead: 0 for exact pixels, up to 15 for samples that may
+            be that far from the given ones. The quality does not count then, nor do effort and
+            model.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
         progress: is called now and then, from any thread, one at a time: after each tile, or
@@ -140,6 +146,10 @@ def encode(
     targets = [target for target in (target_size, target_bpp, target_psnr) if target is not None]
     if len(targets) > 1:
         raise ValueError("target_size, target_bpp and target_psnr exclude each other")
+    if max_error is not None and targets:
+        raise ValueError("max_error and targets exclude each other")
+    if max_error is not None and max_error not in range(MAX_ERROR + 1):
+        raise ValueError(f"max_error must be from 0 to {MAX_ERROR}, got {max_error!r}")
     for target in targets:
         if not 0 < target < math.inf:
             raise ValueError(f"a target is a number above 0, not {target}")
@@ -148,9 +158,16 @@ def encode(
     if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
         raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
     point = quality_to_point(quality)
+    threads = threads or default_threads()
+    if max_error is not None:
+        lossless = load_lossless()
+        start = time.perf_counter()
+        data = encode_lossless(
+            picture, lossless, max_error=max_error, threads=threads, progress=progress
+        )
+        return Encoded(data, parse_info(data), time.perf_counter() - start)
     model = model or load_model()
     start = time.perf_counter()
-    threads = threads or default_threads()
     if effort < REFINED_EFFORT:
         encoder = Encoder(picture, model, effort=effort, threads=threads, progress=progress)
     else:
@@ -282,8 +299,12 @@ def find_damage(
     """
     parts = read_parts(data, max_pixels=max_pixels)
     header = parts.header
-    model = find_model(header.model_id, header.fingerprint, weights)
-    tiles = find_damaged_tiles(parts, model, threads or default_threads(), progress)
+    threads = threads or default_threads()
+    if header.is_lossless:
+        tiles = find_damaged_pixels(parts, weights, threads, progress)
+    else:
+        model = find_model(header.model_id, header.fingerprint, weights)
+        tiles = find_damaged_tiles(parts, model, threads, progress)
     return header, tiles + [damage for damage in parts.damage if damage.tile is None]
 
 
@@ -310,10 +331,12 @@ def _picture(
 ) -> Picture:
     """Decode the colours, and put them together with what else a file holds."""
     header = parts.header
-    model = find_model(header.model_id, header.fingerprint, weights)
-    rgb = decode_region(
-        parts, model, threads or default_threads(), best_effort=best_effort, progress=progress
-    )
+    threads = threads or default_threads()
+    if header.is_lossless:
+        rgb = decode_lossless(parts, weights, threads, best_effort=best_effort, progress=progress)
+    else:
+        model = find_model(header.model_id, header.fingerprint, weights)
+        rgb = decode_region(parts, model, threads, best_effort=best_effort, progress=progress)
     picture = Picture(rgb, parts.alpha, header.is_grey, **parts.metadata)
     is_whole = (picture.width, picture.height) == (header.width, header.height)
     return picture if is_whole else picture.with_pixels(picture.rgb, picture.alpha)

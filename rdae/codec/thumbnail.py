@@ -22,6 +22,7 @@ from rdae.bitstream.container import read_container
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import latent_cells, tile_at, tile_counts
 from rdae.codec.decoder import decode_latents
+from rdae.codec.lossless import decode_lossless
 from rdae.codec.rendering import render
 from rdae.geometry import PATCH, Rectangle
 from rdae.images.picture import Picture, from_pillow, to_pillow
@@ -67,6 +68,9 @@ def decode_thumbnail(
     _check_side(side)
     parts = Parts.of(read_container(data, max_pixels=max_pixels))
     header = parts.header
+    if header.is_lossless:
+        rgb = decode_lossless(parts, weights, threads or default_threads())
+        return shrink(Picture(rgb, parts.alpha, header.is_grey, **parts.metadata), side)
     model = find_model(header.model_id, header.fingerprint, weights)
     factor = _factor(header.width, header.height, side)
     reduced = Image.new(

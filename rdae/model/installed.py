@@ -115,6 +115,21 @@ def load_lossless() -> LosslessModel:
     return LosslessModel.load(path)
 
 
+def lossless_name(model_id: int, fingerprint: str) -> str | None:
+    """The name of the lossless model with this number and fingerprint, None if it is not here."""
+    entry = _manifest()["lossless"]
+    is_it = (entry["id"], entry["fingerprint"]) == (model_id, fingerprint)
+    return str(entry["name"]) if is_it else None
+
+
+def find_lossless(model_id: int, fingerprint: bytes, weights: Path | None = None) -> LosslessModel:
+    """The lossless model that a file was written with; arguments and errors as of `find_model`."""
+    model = load_lossless() if weights is None else LosslessModel.load(weights)
+    if (model.model_id, model.fingerprint) != (model_id, fingerprint):
+        raise _unknown(model_id, fingerprint, [(model.model_id, model.fingerprint)])
+    return model
+
+
 def is_weights_file(name: str | Path) -> bool:
     """Whether a model's name is meant as the path of a weights file: it ends in .safetensors."""
     return Path(name).suffix == ".safetensors"

@@ -1,0 +1,200 @@
+"""Lossless and near-lossless files: a picture's tiles as pixels, exactly or within a bound.
+
+There is no synthesis and nothing overlaps, so each tile is a picture of its own: regions, threads
+and damage stop at its edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdae.bitstream.container import Container, TilePayload, write_container
+from rdae.bitstream.damage import Damage
+from rdae.bitstream.header import Header
+from rdae.bitstream.salvage import Parts
+from rdae.bitstream.tiles import Tile, pixels_crc, tile_grid, tiles_in
+from rdae.codec.progress import Counter, Report
+from rdae.errors import CorruptError, TooLargeError, option
+from rdae.geometry import PATCH
+from rdae.images.picture import Picture
+from rdae.limits import MAX_DIMENSION
+from rdae.lossless.coding import decode_tile, encode_tile
+from rdae.lossless.model import LosslessModel
+from rdae.model.installed import find_lossless
+from rdae.threads import parallel_map
+
+GREY = 128  # of what cannot be saved
+
+
+def encode_lossless(
+    picture: Picture,
+    model: LosslessModel,
+    *,
+    max_error: int = 0,
+    threads: int = 1,
+    progress: Report | None = None,
+) -> bytes:
+    """The file of a picture.
+
+    Args:
+        picture: what to encode.
+        model: the model.
+        max_error: how far a decoded sample may be from the picture's, 0 to 15.
+        threads: how many threads to use.
+        progress: is called after each tile, from any thread, one at a time.
+
+    Raises:
+        TooLargeError: a side is longer than a header can say.
+    """
+    if max(picture.width, picture.height) > MAX_DIMENSION:
+        raise TooLargeError(
+            f"the picture is {picture.width}x{picture.height}, a side may have {MAX_DIMENSION}",
+            hint="cut it into pieces",
+        )
+    header = Header(
+        width=picture.width,
+        height=picture.height,
+        quality_point=max_error,
+        model_id=model.model_id,
+        fingerprint=model.fingerprint,
+        is_grey=picture.is_grey,
+        has_alpha=picture.alpha is not None,
+        is_neutral=_is_colourless(picture) and not picture.is_grey,
+        is_lossless=True,
+    )
+    tiles = tile_grid(picture.width, picture.height)
+    counter = Counter(progress, len(tiles))
+
+    def code(tile: Tile) -> TilePayload:
+        area = tile.pixels(picture.width, picture.height)
+        payload, decoded = encode_tile(
+            model,
+            np.ascontiguousarray(picture.rgb[area.slices()]),
+            is_grey=header.is_colourless,
+            max_error=max_error,
+            threads=threads // len(tiles),
+        )
+        counter.add(1)
+        return TilePayload(b"", payload, pixels_crc(header, tile.index, decoded))
+
+    payloads = tuple(parallel_map(code, tiles, threads))
+    p = picture
+    return write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
+
+
+def _is_colourless(picture: Picture) -> bool:
+    rgb = picture.rgb
+    return bool((rgb[..., :2] == rgb[..., 1:]).all())
+
+
+def decode_lossless(
+    parts: Parts,
+    weights: Path | None,
+    threads: int,
+    *,
+    best_effort: bool = False,
+    progress: Report | None = None,
+) -> NDArray[np.uint8]:
+    """The colour pixels of the region that a lossless file's parts were read for.
+
+    Args:
+        parts: what the file holds. Its list of damage is corrected, as by `decode_region`.
+        weights: a weights file to use instead of the installed one.
+        threads: how many threads to use.
+        best_effort: leave broken tiles grey and say which; otherwise they are errors.
+        progress: is called after each tile, from any thread, one at a time.
+
+    Returns:
+        `(region.rows, region.columns, 3)`.
+
+    Raises:
+        BitstreamError: a tile that is needed is damaged or not there, and must not be.
+    """
+    header, region = parts.header, parts.region
+    model = find_lossless(header.model_id, header.fingerprint, weights)
+    tiles = tiles_in(header.width, header.height, region.scaled(1, PATCH))
+    needed = {tile.index for tile in tiles}
+    lost = {d.tile.index: d for d in parts.damage if d.tile and d.tile.index in needed}
+    if lost and not best_effort:
+        raise lost[min(lost)].error
+    rgb = np.full((region.rows, region.columns, 3), GREY, np.uint8)
+    counter = Counter(progress, len(tiles))
+
+    def place(tile: Tile) -> Damage | None:
+        damage = lost.get(tile.index)
+        if damage is None:
+            try:
+                pixels = decode_one(
+                    parts.tiles[tile.index], tile, header, model, threads // len(tiles)
+                )
+            except CorruptError as error:
+                if not best_effort:
+                    if len(tile_grid(header.width, header.height)) > 1:
+                        way_out = f"{option('best_effort')} saves what is left"
+                        error.hint = f"copy or download it again; {way_out}"
+                    raise
+                damage = Damage("tile", error, tile)
+            else:
+                area = tile.pixels(header.width, header.height)
+                both = area.common(region)
+                rgb[both.seen_from(region).slices()] = pixels[both.seen_from(area).slices()]
+        counter.add(1)
+        return None if damage is None else replace(damage, filled_with="grey")
+
+    damaged = [d for d in parallel_map(place, tiles, threads) if d is not None]
+    parts.damage = damaged + [d for d in parts.damage if d.tile is None]
+    return rgb
+
+
+def find_damaged_pixels(
+    parts: Parts, weights: Path | None, threads: int, progress: Report | None = None
+) -> list[Damage]:
+    """All tiles of a lossless file that are broken or not there."""
+    header = parts.header
+    model = find_lossless(header.model_id, header.fingerprint, weights)
+    tiles = tile_grid(header.width, header.height)
+    counter = Counter(progress, len(tiles))
+    lost = {d.tile.index: d for d in parts.damage if d.tile is not None}
+
+    def check(tile: Tile) -> Damage | None:
+        if tile.index in lost:
+            return lost[tile.index]
+        try:
+            decode_one(parts.tiles[tile.index], tile, header, model, threads // len(tiles))
+        except CorruptError as error:
+            return Damage("tile", error, tile)
+        finally:
+            counter.add(1)
+        return None
+
+    return [damage for damage in parallel_map(check, tiles, threads) if damage is not None]
+
+
+def decode_one(
+    payload: TilePayload, tile: Tile, header: Header, model: LosslessModel, threads: int
+) -> NDArray[np.uint8]:
+    """The pixels of a tile, `(rows, columns, 3)`.
+
+    Raises:
+        CorruptError: their checksum does not match, or no encoder writes these bytes.
+    """
+    area = tile.pixels(header.width, header.height)
+    try:
+        pixels = decode_tile(
+            model,
+            payload.y,
+            area.rows,
+            area.columns,
+            is_grey=header.is_colourless,
+            max_error=header.quality_point,
+            threads=threads,
+        )
+    except CorruptError as error:
+        raise CorruptError(f"tile {tile.index}: {error}") from error
+    if pixels_crc(header, tile.index, pixels) != payload.crc:
+        raise CorruptError(f"tile {tile.index}: the checksum of its pixels does not match")
+    return pixels
