@@ -113,3 +113,13 @@ def test_the_kernel_is_what_its_sources_are_compiled_to(tmp_path: Path) -> None:
         pytest.skip(f"needs ziglang {builder.COMPILER}")
     for path in builder.build(tmp_path):
         assert path.read_bytes() == (WEB / path.name).read_bytes(), "run python web/build.py"
+
+
+@pytest.mark.skipif(shutil.which("tsc") is None, reason="needs TypeScript's tsc")
+def test_the_types_in_the_comments_hold() -> None:
+    options = "--noEmit --checkJs --allowJs --strict --target es2022 --module nodenext"
+    files = [str(WEB / name) for name in ("rd-image.js", "worker.js")]
+    libraries = ["--moduleResolution", "nodenext", "--lib", "es2022,dom,dom.iterable"]
+    command = [str(shutil.which("tsc")), *options.split(), *libraries, *files]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-import { require } from "./errors.js";
+import { RdaeError, require } from "./errors.js";
 
 /* zlib streams, RFC 1950 and 1951. The browsers' own DecompressionStream takes bytes behind the end of a
    stream in some versions and has no bound of what comes out; FORMAT.md, section 1, wants both refused. */
@@ -83,7 +83,7 @@ class Bits {
       first = (first + count) << 1;
       code <<= 1;
     }
-    return require(false, "zlib stream: no such code");
+    throw new RdaeError("corrupt", "zlib stream: no such code");
   }
 }
 

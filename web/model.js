@@ -233,7 +233,7 @@ function toLevels(program, layers) {
  * @param {number} count
  */
 function family(kernel, weights, latent, count) {
-  const sizes = weights.tensor(`${latent}.sizes`, "I32", [count]);
+  const sizes = /** @type {Int32Array} */ (weights.tensor(`${latent}.sizes`, "I32", [count]));
   const lows = /** @type {Int32Array} */ (weights.tensor(`${latent}.lows`, "I32", [count]));
   check(sizes.every((size) => size >= 2), `${latent}.sizes`);
   const total = sizes.reduce((a, b) => a + b, 0);

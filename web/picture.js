@@ -69,7 +69,7 @@ export async function decodePicture(bytes, findModel, { maxPixels } = {}) {
 
 /**
  * Refuse a file of another model.
- * @param {import("./container.js").Header} header
+ * @param {{modelId: number, fingerprint: string}} header
  * @param {{id: number, fingerprint: string}[]} models that are there
  */
 export function modelOf(header, models) {

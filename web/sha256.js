@@ -1,5 +1,6 @@
 /* The browsers' own digest exists on https only, and takes no pieces. */
 
+/** @type {number[]} */
 const primes = [];
 for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
 

@@ -1,0 +1,113 @@
+"""The decoder in a real browser: workers, weights fetched and cached, the same pixels.
+
+Needs what tests/test_report_browser.py needs.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+pytest.importorskip("playwright", reason="needs the package playwright")
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = os.environ.get("RDAE_CHROMIUM") or shutil.which("chromium")
+pytestmark = [
+    pytest.mark.skipif(not (ROOT / "web").is_dir(), reason="needs the checkout"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium"),
+]
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+EXPECTED = json.loads((ROOT / "tests" / "golden" / "expected.json").read_text())
+DECODE = """async (name) => {
+  const { decode } = await import("/web/rdae.js");
+  const file = await (await fetch(`/tests/golden/${name}.rd`)).arrayBuffer();
+  const { data } = await decode(file).catch((error) => ({ data: error.code }));
+  if (typeof data === "string") return data;
+  const rgb = data.filter((_, i) => i % 4 < 3);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", rgb));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """The checkout's files; remembers which were asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+PAGE = """<!doctype html><script type="module" src="/web/rd-image.js"></script>
+<rd-image id="good" src="/tests/golden/photo-q60.rd" alt="A pond"></rd-image>
+<rd-image id="bad" src="/web/build.py" alt="A script"></rd-image>
+<rd-image id="other" src="/web/build.py" alt="A script"><b>instead</b></rd-image>
+<div style="height: 9000px"></div>
+<rd-image id="far" src="/tests/golden/grey-q40.rd" alt="Far below"></rd-image>"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    handler = functools.partial(Handler, directory=str(ROOT))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_browser_finds_the_same_pixels_and_fetches_the_weights_once(address: str) -> None:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        for _ in range(2):
+            page.goto(f"{address}/docs/")
+            found = {name: page.evaluate(DECODE, name) for name in EXPECTED}
+            assert found == {name: digests["pixels"] for name, digests in EXPECTED.items()}
+        browser.close()
+    assert Handler.asked.count("/weights/photo.safetensors") == 1
+
+
+def test_the_element_shows_pictures_and_names_what_is_wrong(address: str) -> None:
+    Handler.asked.clear()
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.route("**/page.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+        page.goto(f"{address}/page.html")
+        painted = """() => {
+          const canvas = document.querySelector("#good").canvas;
+          if (!canvas.width) return false;
+          const { data } = canvas.getContext("2d").getImageData(5, 7, 1, 1);
+          return data[3] === 255 && [canvas.width, canvas.height];
+        }"""
+        assert page.wait_for_function(painted).json_value() == [768, 512]
+        page.wait_for_selector("#bad p:visible")
+        assert page.inner_text("#bad p") == "A script (/web/build.py: this is no .rd file)"
+        assert page.is_visible("#other b")
+        assert not any("grey-q40" in path for path in Handler.asked)
+        page.locator("#far").scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelector('#far').canvas.width === 200")
+        browser.close()

@@ -1,0 +1,121 @@
+import { decode, readInfo } from "./rdae.js";
+
+/* <rd-image src="photo.rd" alt="A pond"><img src="photo.jpg" alt="A pond" loading="lazy"></rd-image>
+
+   What is inside is for browsers that know no modules, and for files that cannot be shown. It is fetched in
+   these cases only, if it says loading="lazy". Safari has no <img is="...">, so this is an element of its own.
+   Attributes: src, alt, loading ("lazy", the default, or "eager"). Events: load; error, whose `error` says what
+   is wrong. */
+
+const STYLE = `
+  :host { display: inline-block; max-width: 100%; line-height: 0 }
+  :host([hidden]) { display: none }
+  canvas { max-width: 100%; height: auto }
+  p { font: 0.9rem/1.4 system-ui, sans-serif; margin: 0; padding: 0.75rem; border: 1px solid }
+  [hidden] { display: none }
+`;
+const HEADER = 32; // bytes that are enough for width and height
+
+class RdImage extends HTMLElement {
+  static observedAttributes = ["src", "alt", "loading"];
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    root.innerHTML = `<style>${STYLE}</style><canvas role="img" width="0" height="0"></canvas><p hidden></p><slot hidden></slot>`;
+    this.canvas = /** @type {HTMLCanvasElement} */ (root.querySelector("canvas"));
+    this.message = /** @type {HTMLElement} */ (root.querySelector("p"));
+    this.inside = /** @type {HTMLSlotElement} */ (root.querySelector("slot"));
+    this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.load(), { rootMargin: "600px" });
+    /** What was begun last: an older file that comes late is not shown. */
+    this.begun = 0;
+  }
+
+  connectedCallback() {
+    this.begin();
+  }
+
+  disconnectedCallback() {
+    this.observer.disconnect();
+  }
+
+  /** @param {string} name */
+  attributeChangedCallback(name) {
+    if (name === "alt") this.canvas.setAttribute("aria-label", this.getAttribute("alt") ?? "");
+    else if (this.isConnected) this.begin();
+  }
+
+  begin() {
+    this.begun++;
+    this.observer.disconnect();
+    if (!this.getAttribute("src")) return;
+    if (this.getAttribute("loading") === "eager") this.load();
+    else this.observer.observe(this);
+  }
+
+  async load() {
+    this.observer.disconnect();
+    const mine = ++this.begun, src = this.getAttribute("src") ?? "";
+    try {
+      const bytes = await this.fetched(src, mine);
+      const { data, width, height } = await decode(bytes);
+      if (mine !== this.begun) return;
+      this.shape(width, height);
+      this.canvas.getContext("2d")?.putImageData(new ImageData(/** @type {any} */ (data), width, height), 0, 0);
+      this.show(this.canvas);
+      this.dispatchEvent(new Event("load"));
+    } catch (error) {
+      if (mine !== this.begun) return;
+      this.message.textContent = `${this.getAttribute("alt") ?? ""} (${src}: ${error instanceof Error ? error.message : error})`;
+      this.show(this.children.length ? this.inside : this.message);
+      this.dispatchEvent(new ErrorEvent("error", { error, message: this.message.textContent }));
+    }
+  }
+
+  /**
+   * The file; the element has its shape as soon as the header is there.
+   * @param {string} src
+   * @param {number} mine
+   */
+  async fetched(src, mine) {
+    const response = await fetch(src);
+    if (!response.ok || !response.body) throw new Error(`${response.status} ${response.statusText}`);
+    /** @type {Uint8Array[]} */
+    const pieces = [];
+    let size = 0, isShaped = false;
+    const reader = response.body.getReader();
+    for (let piece; !(piece = await reader.read()).done; ) {
+      pieces.push(piece.value);
+      size += piece.value.length;
+      if (isShaped || size < HEADER || mine !== this.begun) continue;
+      const { width, height } = readInfo(joined(pieces, size));
+      this.shape(width, height);
+      isShaped = true;
+    }
+    return joined(pieces, size);
+  }
+
+  /** @param {number} width @param {number} height */
+  shape(width, height) {
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
+  }
+
+  /** @param {HTMLElement} part */
+  show(part) {
+    for (const one of [this.canvas, this.message, this.inside]) one.hidden = one !== part;
+  }
+}
+
+/** @param {Uint8Array[]} pieces @param {number} size */
+function joined(pieces, size) {
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+customElements.define("rd-image", RdImage);

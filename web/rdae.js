@@ -1,0 +1,114 @@
+import { MAX_PIXELS, readHeader } from "./container.js";
+import { RdaeError } from "./errors.js";
+import { hasSimd } from "./kernel.js";
+import { decodePicture, modelOf } from "./picture.js";
+import { Pool } from "./pool.js";
+import { Sha256 } from "./sha256.js";
+import { Weights } from "./weights.js";
+
+/* The decoder of a page: weights are fetched once, then cached; workers decode. */
+
+export { RdaeError } from "./errors.js";
+export { readFile, readHeader } from "./container.js";
+
+const CACHE = "rdae-weights";
+
+/**
+ * @typedef {{id: number, name: string, file: string, bytes: number, sha256: string, fingerprint: string}} Entry
+ * @typedef {{weights: Weights, workers: Pool}} Loaded
+ */
+
+/** Models of one folder of weights, whose manifest.json names them. */
+export class Decoder {
+  /** @param {string | URL} [folder] with manifest.json and the models' files */
+  constructor(folder = new URL("../weights/", import.meta.url)) {
+    this.folder = new URL(folder, document.baseURI);
+    /** @type {Promise<Entry[]> | undefined} */
+    this.manifest = undefined;
+    /** @type {Map<string, Promise<Loaded>>} */
+    this.models = new Map();
+  }
+
+  /**
+   * The pixels of a file; `new ImageData(data, width, height)` makes of them what a canvas takes.
+   * @param {Uint8Array | ArrayBuffer} file
+   * @param {{maxPixels?: number}} [options]
+   */
+  decode(file, options) {
+    const bytes = file instanceof Uint8Array ? file : new Uint8Array(file);
+    return decodePicture(bytes, ({ header }) => this.model(header), options);
+  }
+
+  /** @param {import("./container.js").Header} header @returns {Promise<Loaded>} */
+  async model(header) {
+    this.manifest ??= fetched(new URL("manifest.json", this.folder)).then(async (response) => (await response.json()).models);
+    const entries = await this.manifest.catch((error) => {
+      this.manifest = undefined; // the next file may have better luck
+      throw error;
+    });
+    const entry = entries[modelOf(header, entries)], known = this.models.get(entry.sha256);
+    if (known) return known;
+    const loading = this.load(entry);
+    this.models.set(entry.sha256, loading);
+    loading.catch(() => this.models.delete(entry.sha256));
+    return loading;
+  }
+
+  /** @param {Entry} entry @returns {Promise<Loaded>} */
+  async load(entry) {
+    const [bytes, module] = await Promise.all([this.weightsOf(entry), compiledKernel()]);
+    const weights = new Weights(bytes), fingerprint = weights.fingerprint();
+    modelOf({ modelId: weights.id, fingerprint }, [entry]);
+    return { weights, workers: new Pool(module, bytes) };
+  }
+
+  /** @param {Entry} entry */
+  async weightsOf({ file, sha256 }) {
+    const url = new URL(file, this.folder), key = new URL(`?${sha256}`, url);
+    // Pages that are not served by https have no cache of their own.
+    const cache = "caches" in globalThis ? await caches.open(CACHE).catch(() => null) : null;
+    const kept = await cache?.match(key);
+    if (kept) {
+      const bytes = new Uint8Array(await kept.arrayBuffer());
+      if (new Sha256().add(bytes).hex() === sha256) return bytes;
+    }
+    const bytes = new Uint8Array(await (await fetched(url)).arrayBuffer());
+    const whole = new Sha256().add(bytes).hex() === sha256;
+    if (!whole) throw new RdaeError("weights-mismatch", `${url}: these are not the weights that manifest.json names`);
+    await cache?.put(key, new Response(bytes)).catch(() => undefined); // no room: fetched again next time
+    return bytes;
+  }
+}
+
+async function compiledKernel() {
+  const response = await fetched(new URL(hasSimd() ? "kernel.wasm" : "kernel-plain.wasm", import.meta.url));
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** @param {URL} url */
+async function fetched(url) {
+  const response = await fetch(url).catch((error) => {
+    throw new RdaeError("unavailable", `${url}: ${error.message}`);
+  });
+  if (!response.ok) throw new RdaeError("unavailable", `${url}: ${response.status} ${response.statusText}`);
+  return response;
+}
+
+/** @type {Decoder | undefined} */
+let usual;
+
+/**
+ * The pixels of a file, with the weights beside the folder of this script.
+ * @param {Uint8Array | ArrayBuffer} file
+ * @param {{maxPixels?: number}} [options]
+ */
+export function decode(file, options) {
+  usual ??= new Decoder();
+  return usual.decode(file, options);
+}
+
+/**
+ * What the header says, without decoding.
+ * @param {Uint8Array} bytes a file, or at least its first 32 bytes
+ */
+export const readInfo = (bytes) => readHeader(bytes, MAX_PIXELS);
