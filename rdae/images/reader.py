@@ -22,10 +22,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, grouped, option
-from rdae.images import jpeg_xl
+from rdae.images import jpeg_file, jpeg_xl
 from rdae.images.colour import COLOUR_MODES
 from rdae.images.formats import InputFormat, foreign_name, format_of, input_names
 from rdae.images.png_file import DAMAGED, check_png
@@ -85,7 +85,7 @@ def open_image(file: BinaryIO, *, max_pixels: int, allowed: Allowed) -> Image.Im
     file.seek(0)
     found = _format_at(file.read(_BEGINNING_BYTES))
     if found.name == "PNG":
-        check_png(file)
+        check_png(file, max_pixels)
     file.seek(0)
     if found.name == "JPEG XL":
         return _open_jpeg_xl(file.read(), max_pixels, allowed)
@@ -193,8 +193,23 @@ def load(image: Image.Image) -> None:
             # Pillow's TIFF plugin applies its own limit where it allocates the pixels; with the
             # pixels there already it does not.
             image.im = Image.new(image.mode, size).im
+    other = None
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and tiles and not image.decoderconfig:
+        other = jpeg_file.with_extra_bytes(_whole_file(image))
     with tiff_errors() if tags else nullcontext():
         image.load()
+    if other is not None:
+        jpeg_file.check_against(image, other)
+
+
+def _whole_file(image: ImageFile.ImageFile) -> bytes:
+    """Return the bytes of an image's file, which stays where it is."""
+    assert image.fp is not None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    data = image.fp.read()
+    image.fp.seek(position)
+    return data
 
 
 @contextmanager
@@ -282,20 +297,16 @@ def has_more_than_8_bits(image: Image.Image) -> bool:
     if image.format == "PPM" and isinstance(arguments, tuple):
         return isinstance(arguments[-1], int) and arguments[-1] > 255
     if image.format == "AVIF" and isinstance(image, ImageFile.ImageFile) and image.fp:
-        return _is_deep_avif(image.fp)
+        return _is_deep_avif(_whole_file(image))
     return False
 
 
-def _is_deep_avif(file: Any) -> bool:
+def _is_deep_avif(data: bytes) -> bool:
     """Say whether a configuration record (av1C) of an AVIF file has its high_bitdepth bit set.
 
     The record is looked for, not walked to: four letters and its version byte (AV1 Codec ISO
     Media File Format Binding, section 2.3).
     """
-    position = file.tell()
-    file.seek(0)
-    data = file.read()
-    file.seek(position)
     start = data.find(b"av1C\x81")
     while start >= 0:
         if len(data) > start + 6 and data[start + 6] & 0x40:
