@@ -118,7 +118,7 @@ def encode_from(encoder: Encoder, target_psnr: float) -> bytes:
         f"{target_psnr:g} dB are too many: quality {point_to_quality(best):.3g} has "
         f"{_bound('at least ', encoder, psnrs)}{reachable:.2f} dB",
         reachable=reachable,
-        hint=f"{option('target_psnr', floor)} or less; rdae is not lossless",
+        hint=f"{option('target_psnr', floor)} or less, or lossless",
     )
 
 
