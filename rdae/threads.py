@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
+import threadpoolctl
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -100,6 +100,7 @@ def one_blas_thread() -> Iterator[None]:
     global _users, _limit
     with _lock:
         if _users == 0:
+            _take_control()
             _limit = _blas().limit(limits=1)
         _users += 1
     try:
@@ -108,7 +109,22 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                _limit.restore_original_limits()
+                _restore()
+
+
+def _restore() -> None:
+    _take_control()
+    _limit.restore_original_limits()
+    _take_control()  # and give it back: the next to ask has it, in whatever thread
+
+
+def _take_control() -> None:
+    """Make the calling thread the one that threadpoolctl obeys.
+
+    From 3.8 on it ignores all limits of OpenBLAS but those of the thread that was first to set one.
+    """
+    if hasattr(threadpoolctl.OpenBLASController, "clear_controlling_thread"):
+        threadpoolctl.OpenBLASController.clear_controlling_thread(force=True)
 
 
 def _forget_threads() -> None:
@@ -116,7 +132,7 @@ def _forget_threads() -> None:
     global _lock, _users, _limit
     _pool.cache_clear()
     if _users:
-        _limit.restore_original_limits()
+        _restore()
     _lock, _users, _limit = threading.Lock(), 0, None
 
 
@@ -127,4 +143,4 @@ if hasattr(os, "register_at_fork"):
 @cache
 def _blas() -> Any:
     """The BLAS libraries of the process; to find them takes half a millisecond."""
-    return ThreadpoolController().select(user_api="blas")
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")

@@ -1,0 +1,71 @@
+"""BLAS is held to one thread, whichever threads ask for it and in whatever order they end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import threadpoolctl
+
+from rdae.threads import one_blas_thread
+
+TIMEOUT = 60  # seconds
+
+
+def limits() -> set[int]:
+    info = threadpoolctl.threadpool_info()
+    return {library["num_threads"] for library in info if library["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    """BLAS with two threads at first, on any machine."""
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        if limits() != {2}:
+            pytest.skip("BLAS does not let itself be limited here")
+        yield
+
+
+def in_thread(function) -> threading.Thread:
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+def test_a_second_thread_is_limited_too_while_the_first_lives() -> None:
+    with one_blas_thread():
+        assert limits() == {1}
+    assert limits() == {2}
+    seen: list[set[int]] = []
+
+    def work() -> None:
+        with one_blas_thread():
+            seen.append(limits())
+
+    in_thread(work).join(TIMEOUT)
+    assert seen == [{1}]
+    assert limits() == {2}
+
+
+@pytest.mark.parametrize("main_ends_last", [False, True])
+def test_the_last_to_end_restores_what_was_there(main_ends_last: bool) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with one_blas_thread():
+            entered.set()
+            leave.wait(TIMEOUT)
+
+    with one_blas_thread():
+        thread = in_thread(work)
+        assert entered.wait(TIMEOUT)
+        if main_ends_last:
+            leave.set()
+            thread.join(TIMEOUT)
+        assert limits() == {1}
+    if not main_ends_last:
+        assert limits() == {1}
+        leave.set()
+        thread.join(TIMEOUT)
+    assert limits() == {2}
