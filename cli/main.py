@@ -32,7 +32,7 @@ from rdae.cli import (
 from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rdae.cli.console import Console, UsageError
 from rdae.cli.help import Command, Group
-from rdae.cli.hints import COMMANDS, mistake
+from rdae.cli.hints import COMMANDS, enter, mistake
 from rdae.cli.versions import print_versions
 from rdae.errors import RdaeError
 
@@ -95,6 +95,7 @@ def main() -> int:
     """Run the command line and return its exit code; no exception leaves this function."""
     _prepare_streams()
     signals.install()
+    enter(frozenset())  # no command yet, and maybe not the first run in this process
     if not sys.warnoptions:
         # Warnings are for developers; what a user must know is an error or a line of ours.
         warnings.simplefilter("ignore")
