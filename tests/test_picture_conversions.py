@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from rdae.errors import UnsupportedImageError
+from rdae.images.inputs import from_array
 from rdae.images.picture import Picture, from_pillow, read_picture
 from tests.image_samples import (
     ADOBE_RGB,
@@ -65,6 +66,17 @@ def test_a_png_of_16_bits_is_rounded_to_the_nearest_level(channels: int, interla
 def test_the_rounding_is_not_that_of_the_high_byte() -> None:
     samples = np.array([[[0, 128, 129], [255, 65407, 65535]]], np.uint16)
     assert read(png_16(samples), to_8bit=True).rgb.tolist() == [[[0, 0, 1], [1, 255, 255]]]
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4", "f8"])
+def test_arrays_of_either_byte_order_are_the_same_picture(dtype: str) -> None:
+    samples = DEEP[..., :3].astype(dtype)
+    if dtype != "u2":
+        samples /= 65535
+    little = from_array(samples.astype("<" + dtype), to_8bit=True)
+    big = from_array(samples.astype(">" + dtype), to_8bit=True)
+    assert np.array_equal(little.rgb, big.rgb)
+    assert np.abs(big.rgb.astype(int) - rounded(DEEP[..., :3])).max() <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])

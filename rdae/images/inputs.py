@@ -82,7 +82,8 @@ def from_array(
         TooLargeError: more pixels than `max_pixels`.
     """
     shape = " x ".join(map(str, pixels.shape)) or "()"
-    is_deep = pixels.dtype == np.uint16 or pixels.dtype.kind == "f"
+    native = pixels.dtype.newbyteorder("=")
+    is_deep = native == np.uint16 or native.kind == "f"
     if pixels.dtype != np.uint8 and not (to_8bit and is_deep):
         hint = "to_8bit=True takes uint16 in 0 to 65535 and floats in 0 to 1" if is_deep else ""
         raise UnsupportedImageError(f"an array of {pixels.dtype}, wanted uint8", hint=hint)
@@ -97,7 +98,8 @@ def from_array(
     height, width = pixels.shape[:2]
     check_size((width, height), max_pixels)
     if is_deep:
-        pixels = levels_of(pixels) if pixels.dtype == np.uint16 else levels_of_floats(pixels)
+        pixels = pixels.astype(native, copy=False)
+        pixels = levels_of(pixels) if native == np.uint16 else levels_of_floats(pixels)
     samples = pixels.reshape(height, width, -1)
     channels = samples.shape[2]
     is_grey = channels < 3
