@@ -7,6 +7,7 @@ import logging
 import os
 import textwrap
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, grouped, human_bytes, human_seconds, shown
 from rdae.cli.help import Command
-from rdae.cli.inputs import RD_EXTENSIONS, Source, expand, split_output
+from rdae.cli.inputs import RD_EXTENSIONS, Source, expand, left_out_line, split_output
 from rdae.cli.models import require_model, typical_rates
 from rdae.cli.options import FORMAT_OF_EXTENSION
 from rdae.cli.paths import (
@@ -116,7 +117,14 @@ def compress(
     )
     if effort >= REFINED_EFFORT and target.max_error is None:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
-    sources = expand(names, extensions=INPUT_SUFFIXES, recursive=recursive, files_from=files_from)
+    left_out: Counter[str] = Counter()
+    sources = expand(
+        names,
+        extensions=INPUT_SUFFIXES,
+        recursive=recursive,
+        files_from=files_from,
+        left_out=left_out,
+    )
     tasks = plan(
         sources,
         output=output,
@@ -165,7 +173,10 @@ def compress(
         fail_fast=fail_fast,
         fatal=(ModelError,),
     )
-    raise typer.Exit(batch.run(tasks, work))
+    code = batch.run(tasks, work)
+    if left_out:
+        console.note(left_out_line(left_out))
+    raise typer.Exit(code)
 
 
 def check_output_name(output: str | None) -> None:

@@ -6,6 +6,7 @@ import codecs
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,6 +21,7 @@ from rdae.images.formats import INPUT_SUFFIXES
 RD_EXTENSIONS = frozenset({".rd"})
 
 _LIST_BYTES = 1 << 28  # the longest --files-from
+_LISTED_KINDS = 4
 _STDIN_PATHS = frozenset({"-", "/dev/stdin", "/dev/fd/0"})
 
 
@@ -61,6 +63,7 @@ def expand(
     extensions: frozenset[str],
     recursive: bool = False,
     files_from: str | None = None,
+    left_out: Counter[str] | None = None,
 ) -> list[Source]:
     """Turn arguments into inputs, in order, each once.
 
@@ -69,6 +72,7 @@ def expand(
         extensions: what is taken from folders, lower case with the dot.
         recursive: enter folders; otherwise a folder is an input that fails.
         files_from: a file that lists more inputs, or `-`.
+        left_out: counts, by kind, the files in folders that are not taken.
 
     Raises:
         UsageError: no input at all, or `-` among others.
@@ -87,9 +91,19 @@ def expand(
         return [Source(None)]
     sources: dict[str, Source] = {}
     for argument in [*arguments, *listed]:
-        for source in _expand_one(argument, extensions, recursive):
+        for source in _expand_one(argument, extensions, recursive, left_out):
             sources.setdefault(place_of(Path(source.name)), source)
     return [_refuse_other_kind(source, extensions) for source in sources.values()]
+
+
+def left_out_line(left_out: Counter[str]) -> str:
+    """Say how many files of folders are not taken, the most frequent kinds first."""
+    listed = left_out.most_common(_LISTED_KINDS)
+    rest = left_out.total() - sum(count for _, count in listed)
+    words = ", ".join(f"{kind} ({count})" for kind, count in listed)
+    words += f" and others ({rest})" if rest else ""
+    files = "1 file" if left_out.total() == 1 else f"{left_out.total()} files"
+    return f"left out {files}: {words}"
 
 
 def place_of(path: Path) -> str:
@@ -177,7 +191,9 @@ def _listed(files_from: str) -> list[str]:
     return [os.fsdecode(name) for name in names if name]
 
 
-def _expand_one(argument: str, extensions: frozenset[str], recursive: bool) -> Iterator[Source]:
+def _expand_one(
+    argument: str, extensions: frozenset[str], recursive: bool, left_out: Counter[str] | None
+) -> Iterator[Source]:
     path = Path(argument)
     if not argument:
         yield Source(path, error=InputError("an empty name"), label="''")
@@ -187,7 +203,7 @@ def _expand_one(argument: str, extensions: frozenset[str], recursive: bool) -> I
         yield Source(path, error=InputError("is a directory", hint="-r takes the files in it"))
     else:
         found = False
-        for source in _walk(path, extensions):
+        for source in _walk(path, extensions, Counter() if left_out is None else left_out):
             found = True
             yield source
         if not found:
@@ -195,16 +211,23 @@ def _expand_one(argument: str, extensions: frozenset[str], recursive: bool) -> I
             yield Source(path, error=InputError(f"holds no file to work on ({kinds})"))
 
 
-def _walk(root: Path, extensions: frozenset[str]) -> Iterator[Source]:
-    """Yield the files below a folder, sorted; hidden ones and symbolic links are left out."""
+def _walk(root: Path, extensions: frozenset[str], left_out: Counter[str]) -> Iterator[Source]:
+    """Yield the files below a folder, sorted; hidden ones and symbolic links are left out.
+
+    All but the hidden ones are counted.
+    """
     errors: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(folder, name)
-            if name.startswith(".") or path.suffix.lower() not in extensions:
+            if name.startswith("."):
                 continue
-            if path.is_file() and not path.is_symlink():
+            if path.is_symlink():
+                left_out["symbolic links"] += 1
+            elif path.suffix.lower() not in extensions:
+                left_out[shown(path.suffix.lower()) or "without a suffix"] += 1
+            elif path.is_file():
                 yield Source(path, root=root)
     for error in errors:
         yield Source(Path(error.filename), error=error)

@@ -111,6 +111,20 @@ def test_a_tree_is_mirrored(run: Run, tmp_path: Path) -> None:
     assert names(tmp_path / "out") == [os.path.join("a", "x.rd"), os.path.join("b", "x.rd")]
 
 
+def test_files_of_a_folder_that_are_not_taken_are_counted(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    save(folder / "x.png")
+    for name in ("a.txt", "b.TXT", "raw.nef", ".hidden"):
+        (folder / name).write_bytes(b"text")
+    (folder / "link.png").symlink_to(folder / "x.png")
+    result = run("compress", "-r", "in", "--output-dir", "out")
+    assert result.code == 0
+    words = "left out 4 files: .txt (2), symbolic links (1), .nef (1)"
+    assert sorted(result.err.splitlines()[-1].split()) == sorted(words.split())
+    assert "left out" not in run("compress", "-r", "in", "--output-dir", "out", "-f", "--quiet").err
+
+
 def test_a_dry_run_shows_sizes_and_writes_nothing(run: Run, tmp_path: Path, photo: Path) -> None:
     result = run("compress", "photo.png", "-n", "--output-dir", "out")
     assert result.code == 0
