@@ -163,7 +163,7 @@ def test_damage_to_what_every_region_needs_is_an_error(rich):
         with pytest.raises(CorruptError):
             decode(bytes(damaged), region=region)
     with pytest.raises(UnsupportedFeatureError):
-        decode(rich.data + b"R\0", region=region)
+        decode(rich.data + b"Q\0", region=region)
 
 
 def test_a_region_of_a_huge_picture_takes_the_memory_of_the_region(rich, model, monkeypatch):

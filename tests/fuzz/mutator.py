@@ -278,7 +278,7 @@ def _move_chunks(anatomy: Anatomy, rng: random.Random) -> None:
     """Remove, double, swap or insert a chunk, or give one another type."""
     chunks = anatomy.chunks
     at, kind = rng.randrange(len(chunks) + 1), rng.randrange(5)
-    letter = rng.choice((*b"AZCYRiexqz", rng.randrange(256)))
+    letter = rng.choice((*b"AZCYRQQiexqz", rng.randrange(256)))
     if kind == 0 or at == len(chunks):
         chunks.insert(at, Piece(letter, rng.randbytes(rng.choice((0, 1, 4, 40)))))
     elif kind == 1:
