@@ -260,7 +260,7 @@ TargetPsnr = Annotated[
 ]
 Lossless = Annotated[
     bool,
-    _option(_QUALITY, "--lossless", "Give back every pixel; about twenty times the bits."),
+    _option(_QUALITY, "--lossless", "Give back every pixel, in a much larger file."),
 ]
 MaxError = Annotated[
     int | None,
