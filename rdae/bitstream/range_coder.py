@@ -41,7 +41,8 @@ def _group(
     if indexes.size and not 0 <= int(indexes.min()) <= int(indexes.max()) < len(tables):
         raise ValueError(f"a table index is outside of 0 to {len(tables) - 1}")
     # NumPy sorts keys of 8 and 16 bits by radix, ten times faster than wider ones.
-    keys = indexes.astype(np.uint8 if len(tables) <= 256 else np.uint16, copy=False)
+    kind = np.uint8 if len(tables) <= 256 else np.uint16
+    keys: NDArray[Any] = indexes.astype(kind, copy=False)
     return _order(~keys), np.bincount(keys, minlength=len(tables))
 
 

@@ -156,7 +156,7 @@ def _solve(matrix: Array, wanted: Array, weight: Array) -> NDArray[np.float64]:
     gram = (weighted.T @ matrix).astype(np.float64)
     right = weighted.T @ wanted.astype(np.float32)
     gram += np.eye(len(gram)) * (RIDGE * np.trace(gram) / len(gram))
-    solution: NDArray[np.float64] = np.linalg.solve(gram, right.astype(np.float64))
+    solution: NDArray[Any] = np.linalg.solve(gram, right.astype(np.float64))
     return solution
 
 

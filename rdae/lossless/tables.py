@@ -103,4 +103,5 @@ class Mixtures:
         between = np.minimum(sizes - (steps << BETWEEN_BITS), 1 << BETWEEN_BITS)
         low, high = self._normal[steps], self._normal[steps + 1]
         value = low + ((high - low) * between >> BETWEEN_BITS)
-        return np.where(places < 0, -value, value)
+        signed: Array = np.where(places < 0, -value, value)
+        return signed

@@ -188,12 +188,14 @@ def _scaled(difference: Array, factor: int) -> Array:
 
 def scale_rows(raw: Array) -> Array:
     """Rows of scales from rows in 1/128."""
-    return np.clip((raw + (1 << (UNIT_BITS - 1))) >> UNIT_BITS, 0, NUM_SCALES - 1)
+    rows: Array = np.clip((raw + (1 << (UNIT_BITS - 1))) >> UNIT_BITS, 0, NUM_SCALES - 1)
+    return rows
 
 
 def shapes(raw: Array) -> Array:
     """Shapes from shapes in 1/128."""
-    return np.clip((raw + (1 << (UNIT_BITS - 1))) >> UNIT_BITS, 0, NUM_SHAPES - 1)
+    found: Array = np.clip((raw + (1 << (UNIT_BITS - 1))) >> UNIT_BITS, 0, NUM_SHAPES - 1)
+    return found
 
 
 def split_mean(mean: Array) -> tuple[Array, Array]:
