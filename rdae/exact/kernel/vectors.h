@@ -82,7 +82,7 @@ INLINE TARGET __m512i vnni_dot(__m512i acc, __m512i w, __m512i x) {
 #define MOST_PANELS 1
 #define ZERO wasm_i32x4_splat(0)
 #define LOAD(p) wasm_v128_load(p)
-#define SPREAD(p) wasm_i32x4_splat(pair_at(p))
+#define SPREAD(p) wasm_v128_load32_splat(p)
 #define DOT(acc, w, x) wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, x))
 #define ADD32 wasm_i32x4_add
 #define SPREAD32 wasm_i32x4_splat
