@@ -85,6 +85,7 @@ def compress(
     lossless: options.Lossless = False,
     max_error: options.MaxError = None,
     effort: options.Effort = DEFAULT_EFFORT,
+    tune: options.Tune = None,
     model: options.ModelName = None,
     threads: options.SearchThreads = None,
     strip: options.StripKinds = None,
@@ -115,6 +116,11 @@ def compress(
     target = read_target(
         *(quality, target_size, target_bpp, target_psnr), lossless=lossless, max_error=max_error
     )
+    if tune is not None and (effort < REFINED_EFFORT or target.max_error is not None):
+        raise UsageError(
+            f"--tune counts from effort {REFINED_EFFORT} on, in lossy files",
+            hint=f"-e 5 --tune {tune.value}",
+        )
     if effort >= REFINED_EFFORT and target.max_error is None:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     left_out: Counter[str] = Counter()
@@ -150,6 +156,7 @@ def compress(
     work = _Work(
         target=target,
         effort=effort,
+        tune=tune and tune.value,
         console=console,
         model=model,
         threads=threads,
@@ -200,6 +207,7 @@ class _Work:
 
     target: Target
     effort: int
+    tune: str | None
     console: Console
     model: str | None
     threads: int | None
@@ -247,6 +255,7 @@ class _Work:
             target_psnr=self.target.psnr,
             max_error=self.target.max_error,
             effort=self.effort,
+            tune=self.tune,
             model=model if isinstance(model, Model) else None,
             threads=self.threads,
             progress=progress,

@@ -24,6 +24,13 @@ class Strip(str, Enum):
     gps = "gps"
 
 
+class TuneName(str, Enum):
+    """Distortions to train for and to search with."""
+
+    psnr = "psnr"
+    eye = "eye"
+
+
 class Format(str, Enum):
     """Picture formats that decompress writes."""
 
@@ -283,6 +290,16 @@ Effort = Annotated[
         metavar="1..9",
         min=1,
         max=9,
+    ),
+]
+Tune = Annotated[
+    TuneName | None,
+    _option(
+        _ENCODER,
+        "--tune",
+        "What efforts from 3 on save bits at: PSNR, or a mix of squared error, SSIMULACRA2 and "
+        "MS-SSIM. Without it: what the model was trained for.",
+        metavar="psnr|eye",
     ),
 ]
 ModelName = Annotated[

@@ -137,6 +137,16 @@ def train(
             autocompletion=complete_preset,
         ),
     ] = None,
+    tune: Annotated[
+        options.TuneName | None,
+        _option(
+            _MODEL,
+            "--tune",
+            "Distortion: squared error, or a mix of it with SSIMULACRA2 and MS-SSIM. "
+            "[default: psnr]",
+            metavar="psnr|eye",
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         _option(_STEP, "--batch", "Crops per process and step. [default: 8]", metavar="N", min=1),
@@ -231,6 +241,7 @@ def train(
             recolour=recolour,
             odd_sizes=odd_sizes,
             preset=preset,
+            tune=tune and tune.value,
             batch=batch,
             crop=crop,
             downscale=downscale,

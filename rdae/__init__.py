@@ -68,6 +68,7 @@ def compress(
     lossless: bool = False,
     max_error: int | None = None,
     effort: int = 2,
+    tune: str | None = None,
     model: str | Path | None = None,
     to_8bit: bool = False,
     first_frame: bool = False,
@@ -93,6 +94,8 @@ def compress(
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR). From 3 on, seconds to minutes are
             spent on each megapixel, and torch is needed. At a fixed quality, part of what is
             gained is a better picture instead of a smaller file. Decoding does not change.
+        tune: from effort 3 on, what bits are saved at: "psnr" for squared error, "eye" for a mix of
+            it with SSIMULACRA2 and MS-SSIM; what the model was trained for if None.
         model: name of an installed model or path of a weights file; the default model if None.
         to_8bit: reduce more than 8 bits per channel instead of refusing them; of arrays, uint16
             from 0 to 65535 and floats from 0 to 1.
@@ -110,7 +113,7 @@ def compress(
         rdae.errors.RateTargetError: the target cannot be met; the message says what can.
         rdae.errors.ModelError: there is no such model.
         rdae.errors.MissingDependencyError: the effort needs torch.
-        ValueError: quality, max_error or effort is out of range, or more than one of quality,
+        ValueError: quality, max_error, effort or tune is out of range, or more than one of quality,
             targets, lossless and max_error is given.
         TypeError: quality or a target is no number.
         OSError: the file is not there or cannot be read.
@@ -155,6 +158,7 @@ def compress(
         target_psnr=target_psnr,
         max_error=max_error,
         effort=effort,
+        tune=tune,
         model=load_model(model) if max_error is None else None,
         threads=threads,
     ).data

@@ -24,20 +24,21 @@ from rdae.codec import decode, encode, read_info  # noqa: E402
 from rdae.codec.encoder import Encoder, quantise  # noqa: E402
 from rdae.codec.refined import RefiningEncoder  # noqa: E402
 from rdae.codec.targets import encode_from, encode_within  # noqa: E402
-from rdae.distortion import psnr, squared_error  # noqa: E402
+from rdae.distortion import psnr  # noqa: E402
 from rdae.errors import RateTargetError  # noqa: E402
 from rdae.exact.arithmetic import MEAN_BITS  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.model.passes import put, take  # noqa: E402
-from rdae.scales import NUM_POINTS, quality_to_point  # noqa: E402
+from rdae.scales import NUM_POINTS, TUNES, quality_to_point  # noqa: E402
 
 QUALITY = 50
 
 
 def cost(picture, encoded, model):
-    error = squared_error(picture.rgb, decode(encoded.data).rgb)
+    rd_lambda = model.rd_lambda(quality_to_point(QUALITY))
     bits = 8 * (encoded.info.y_bytes + encoded.info.z_bytes)
-    return bits + model.rd_lambda(quality_to_point(QUALITY)) / 3 * error
+    pixels = decode(encoded.data).rgb
+    return bits + refine.distortion_bits(model.tune, rd_lambda, picture.rgb, pixels)
 
 
 def test_more_effort_costs_less_and_decodes_like_any_file(crop, model):
@@ -65,6 +66,38 @@ def test_refinement_gives_the_same_file_twice_and_leaves_torch_alone(crop):
     files = {encode(picture, quality=QUALITY, effort=3, threads=n).data for n in (1, 1)}
     assert len(files) == 1
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_tune_is_best_at_what_it_is_for(crop, model):
+    picture = Picture(crop, None, False)
+    plain = encode(picture, quality=QUALITY)
+    rd_lambda = model.rd_lambda(quality_to_point(QUALITY))
+    gains = {}
+    for tune in TUNES:
+        found = encode(picture, quality=QUALITY, effort=4, tune=tune)
+        for judge in TUNES:
+            before, after = (
+                8 * len(encoded.data)
+                + refine.distortion_bits(judge, rd_lambda, crop, decode(encoded.data).rgb)
+                for encoded in (plain, found)
+            )
+            gains[tune, judge] = before - after
+    assert gains["psnr", "psnr"] > max(0, gains["eye", "psnr"])
+    assert gains["eye", "eye"] > max(0, gains["psnr", "eye"])
+
+
+def test_a_search_is_for_what_the_model_was_trained_for(crop, model):
+    picture = Picture(crop[:64, :64], None, False)
+    of_model = encode(picture, quality=QUALITY, effort=3, threads=1).data
+    assert of_model == encode(picture, quality=QUALITY, effort=3, tune=model.tune, threads=1).data
+
+
+@pytest.mark.parametrize(
+    "settings", [{"tune": "ear", "effort": 5}, {"tune": "eye"}, {"tune": "psnr", "max_error": 0}]
+)
+def test_a_tune_that_does_not_count_is_refused(crop, settings):
+    with pytest.raises(ValueError, match="tune"):
+        encode(Picture(crop, None, False), **settings)
 
 
 def test_tiles_are_refined_with_their_neighbours_in_view(crop, model):
@@ -155,7 +188,7 @@ class Imagined(RefiningEncoder):
     def __init__(self, jitter, factor, is_small):
         side = 8 if is_small else 80
         self.picture = Picture(np.zeros((side, side, 3), np.uint8), None, False)
-        self.effort, self.jitter, self.factor = 3, jitter, factor
+        self.effort, self.tune, self.jitter, self.factor = 3, "psnr", jitter, factor
 
     def estimate_bytes(self, point):
         return 200 + 10 * point + self.jitter[point]

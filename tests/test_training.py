@@ -29,6 +29,7 @@ from rdae.images.picture import Picture  # noqa: E402
 from rdae.model.model import Model  # noqa: E402
 from rdae.model.presets import preset, tiny  # noqa: E402
 from rdae.model.weights_file import Description  # noqa: E402
+from rdae.scales import TUNES  # noqa: E402
 from rdae.training import trainer as training  # noqa: E402
 from rdae.training.checkpoint import (  # noqa: E402
     checkpoints,
@@ -407,6 +408,16 @@ def test_the_objective_adds_up(photo):
     elbo = terms.negative_elbo_bits(64 * 128)
     assert torch.allclose(elbo, 64 * 128 * (terms.bpp + terms.rd_lambda * terms.mse))
     assert terms.mse[1] < terms.mse[0]
+
+
+def test_tuned_for_the_eye_only_the_distortion_is_another(photo):
+    model = Autoencoder(tiny())
+    x = torch.tensor(photo.rgb[:64, 300:428]).permute(2, 0, 1)[None].float() / 255
+    anchor = torch.tensor([7.0])
+    plain, eye = (evaluate(model, x, anchor, noisy=False, tune=tune) for tune in TUNES)
+    assert eye.bpp == plain.bpp and eye.mse == plain.mse and eye.loss != plain.loss
+    eye.loss.backward()
+    assert all(p.grad is not None for p in model.synthesis.parameters() if p.requires_grad)
 
 
 def test_the_operations_of_a_step_are_those_of_the_spec():

@@ -3,14 +3,15 @@
 The analysis is an amortised inference model: one network for all pictures, so for any single one
 there are better y and z. They are found by minimising
 
-    bits(z) + bits(y | z) + lambda / 3 * squared error
+    bits(z) + bits(y | z) + the cost of the distortion in bits
 
-over y and z through the float decoder of the exact decoder, with all four passes in the objective.
-Rounding is relaxed as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020,
-arXiv:2006.04240, section 3.1): each latent goes to the integer below or above it with probabilities
-that depend on how near they are, sampled from a relaxed Bernoulli distribution whose temperature
-falls. The rate is the expected number of bits of the coder's own tables, so at the end of the
-annealing the objective is what a file costs.
+(lambda / 3 times the squared error, or what `distortion_cost` has for the eye) over y and z through
+the float decoder of the exact decoder, with all four passes in the objective. Rounding is relaxed
+as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020, arXiv:2006.04240, section 3.1): each
+latent goes to the integer below or above it with probabilities that depend on how near they are,
+sampled from a relaxed Bernoulli distribution whose temperature falls. The rate is the expected
+number of bits of the coder's own tables, so at the end of the annealing the objective is what a
+file costs.
 
 Deviates: starts near the symbols that plain encoding sends, which already weigh rate against
 distortion (`rdae.rounding`), which saves the hundred steps that a start at y takes to get there. z
@@ -36,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from rdae.autoencoder.distortion_cost import distortion_cost
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate
 from rdae.autoencoder.networks import ClampInward, in_phases
 from rdae.autoencoder.passes import assemble, split
@@ -92,7 +94,7 @@ _one_search = threading.RLock()
 
 
 def refine(
-    model: Model, tile: Tile, point: int, effort: int, *, threads: int, report: Report
+    model: Model, tile: Tile, point: int, effort: int, tune: str, *, threads: int, report: Report
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Better latents for a tile.
 
@@ -101,6 +103,7 @@ def refine(
         tile: what to refine.
         point: quality point, 0 to 255.
         effort: 3 to 9, how long to search.
+        tune: the distortion, one of `rdae.scales.TUNES`.
         threads: how many threads torch may use.
         report: is called with each step's number, the number of steps, and the estimated bits and
             squared error.
@@ -109,7 +112,41 @@ def refine(
         y `(rows, columns, M)`, to be rounded to the nearest symbols, and the symbols of z.
     """
     with _own_torch(threads):
-        return _anneal(_Objective(model, tile, point), STEPS[effort], report)
+        return _anneal(_Objective(model, tile, point, tune), STEPS[effort], report)
+
+
+def distortion_bits(
+    tune: str,
+    rd_lambda: float,
+    pixels: NDArray[np.uint8],
+    decoded: NDArray[np.uint8],
+    threads: int = 1,
+) -> float:
+    """What decoded pixels cost in bits beside those of the file, as the search counts it.
+
+    Args:
+        tune: one of `rdae.scales.TUNES`.
+        rd_lambda: bits per pixel per MSE.
+        pixels: `(H, W, 3)`, what they should be.
+        decoded: `(H, W, 3)`.
+        threads: how many threads torch may use.
+    """
+    with _own_torch(threads), torch.no_grad():
+        return float(_distortion(tune, rd_lambda, pixels)(_as_tensor(decoded)))
+
+
+def _distortion(
+    tune: str, rd_lambda: float, pixels: NDArray[np.uint8]
+) -> Callable[[Tensor], Tensor]:
+    """The same as a function of the decoded pixels, `(1, H, W, 3)` in 0..1."""
+    cost = distortion_cost(tune, _as_tensor(pixels).permute(0, 3, 1, 2))
+    multiplier, count = torch.tensor([rd_lambda]), pixels.shape[0] * pixels.shape[1]
+    return lambda decoded: count * cost(decoded.permute(0, 3, 1, 2), multiplier).sum()
+
+
+def _as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """`(1, H, W, 3)` in 0..1."""
+    return torch.from_numpy(pixels.astype(np.float32))[None] / 255
 
 
 def _anneal(
@@ -136,30 +173,30 @@ def _anneal(
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, 1.25 * (1 - done))
         temperature = hot * (COLD / hot) ** done
-        bits, error = objective(latents(), z, temperature, generator)
+        bits, x_hat = objective(latents(), z, temperature, generator)
         optimizer.zero_grad()
-        (bits + objective.error_weight * error).backward()  # type: ignore[no-untyped-call]
+        (bits + objective.distortion(x_hat)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        report(step + 1, steps, bits.item(), error.item())
+        report(step + 1, steps, bits.item(), objective.squared_error(x_hat))
     with torch.no_grad():
         y = assemble(latents())[0].numpy()
         return y, z.round()[0].numpy().astype(np.int32)
 
 
 class _Objective:
-    """Bits and squared error of a tile under relaxed rounding, differentiable in y and z.
+    """Bits and pixels of a tile under relaxed rounding, differentiable in y and z.
 
     Attributes:
         decoder: the networks.
         z: `(1, rows, columns, N)` the symbols of plain encoding.
-        error_weight: bits per squared error of one sample.
+        distortion: what pixels cost, in bits.
     """
 
-    def __init__(self, model: Model, tile: Tile, point: int) -> None:
+    def __init__(self, model: Model, tile: Tile, point: int, tune: str) -> None:
         rows, columns, _ = tile.y.shape
         self.decoder = SearchDecoder(model, point)
         self.z = torch.from_numpy(tile.symbols.z).float()[None]
-        self.error_weight = model.rd_lambda(point) / 3
+        self.distortion = _distortion(tune, model.rd_lambda(point), tile.pixels)
         self._tile = tile
         self._y_rate = _y_rate(model)
         self._z_rate = TableRate(model.z_tables(point), Z_REACH)
@@ -168,7 +205,7 @@ class _Objective:
         coded[:, : tile.rows, : tile.columns] = 1
         self._coded = in_phases(coded)
         self._around = torch.from_numpy(tile.y_hat * model.y_unit)[None]
-        self._pixels = torch.from_numpy(tile.pixels.astype(np.float32))[None] / 255 - 0.5
+        self._pixels = _as_tensor(tile.pixels)
 
     def start(self) -> list[Tensor]:
         """Quarters of a y whose symbols are those of plain encoding, some way from them to y."""
@@ -189,7 +226,7 @@ class _Objective:
     def __call__(
         self, y: list[Tensor], z: Tensor, temperature: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Bits, and squared error over all samples on 0..255, of one draw of the rounding."""
+        """Bits, and pixels `(1, H, W, 3)` in 0..1, of one draw of the rounding."""
         low = z.detach().floor()
         bits = [self._z_rate.mixed(self._z_tables, low, z - low).sum()]
 
@@ -202,9 +239,14 @@ class _Objective:
 
         features = self.decoder.features(round_straight_through(z))
         y_hat = self.decoder.follow_passes(features, code)
-        return torch.stack(bits).sum(), self._squared_error(y_hat)
+        return torch.stack(bits).sum(), self._decoded(y_hat)
 
-    def _squared_error(self, y_hat: Tensor) -> Tensor:
+    @torch.no_grad()
+    def squared_error(self, x_hat: Tensor) -> float:
+        """Squared error of pixels on 0..255, over all samples."""
+        return 255**2 * F.mse_loss(x_hat, self._pixels, reduction="sum").item()
+
+    def _decoded(self, y_hat: Tensor) -> Tensor:
         tile = self._tile
         around = self._around
         if around.shape[1:3] == (tile.rows, tile.columns):
@@ -217,8 +259,7 @@ class _Objective:
         x_hat = self.decoder.synthesis(around)
         down, across = tile.seen
         x_hat = x_hat[:, PATCH * down.start :, PATCH * across.start :]
-        x_hat = x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
-        return 255**2 * F.mse_loss(x_hat, self._pixels, reduction="sum")
+        return 0.5 + x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
 
 
 def relaxed(v: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

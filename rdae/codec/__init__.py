@@ -39,6 +39,7 @@ from rdae.scales import (
     MAX_ERROR,
     PLAIN_EFFORT,
     REFINED_EFFORT,
+    TUNES,
     quality_to_point,
 )
 from rdae.threads import default_threads
@@ -111,6 +112,7 @@ def encode(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     effort: int = DEFAULT_EFFORT,
+    tune: str | None = None,
     max_error: int | None = None,
     model: Model | None = None,
     threads: int | None = None,
@@ -128,6 +130,8 @@ def encode(
             any target, an effort of 3 or more makes several searches, most often three to six.
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
             change decoding.
+        tune: what an effort of 3 or more saves bits at: "psnr" for squared error, "eye" for a mix
+            of it with SSIMULACRA2 and MS-SSIM; what the model was trained for if None.
         max_error: write a lossless file instead: 0 for exact pixels, up to 15 for samples that may
             be that far from the given ones. The quality does not count then, nor do effort and
             model.
@@ -137,7 +141,8 @@ def encode(
             while an effort of 3 or more searches.
 
     Raises:
-        ValueError: quality or effort is out of range, or several targets are given.
+        ValueError: quality or effort is out of range, several targets are given, or a tune that
+            there is not or that does not count at this effort.
         TooLargeError: a side is longer than a header can say.
         RateTargetError: the target cannot be met.
         MissingDependencyError: the effort needs torch.
@@ -157,6 +162,10 @@ def encode(
         target_size = _bytes_of(target_bpp, picture.width * picture.height)
     if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
         raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
+    if tune is not None and tune not in TUNES:
+        raise ValueError(f"tune must be {' or '.join(TUNES)}, got {tune!r}")
+    if tune is not None and (effort < REFINED_EFFORT or max_error is not None):
+        raise ValueError(f"tune counts from effort {REFINED_EFFORT} on, in lossy files")
     point = quality_to_point(quality)
     threads = threads or default_threads()
     if max_error is not None:
@@ -173,7 +182,9 @@ def encode(
     else:
         from rdae.codec.refined import RefiningEncoder  # imports torch
 
-        encoder = RefiningEncoder(picture, model, effort=effort, threads=threads, progress=progress)
+        encoder = RefiningEncoder(
+            picture, model, effort=effort, tune=tune, threads=threads, progress=progress
+        )
     if target_size is not None:
         data = encode_within(encoder, target_size, target_bpp=target_bpp)
     elif target_psnr is not None:

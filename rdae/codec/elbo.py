@@ -34,7 +34,7 @@ from rdae.distortion import decoder_variance, squared_error
 from rdae.images.picture import Picture
 from rdae.model.model import Array, Model
 from rdae.model.passes import take
-from rdae.scales import PLAIN_EFFORT, point_to_quality
+from rdae.scales import PLAIN_EFFORT, REFINED_EFFORT, point_to_quality
 
 if TYPE_CHECKING:
     from rdae.codec.progress import Report
@@ -98,6 +98,7 @@ def coded_terms(
         picture,
         quality=point_to_quality(point),
         effort=effort,
+        tune="psnr" if effort >= REFINED_EFFORT else None,  # the Gaussian's distortion
         model=model,
         threads=threads,
         progress=progress,

@@ -1,7 +1,8 @@
 """Efforts from 3 on: refinement tile by tile, and only what is really better is kept.
 
 The search itself runs in torch floats (`rdae.autoencoder.search`). What it finds is judged here by
-the exact decoder: bits of the integer tables, pixels as they will be decoded. A tile keeps the
+the exact decoder: bits of the integer tables, pixels as they will be decoded, and the distortion
+that was searched for, squared error or one for the eye. A tile keeps the
 symbols of plain encoding where they cost less, and its neighbours see what it has chosen, so the
 Lagrangian of the whole picture only ever falls.
 """
@@ -19,7 +20,7 @@ from rdae.codec.encoder import Encoder
 from rdae.codec.progress import Progress, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import encode_tile, ideal_bits, quantise_tile
-from rdae.distortion import psnr_of, squared_error
+from rdae.distortion import psnr_of
 from rdae.geometry import PATCH, Rectangle
 from rdae.images.picture import Picture
 from rdae.model.model import Array, Model
@@ -31,7 +32,7 @@ from rdae.scales import NUM_POINTS
 # and expected to be as at the nearest. How far it hardly ever goes saves most of these searches.
 LANDMARK_SPACING = 32
 SIZES = 0.8, 1.1  # times the size of plain encoding
-PSNRS = -0.3, 0.8  # dB above it
+PSNRS = {"psnr": (-0.3, 0.8), "eye": (-1.5, 0.8)}  # dB above it
 
 
 class RefiningEncoder(Encoder):
@@ -46,11 +47,17 @@ class RefiningEncoder(Encoder):
         model: Model,
         *,
         effort: int,
+        tune: str | None = None,
         threads: int = 1,
         progress: Report | None = None,
     ) -> None:
-        """Take a picture; `progress` is called during a search. See `Encoder`."""
+        """Take a picture; `progress` is called during a search. See `Encoder`.
+
+        The distortion is that of `tune`, one of `rdae.scales.TUNES`; what the model was trained for
+        if None.
+        """
         super().__init__(picture, model, effort=effort, threads=threads)  # the rest takes no time
+        self.tune = tune or model.tune
         self._search_progress = progress
         self._files: dict[int, bytes] = {}
 
@@ -78,7 +85,7 @@ class RefiningEncoder(Encoder):
     def is_likely_from(self, point: int, target_psnr: float) -> bool:
         """See `Encoder`."""
         plain = self.estimate_psnr(point)
-        least, most = (plain + gain for gain in PSNRS)
+        least, most = (plain + gain for gain in PSNRS[self.tune])
         if not least < target_psnr <= most:
             return target_psnr <= least
         landmark = _landmark(point)
@@ -110,8 +117,9 @@ class RefiningEncoder(Encoder):
                 area=area.seen_from(around.scaled(PATCH, 1)),
                 is_grey=self.is_colourless,
             )
-            error = squared_error(pixels, rgb)
-            return sum(ideal_bits(model, tile, symbols, point)) + model.rd_lambda(point) / 3 * error
+            rd_lambda = model.rd_lambda(point)
+            distortion = refine.distortion_bits(self.tune, rd_lambda, pixels, rgb, threads)
+            return sum(ideal_bits(model, tile, symbols, point)) + distortion
 
         def report(step: int, steps: int, bits: float, error: float) -> None:
             if self._search_progress is not None:
@@ -136,6 +144,7 @@ class RefiningEncoder(Encoder):
             ),
             point,
             self.effort,
+            self.tune,
             threads=threads,
             report=report,
         )

@@ -7,7 +7,8 @@ opened file (JPEG XL, for one, would transcode a JPEG without loss and ignore th
 
 Specs name a codec and its settings, `name:key=value:key=value`:
 
-    rdae              model=NAME or FILE.safetensors, effort=1..9 (from 3 on it needs torch)
+    rdae              model=NAME or FILE.safetensors, effort=1..9 (from 3 on it needs torch, and
+                      takes tune=psnr or eye)
     jpeg              optimize; subsampling=444 or 420
     jpeg2000          irreversible 9/7; its quality is the PSNR in dB that the encoder aims at
     webp              method=0..6
@@ -32,7 +33,7 @@ from typing import Any
 from rdae.evaluation.pillow_codecs import FORMATS, PillowCodec
 from rdae.evaluation.protocol import Codec, SpecError, check_range
 from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
-from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT
+from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT, REFINED_EFFORT, TUNES
 
 # To be had by name; the zoo's models are named one by one.
 CODEC_NAMES = ("rdae", *FORMATS)
@@ -47,6 +48,7 @@ class Rdae:
     model_name: str | None
     qualities: tuple[float, ...]
     effort: int = DEFAULT_EFFORT
+    tune: str | None = None
     kind: str = "ours"
     lossless: bool = False
     has_model: bool = True
@@ -66,13 +68,18 @@ class Rdae:
         description = self._model.description
         fingerprint = self._model.fingerprint.hex()
         model = f"model {description.name} ({fingerprint})"
-        return f"rdae {__version__}, {model}, effort {self.effort}, 4:4:4"
+        return f"rdae {__version__}, {model}, effort {self.effort}{self._tuned}, 4:4:4"
 
     @property
     def label(self) -> str:
         """`rdae`, and model and effort if they are not the default ones."""
         name = "" if self.model_name is None else f" {self._model.description.name}"
-        return f"rdae{name}" + (f" effort {self.effort}" if self.effort != DEFAULT_EFFORT else "")
+        effort = "" if self.effort == DEFAULT_EFFORT else f" effort {self.effort}"
+        return f"rdae{name}{effort}{self._tuned}"
+
+    @property
+    def _tuned(self) -> str:
+        return "" if self.tune is None else f" tune {self.tune}"
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -93,7 +100,12 @@ class Rdae:
         from rdae.codec import encode
 
         return encode(
-            picture_of(pixels), quality=quality, effort=self.effort, model=self._model, threads=1
+            picture_of(pixels),
+            quality=quality,
+            effort=self.effort,
+            tune=self.tune,
+            model=self._model,
+            threads=1,
         ).data
 
     def decode(self, data: bytes) -> Pixels:
@@ -154,11 +166,16 @@ def _make(
         _check_keys(spec, settings, ("metric",))
         return ZooCodec(zoo_model, settings.get("metric", "mse"), qualities)
     if base == "rdae":
-        _check_keys(spec, settings, ("model", "effort"))
+        _check_keys(spec, settings, ("model", "effort", "tune"))
         effort = settings.get("effort", str(DEFAULT_EFFORT))
         if effort not in map(str, range(1, MAX_EFFORT + 1)):
             raise SpecError(f"{spec}: effort takes 1 to {MAX_EFFORT}")
-        return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort))
+        tune = settings.get("tune")
+        if tune is not None and (tune not in TUNES or int(effort) < REFINED_EFFORT):
+            raise SpecError(
+                f"{spec}: tune is {' or '.join(TUNES)}, and counts from effort {REFINED_EFFORT} on"
+            )
+        return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort), tune)
     if base not in FORMATS:
         raise SpecError(f"there is no codec {base or spec!r}", hint=_SPEC_HINT)
     _check_keys(spec, settings, tuple(FORMATS[base].keys))

@@ -37,7 +37,7 @@ from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
 from rdae.model.weights_file import Description, fingerprint, read_weights
 from rdae.network_spec import halo
 from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
-from rdae.scales import LAMBDA_RANGE, NUM_POINTS, rd_lambda_at
+from rdae.scales import LAMBDA_RANGE, NUM_POINTS, TUNES, rd_lambda_at
 
 Array = NDArray[Any]
 
@@ -156,6 +156,12 @@ class Model:
         """
         low, high = self.description.provenance.get("lambda_range", LAMBDA_RANGE)
         return rd_lambda_at(point, low, high)
+
+    @property
+    def tune(self) -> str:
+        """The distortion that the model was trained for, one of `rdae.scales.TUNES`."""
+        tune = self.description.provenance.get("tune")
+        return tune if tune in TUNES else TUNES[0]
 
     # Encoder: chooses what to send.
 

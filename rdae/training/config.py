@@ -11,6 +11,7 @@ from typing import Any
 from rdae.errors import RdaeError
 from rdae.files import atomic_write
 from rdae.model.presets import PRESETS
+from rdae.scales import TUNES
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -38,6 +39,7 @@ class TrainConfig:
     steps: int | None = _setting(None, "the same in steps")
     batch: int = _setting(8, "crops per process and step")
     crop: int = _setting(256, "side of a crop in pixels, a multiple of 64")
+    tune: str = _setting("psnr", f"the distortion: {' or '.join(TUNES)}")
     learning_rate: float = _setting(2e-3, "of SOAP; Adam has half of it")
     precision: str = _setting("auto", "of most matrix products; auto measures what is faster")
     downscale: float = _setting(0.25, "share of the crops that are shrunk, up to 2 times")
@@ -60,6 +62,8 @@ class TrainConfig:
             raise ValueError("--hours and --steps exclude each other")
         if self.preset not in PRESETS:
             raise ValueError(f"there is no preset {self.preset}, only {', '.join(PRESETS)}")
+        if self.tune not in TUNES:
+            raise ValueError(f"--tune is one of {', '.join(TUNES)}, not {self.tune}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"--precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
         if self.crop < 64 or self.crop % 64:

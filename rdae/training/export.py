@@ -39,6 +39,7 @@ from rdae.model.weights_file import Description, write_weights
 from rdae.network_spec import final_linear, first_layers
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS
 from rdae.training.checkpoint import checkpoints
+from rdae.training.config import read_config
 from rdae.training.data import PHOTO_CACHE, PhotoCache
 from rdae.training.log import read_metrics
 from rdae.training.quantise import (
@@ -261,6 +262,7 @@ def export_run(
         "steps": content["step"],
         "hours": round(content["seconds"] / 3600, 2),
         "lambda_range": list(LAMBDA_RANGE),
+        "tune": read_config(folder.parent).tune,
         "date": datetime.date.today().isoformat(),
     }
     for record in read_metrics(folder.parent):

@@ -197,12 +197,14 @@ class Trainer:
         factor = learning_rate_factor(self.step, self.progress)
         self.optimizer.set_rate(factor)
         crops = torch.from_numpy(self.crops.next())
-        anchors = torch.rand(config.batch) * (NUM_ANCHORS - 1)
+        # one from each of equal parts of the range: less noise than all from the whole
+        strata = torch.randperm(config.batch) + torch.rand(config.batch)
+        anchors = strata * ((NUM_ANCHORS - 1) / config.batch)
         if self.device.type == "cuda":
             crops, anchors = crops.pin_memory(), anchors.pin_memory()
         x = crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         anchors = anchors.to(self.device, non_blocking=True)
-        terms = evaluate(self.model, x, anchors, noisy=not self.hard)
+        terms = evaluate(self.model, x, anchors, noisy=not self.hard, tune=config.tune)
         self.model.zero_grad(set_to_none=True)
         terms.loss.backward()
         self.optimizer.average_gradients()

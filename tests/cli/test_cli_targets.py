@@ -79,6 +79,8 @@ def test_bits_per_pixel_beyond_all_bounds_are_targets_like_others(run: Run, phot
         (("--target-size", "much"), "--target-size much: not a size"),
         (("--target-size", "0k"), "not a size"),
         (("--target-bpp", "-1"), "--target-bpp takes a number above 0"),
+        (("--tune", "eye"), "--tune counts from effort 3 on"),
+        (("--tune", "psnr", "-e", "5", "--lossless"), "--tune counts from effort 3 on"),
         (("--target-psnr", "nan"), "--target-psnr takes a number above 0"),
         (("-q", "101"), "-q takes 0 to 100"),
         (("-e", "10"), "--effort takes 1..9"),

@@ -1,0 +1,94 @@
+"""The differentiable metrics are the metrics of `rdae eval`, and gradients go where they should."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor  # noqa: E402
+
+from rdae.autoencoder.distortion_cost import distortion_cost  # noqa: E402
+from rdae.autoencoder.perceptual import MsSsim, Ssimulacra2  # noqa: E402
+from rdae.evaluation import metrics  # noqa: E402
+
+PHOTO = Path(__file__).parent.parent / "examples" / "photo.png"
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return np.asarray(Image.open(PHOTO).convert("RGB"))
+
+
+def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def batch(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def score(total: float) -> float:
+    """SSIMULACRA2's own bend of the sum to its scale of 100 to 0 and below."""
+    bent = 2.326765642916932 * total - 0.020884521182843837 * total**2
+    return 100 - 10 * (bent + 6.248496625763138e-05 * total**3) ** 0.6276336467831387
+
+
+@pytest.mark.parametrize("quality", [15, 50, 90])
+def test_ssimulacra2_is_that_of_the_package(photo, quality):
+    pytest.importorskip("ssimulacra2")
+    damaged = photo.copy()  # far from the left and right borders, where the package differs
+    damaged[:, 352:416] = as_jpeg(photo, quality)[:, 352:416]
+    expected = metrics.ssimulacra2(photo, damaged)
+    total = Ssimulacra2(batch(photo))(batch(damaged)).item()
+    assert score(total) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [(512, 768), (201, 333), (161, 162)])
+def test_ms_ssim_is_that_of_the_evaluation(photo, size):
+    source = np.ascontiguousarray(photo[: size[0], : size[1]])
+    damaged = as_jpeg(source, 20)
+    expected = metrics.ms_ssim(source, damaged)
+    assert MsSsim(batch(source))(batch(damaged)).item() == pytest.approx(1 - expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 40), (16, 16), (11, 300), (5, 9), (1, 1)])
+def test_small_pictures_have_a_cost_too(photo, size):
+    source = batch(photo[200 : 200 + size[0], 300 : 300 + size[1]])
+    cost = distortion_cost("eye", source)
+    rd_lambda = torch.tensor([0.01])
+    assert 0 <= cost(source, rd_lambda).item() < 1e-3
+    assert cost(0.9 * source, rd_lambda).item() > 0.01
+
+
+def test_slopes_are_those_of_finite_differences(photo):
+    source = batch(photo[128:192, 256:320]).repeat(2, 1, 1, 1)
+    decoded = batch(as_jpeg(photo, 30)[128:192, 256:320]).repeat(2, 1, 1, 1).requires_grad_()
+    cost, rd_lambda = distortion_cost("eye", source), torch.tensor([0.001, 0.1])
+    cost(decoded, rd_lambda).sum().backward()
+    assert decoded.grad is not None
+    direction = decoded.grad / decoded.grad.norm()
+    with torch.no_grad():
+        ahead = cost(decoded + 1e-2 * direction, rd_lambda).sum()
+        behind = cost(decoded - 1e-2 * direction, rd_lambda).sum()
+    found = (decoded.grad * direction).sum().item()
+    assert found == pytest.approx((ahead - behind).item() / 2e-2, rel=0.02)
+
+
+def test_a_mix_costs_about_as_much_as_squared_error_alone(photo):
+    """So the quality points keep their rates."""
+    source = batch(photo)
+    for quality, rd_lambda in ((10, 0.002), (50, 0.012), (85, 0.06)):
+        decoded = batch(as_jpeg(photo, quality))
+        plain, mixed = (
+            distortion_cost(tune, source)(decoded, torch.tensor([rd_lambda])).item()
+            for tune in ("psnr", "eye")
+        )
+        assert plain / 2.5 < mixed < plain * 2.5
