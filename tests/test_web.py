@@ -65,6 +65,12 @@ def test_the_plain_kernel_gives_the_same_pixels() -> None:
     assert [one["pixels"] for one in found] == [expected[path.stem]["pixels"] for path in paths]
 
 
+def test_the_probe_finds_the_instructions_that_node_has() -> None:
+    script = "import { hasSimd } from './kernel.js'; process.exit(hasSimd() ? 0 : 1);"
+    command = [str(NODE), "--input-type=module", "-e", script]
+    assert subprocess.run(command, cwd=WEB).returncode == 0
+
+
 def damaged(count: int, folder: Path) -> list[Path]:
     """Small files with bytes changed, removed, put in, or cut off."""
     rng = np.random.default_rng(7)

@@ -10,9 +10,9 @@ export const GRID_SIZE = 24;
 /** Rounds up to whole panels. @param {number} channels */
 export const padded = (channels) => Math.ceil(channels / PANEL) * PANEL;
 
-// (module (func (drop (i32x4.dot_i16x8_s (v128.const i32x4 0 0 0 0) ... ))))
+// (module (func (drop (i32x4.dot_i16x8_s (i32x4.splat (i32.const 0)) (i32x4.splat (i32.const 0))))))
 const SIMD_PROBE = Uint8Array.of(
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 15, 1, 13, 0],
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 16, 1, 14, 0],
   ...[65, 0, 253, 17, 65, 0, 253, 17, 253, 186, 1, 26, 11],
 );
 
