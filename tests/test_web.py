@@ -71,6 +71,19 @@ def test_the_probe_finds_the_instructions_that_node_has() -> None:
     assert subprocess.run(command, cwd=WEB).returncode == 0
 
 
+def test_the_own_sha256_is_that_of_python() -> None:
+    sizes = [0, 1, 55, 56, 63, 64, 65, 119, 120, 1000]
+    script = f"""import {{ digest }} from './sha256.js';
+    for (const size of {sizes}) {{
+      const data = new Uint8Array(size).map((_, i) => 7 * i);
+      console.log(Buffer.from(digest(data)).toString('hex'));
+    }}"""
+    command = [str(NODE), "--input-type=module", "-e", script]
+    found = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True).stdout
+    inputs = [bytes(7 * i % 256 for i in range(size)) for size in sizes]
+    assert found.split() == [hashlib.sha256(data).hexdigest() for data in inputs]
+
+
 def damaged(count: int, folder: Path) -> list[Path]:
     """Small files with bytes changed, removed, put in, or cut off."""
     rng = np.random.default_rng(7)

@@ -109,22 +109,13 @@ export class Model {
         stream.group(this.yTables, kernel.u8(tables, count).slice(), found);
         // Cells that are not coded have the symbol 0.
         const symbols = kernel.take(4 * height * width * group), all = kernel.i32(symbols, height * width * group).fill(0);
-        for (let i = 0, from = 0; i < rows; i++) {
-          all.set(found.subarray(i * columns * group, (i + 1) * columns * group), i * width * group);
-          for (let j = 0; j < columns; j++) {
-            const to = (i * columns + j) * m + groups[2 * (i & 1) + (j & 1)] * group;
-            for (let c = 0; c < group; c++, from++) ySymbols[to + c] = found[from];
-          }
-        }
+        for (let i = 0, size = columns * group; i < rows; i++) all.set(found.subarray(i * size, (i + 1) * size), i * width * group);
+        placeQuarter(found, ySymbols, rows, columns, group, groups, m);
         const quarter = kernel.take(2 * height * width * group), steps = kernel.keep(ownStep);
         const shifts = [this.yShift, MEAN_BITS];
         kernel.call.dequantise(out.at, out.row, out.cell, height, width, group, symbols, steps, ...shifts, quarter);
         const from = kernel.i16(quarter, height * width * group), to = kernel.i16(yHat.at, height * width * cellsOf);
-        for (let i = 0, at = 0; i < height; i++)
-          for (let j = 0; j < width; j++) {
-            const place = (i * width + j) * cellsOf + groups[2 * (i & 1) + (j & 1)] * group;
-            for (let c = 0; c < group; c++, at++) to[place + c] = from[at];
-          }
+        placeQuarter(from, to, height, width, group, groups, cellsOf);
       });
     stream.end();
     const covered = [canonical, asBytes(Uint32Array.of(index)), asBytes(zSymbols), asBytes(ySymbols)];
@@ -182,6 +173,25 @@ const saturated = (v) => (v < -32768 ? -32768 : v > 32767 ? 32767 : v);
 
 /** @param {Int32Array | Uint32Array} values */
 const asBytes = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+/**
+ * Put what a pass codes where its channels stand.
+ * @template {Int16Array | Int32Array} T
+ * @param {T} quarter `rows * columns * size`
+ * @param {T} all `rows * columns * cell`
+ * @param {number} rows
+ * @param {number} columns
+ * @param {number} size
+ * @param {number[]} groups by phase
+ * @param {number} cell
+ */
+function placeQuarter(quarter, all, rows, columns, size, groups, cell) {
+  for (let i = 0, from = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) {
+      const to = (i * columns + j) * cell + groups[2 * (i & 1) + (j & 1)] * size;
+      for (let c = 0; c < size; c++, from++) all[to + c] = quarter[from];
+    }
+}
 
 /**
  * Values of the channels that a pass codes, phase by phase.

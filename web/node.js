@@ -15,9 +15,9 @@ export async function loadDecoder(path, { simd = true } = {}) {
   const weights = new Weights(Uint8Array.from(await readFile(path)));
   const compiled = await readFile(new URL(simd ? "kernel.wasm" : "kernel-plain.wasm", import.meta.url));
   const model = new Model(new Kernel(new WebAssembly.Module(compiled)), weights);
-  const fingerprint = weights.fingerprint();
+  const fingerprint = await weights.fingerprint();
   /** @type {import("./picture.js").Workers} */
-  const workers = { count: 1, tile: async (job) => model.tile(job), window: async (job) => model.window(job) };
+  const workers = { count: 1, expect: () => {}, tile: async (job) => model.tile(job), window: async (job) => model.window(job) };
   return (bytes, options) =>
     decodePicture(bytes, async ({ header }) => {
       modelOf(header, [{ id: weights.id, fingerprint }]);

@@ -9,6 +9,7 @@ const WINDOW = { rows: 16, columns: 128 }; // cells
 /**
  * @typedef {object} Workers
  * @property {number} count how many work at a time
+ * @property {(jobs: number) => void} expect that so many are given at a time
  * @property {(job: import("./model.js").TileJob) => Promise<Int16Array>} tile
  * @property {(job: import("./model.js").WindowJob) => Promise<Uint8ClampedArray>} window
  *
@@ -32,6 +33,10 @@ export async function decodePicture(bytes, findModel, { maxPixels } = {}) {
   const { weights, workers } = await findModel(file);
   const { point, canonical, width, height } = header, grey = header.grey || header.neutral, m = weights.spec.latent_channels;
   const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16);
+  const high = Math.min(WINDOW.rows, Math.ceil(rows / workers.count)), jobs = [];
+  for (let top = 0; top < rows; top += high)
+    for (let left = 0; left < columns; left += WINDOW.columns) jobs.push({ top, left });
+  workers.expect(jobs.length);
   const yHat = new Int16Array(rows * columns * m);
   await Promise.all(
     tiles.map(async (tile) => {
@@ -43,9 +48,6 @@ export async function decodePicture(bytes, findModel, { maxPixels } = {}) {
   );
 
   const data = new Uint8ClampedArray(4 * width * height), reach = halo(weights.spec.synthesis);
-  const high = Math.min(WINDOW.rows, Math.ceil(rows / workers.count)), jobs = [];
-  for (let top = 0; top < rows; top += high)
-    for (let left = 0; left < columns; left += WINDOW.columns) jobs.push({ top, left });
   await Promise.all(
     jobs.map(async ({ top, left }) => {
       const bottom = Math.min(top + high, rows), right = Math.min(left + WINDOW.columns, columns);

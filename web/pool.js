@@ -50,6 +50,11 @@ export class Pool {
     });
   }
 
+  /** Start workers for what is to come, so that they have their models in time. @param {number} jobs */
+  expect(jobs) {
+    while (this.all.size < Math.min(jobs, this.count)) this.start();
+  }
+
   start() {
     const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     this.all.add(worker);

@@ -120,8 +120,10 @@ export class Program {
       const whole = kernel.take(2 * rows * columns);
       for (const [phase, some] of choices.entries()) {
         const to = kernel.i16(whole, rows * columns).fill(0);
-        for (const [i, row] of places.entries())
-          for (let o = 0; o < made; o++) to[row * columns + o] = mantissa[i * outputs + some[o]];
+        for (const [i, row] of places.entries()) {
+          const own = mantissa.subarray(i * outputs, (i + 1) * outputs);
+          to.set(wanted ? some.map((o) => own[o]) : own, row * columns);
+        }
         kernel.call.pack(whole, rows, columns, packed + 2 * rows * columns * phase);
         const own = kernel.i32(biases + 4 * columns * phase, columns).fill(0);
         for (let o = 0; o < made; o++) own[o] = bias[some[o]];

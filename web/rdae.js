@@ -3,7 +3,7 @@ import { RdaeError } from "./errors.js";
 import { hasSimd } from "./kernel.js";
 import { decodePicture, modelOf } from "./picture.js";
 import { Pool } from "./pool.js";
-import { Sha256 } from "./sha256.js";
+import { sha256 } from "./sha256.js";
 import { Weights } from "./weights.js";
 
 /* The decoder of a page: weights are fetched once, then cached; workers decode. */
@@ -57,23 +57,23 @@ export class Decoder {
   /** @param {Entry} entry @returns {Promise<Loaded>} */
   async load(entry) {
     const [bytes, module] = await Promise.all([this.weightsOf(entry), compiledKernel()]);
-    const weights = new Weights(bytes), fingerprint = weights.fingerprint();
+    const weights = new Weights(bytes), fingerprint = await weights.fingerprint();
     modelOf({ modelId: weights.id, fingerprint }, [entry]);
     return { weights, workers: new Pool(module, bytes) };
   }
 
   /** @param {Entry} entry */
-  async weightsOf({ file, sha256 }) {
-    const url = new URL(file, this.folder), key = new URL(`?${sha256}`, url);
+  async weightsOf({ file, sha256: wanted }) {
+    const url = new URL(file, this.folder), key = new URL(`?${wanted}`, url);
     // Pages that are not served by https have no cache of their own.
     const cache = "caches" in globalThis ? await caches.open(CACHE).catch(() => null) : null;
     const kept = await cache?.match(key);
     if (kept) {
       const bytes = new Uint8Array(await kept.arrayBuffer());
-      if (new Sha256().add(bytes).hex() === sha256) return bytes;
+      if ((await sha256(bytes)) === wanted) return bytes;
     }
     const bytes = new Uint8Array(await (await fetched(url)).arrayBuffer());
-    const whole = new Sha256().add(bytes).hex() === sha256;
+    const whole = (await sha256(bytes)) === wanted;
     if (!whole) throw new RdaeError("weights-mismatch", `${url}: these are not the weights that manifest.json names`);
     await cache?.put(key, new Response(bytes)).catch(() => undefined); // no room: fetched again next time
     return bytes;

@@ -1,5 +1,5 @@
 import { RdaeError } from "./errors.js";
-import { Sha256 } from "./sha256.js";
+import { sha256 } from "./sha256.js";
 
 /* A model's file: FORMAT.md, section 9. */
 
@@ -92,15 +92,16 @@ export class Weights {
   }
 
   /** Section 9.4: 8 hexadecimal digits. */
-  fingerprint() {
+  async fingerprint() {
     const text = new TextEncoder(), spec = Object.fromEntries(SPEC_KEYS.map((key) => [key, this.spec[/** @type {keyof Spec} */ (key)]]));
-    const digest = new Sha256().add(text.encode(JSON.stringify(spec)));
+    /** @type {Uint8Array[]} */
+    const pieces = [text.encode(JSON.stringify(spec))];
     for (const name of Object.keys(this.entries).sort()) {
       if (name.endsWith(".unit") || ENCODER.some((start) => name.startsWith(start))) continue;
       const { dtype, shape } = this.entries[name];
-      digest.add(text.encode(`${name} ${LETTERS[dtype][0]} [${shape.join(", ")}]\n`)).add(this.raw(name));
+      pieces.push(text.encode(`${name} ${LETTERS[dtype][0]} [${shape.join(", ")}]\n`), this.raw(name));
     }
-    return digest.hex().slice(0, 8);
+    return (await sha256(...pieces)).slice(0, 8);
   }
 }
 
