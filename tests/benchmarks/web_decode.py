@@ -1,49 +1,111 @@
-"""Seconds that a browser takes to decode: `python -m tests.benchmarks.web_decode FILE.rd...`.
+"""What decoding takes in JavaScript.
 
-Needs what tests/test_web_browser.py needs. Times are of one page with the weights loaded; the first
-is that of a page whose weights are fetched from this machine and whose code is new.
+    python -m tests.benchmarks.web_decode FILE.rd... [--rounds 7]
+
+In Node.js, which works on one thread, and in Chromium, where a worker for each core shares the
+work; needs what tests/test_web.py and tests/test_web_browser.py need. For each file and place a
+line: milliseconds on the clock and of the processor (all threads of the process), of the first
+decode and medians of the rounds after it. Node.js has loaded the weights before the first one; a
+page fetches them in it, from this machine, and all its code is new.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import http.server
+import json
 import statistics
-import sys
+import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.test_web import NODE, WEIGHTS
 from tests.test_web_browser import CHROMIUM, FLAGS, ROOT, Handler
 
-ROUNDS = 7
-DECODE = """async ([bytes, rounds]) => {
-  const { decode } = await import("/web/rdae.js");
-  const times = [];
-  for (let i = 0; i <= rounds; i++) {
-    const start = performance.now();
-    await decode(Uint8Array.from(bytes));
-    times.push((performance.now() - start) / 1000);
-  }
-  return times;
+IN_NODE = """
+import { readFileSync } from "node:fs";
+import { loadDecoder } from "./web/node.js";
+const [weights, name, rounds] = process.argv.slice(1);
+const decode = await loadDecoder(weights), file = Uint8Array.from(readFileSync(name));
+const times = [];
+for (let i = 0; i <= rounds; i++) {
+  const wall = performance.now(), cpu = process.cpuUsage();
+  await decode(file);
+  const { user, system } = process.cpuUsage(cpu);
+  times.push([performance.now() - wall, (user + system) / 1000]);
+}
+console.log(JSON.stringify(times));
+"""
+IN_A_PAGE = """async (bytes) => {
+  const { decode } = await import("/web/rdae.js"), file = Uint8Array.from(bytes);
+  const start = performance.now();
+  await decode(file);
+  return performance.now() - start;
 }"""
+
+Times = list[tuple[float, float]]
+
+
+def node_times(path: Path, rounds: int) -> Times:
+    """Milliseconds of each decode in Node.js: clock, processor."""
+    command = [str(NODE), "--input-type=module", "-e", IN_NODE, str(WEIGHTS), str(path.resolve())]
+    found = subprocess.run(
+        [*command, str(rounds)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    times: Times = json.loads(found.stdout)
+    return times
+
+
+def chromium_times(browser: Browser, address: str, path: Path, rounds: int) -> Times:
+    """Milliseconds of each decode in a new page: clock, processor of the page's process."""
+    page = browser.new_page()
+    page.set_default_timeout(600_000)
+    page.goto(address)
+    processes = browser.new_browser_cdp_session()
+
+    def processor() -> float:
+        info: list[dict[str, Any]] = processes.send("SystemInfo.getProcessInfo")["processInfo"]
+        return 1000 * sum(one["cpuTime"] for one in info if one["type"] == "renderer")
+
+    times = []
+    for _ in range(rounds + 1):
+        before = processor()
+        wall = page.evaluate(IN_A_PAGE, list(path.read_bytes()))
+        times.append((wall, processor() - before))
+    page.close()
+    return times
+
+
+def show(place: str, path: Path, times: Times) -> None:
+    """Print one line."""
+    first, *others = times
+    wall, cpu = (statistics.median(column) for column in zip(*others, strict=True))
+    print(
+        f"{path.name:20} {place:8} first {first[0]:6.0f} ms ({first[1]:6.0f} of processor), "
+        f"then {wall:6.0f} ms ({cpu:6.0f} of processor)",
+        flush=True,
+    )
 
 
 def main() -> None:
-    """Print a line for each file."""
+    """Print two lines for each file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
     handler = functools.partial(Handler, directory=str(ROOT))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/docs/"
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for name in sys.argv[1:]:
-            page = browser.new_page()
-            page.goto(f"http://127.0.0.1:{server.server_port}/docs/")
-            first, *times = page.evaluate(DECODE, [list(Path(name).read_bytes()), ROUNDS])
-            median, best = statistics.median(times), min(times)
-            print(f"{name}: first {first:.2f} s, then {median:.3f} s (best {best:.3f} s)")
-            page.close()
+        for path in args.files:
+            show("Node.js", path, node_times(path, args.rounds))
+            show("Chromium", path, chromium_times(browser, address, path, args.rounds))
         browser.close()
 
 
