@@ -1,17 +1,26 @@
 import { require } from "./errors.js";
 
-const CRC = new Uint32Array(256).map((_, n) => {
-  for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-  return n;
-});
+// Of a byte that has 0 to 3 others behind it.
+const CRC = Array.from({ length: 4 }, () => new Int32Array(256));
+for (let byte = 0; byte < 256; byte++)
+  for (let behind = 0, crc = byte; behind < 4; CRC[behind++][byte] = crc)
+    for (let k = 0; k < 8; k++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1;
 
 /**
- * CRC-32 of several pieces, one behind the other (FORMAT.md, section 1).
+ * CRC-32 of several pieces, one behind the other (FORMAT.md, section 1), by four bytes at a time.
  * @param {...Uint8Array} pieces
  */
 export function crc32(...pieces) {
+  const [one, two, three, four] = CRC;
   let crc = -1;
-  for (const piece of pieces) for (let i = 0; i < piece.length; i++) crc = CRC[(crc ^ piece[i]) & 255] ^ (crc >>> 8);
+  for (const piece of pieces) {
+    let i = 0;
+    for (; i + 4 <= piece.length; i += 4) {
+      crc ^= piece[i] | (piece[i + 1] << 8) | (piece[i + 2] << 16) | (piece[i + 3] << 24);
+      crc = four[crc & 255] ^ three[(crc >>> 8) & 255] ^ two[(crc >>> 16) & 255] ^ one[crc >>> 24];
+    }
+    for (; i < piece.length; i++) crc = one[(crc ^ piece[i]) & 255] ^ (crc >>> 8);
+  }
   return ~crc >>> 0;
 }
 
