@@ -17,11 +17,16 @@ __all__ = [
     "MAX_CHANNELS",
     "MAX_DIMENSION",
     "MAX_INFO_PIXELS",
+    "MAX_LAYERS",
     "MAX_LISTED_TILES",
     "MAX_METADATA_BYTES",
+    "MAX_NESTED_LAYERS",
     "MAX_PARAMETERS",
     "MAX_PIXELS",
     "MAX_SEARCHED_CHUNKS",
+    "MAX_TENSORS",
+    "MAX_WEIGHTS_BYTES",
+    "MAX_WEIGHTS_HEADER_BYTES",
     "max_deflated_bytes",
     "max_pixel_bytes",
     "max_stream_bytes",
@@ -31,6 +36,11 @@ MAX_PIXELS = 256_000_000  # default of --max-pixels; a 16000x16000 picture
 MAX_INFO_PIXELS = 1 << 36  # read by parse_info; at 10 us a tile, its walk takes a second at most
 MAX_METADATA_BYTES = 8 << 20  # each of ICC, EXIF and XMP, inflated
 MAX_DIMENSION = (1 << 24) - 1  # width and height, in pixels
+MAX_LAYERS = 4096  # of all networks of a model
+MAX_NESTED_LAYERS = 32  # residuals and sums, one inside of the other
+MAX_TENSORS = 1 << 14  # in a weights file
+MAX_WEIGHTS_BYTES = 128 << 20  # twelve times the shipped model; building takes some times as much
+MAX_WEIGHTS_HEADER_BYTES = 8 << 20  # JSON takes up to 20 times as much memory as text
 MAX_CHANNELS = 4096  # of a latent or hyper-latent; the container does not know the model's number
 MAX_ANCILLARY_CHUNKS = 64  # lower-case chunks in a file, so that a reader's lists stay short
 MAX_PARAMETERS = 1 << 15  # that a tile's pixels may carry: ten levels of three passes

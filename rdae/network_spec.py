@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rdae.geometry import PATCH
-from rdae.limits import MAX_CHANNELS
+from rdae.limits import MAX_CHANNELS, MAX_NESTED_LAYERS
 
 Layer = list[Any]
 Layers = list[Layer]
@@ -88,6 +88,18 @@ def kinds(layers: Layers) -> set[str]:
     return found
 
 
+def num_layers(layers: Layers, depth: int = 0) -> int:
+    """How many layers there are, inner ones included.
+
+    Raises:
+        ValueError: they are nested too deeply.
+    """
+    if depth > MAX_NESTED_LAYERS:
+        raise ValueError(f"layers are nested deeper than {MAX_NESTED_LAYERS}")
+    inner = (part for layer in layers for part in layer[1:] if isinstance(part, list))
+    return len(layers) + sum(num_layers(part, depth + 1) for part in inner)
+
+
 def output_channels(layers: Layers, channels: int, path: str) -> int:
     """Channels that `layers` give for an input of `channels`.
 
@@ -106,9 +118,9 @@ def output_channels(layers: Layers, channels: int, path: str) -> int:
                 result = wanted
             case ["gain", int(wanted)]:
                 result = wanted
-            case ["unshuffle", int(r)] if r >= 2:
+            case ["unshuffle", int(r)] if 2 <= r <= MAX_SHUFFLE:
                 result = channels * r**2
-            case ["shuffle", int(r)] if r >= 2:
+            case ["shuffle", int(r)] if 2 <= r <= MAX_SHUFFLE:
                 result, rest = divmod(channels, r**2)
                 if rest:
                     raise ValueError(f"{here}: {channels} channels cannot be shuffled by {r}")

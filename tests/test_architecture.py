@@ -26,7 +26,7 @@ FLOORS = (
 )
 GROUND = (
     *("errors", "limits", "geometry", "threads", "scales", "rounding", "distortion", "files"),
-    *("network_spec", "extras", "folder_lock"),
+    *("network_spec", "tensor_file", "extras", "folder_lock"),
 )
 FACES = ("rdae", "rdae.torch", "rdae.pillow_plugin")
 COMMAND = "rdae.__main__"  # starts the command line

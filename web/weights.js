@@ -11,6 +11,7 @@ const TYPES = /** @type {const} */ ({
 });
 const LETTERS = { ...TYPES, I64: ["int64"], F32: ["float32"] };
 const ENCODER = ["analysis.", "hyper_analysis.", "y.gain", "z.gain"];
+const MAX_HEADER_BYTES = 8 << 20, MAX_TENSORS = 1 << 14, MAX_LAYERS = 4096, MAX_NESTED_LAYERS = 32;
 const SPEC_KEYS = [
   ...["features", "first", "hyper_channels", "hyper_synthesis", "inputs"],
   ...["latent_channels", "outputs", "shared", "synthesis"],
@@ -39,7 +40,8 @@ export class Weights {
     check(bytes.length > 8, "there are none");
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     const size = view.getUint32(0, true);
-    check(view.getUint32(4, true) === 0 && size <= bytes.length - 8, "no safetensors file");
+    const limit = Math.min(bytes.length - 8, MAX_HEADER_BYTES);
+    check(view.getUint32(4, true) === 0 && size <= limit, "no safetensors file");
     let header, info;
     try {
       header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + size)));
@@ -47,6 +49,7 @@ export class Weights {
     } catch {
       check(false, "no safetensors file of a model");
     }
+    check(info && typeof info === "object", "no safetensors file of a model");
     check(info.format === 2, `format ${info.format}, this decoder knows format 2`);
     delete header.__metadata__;
     this.data = bytes.subarray(8 + size);
@@ -58,15 +61,36 @@ export class Weights {
     this.name = info.name;
     /** @type {Spec} */
     this.spec = info.spec;
+    this.checkTensors();
+    check(this.spec && typeof this.spec === "object", "there is no spec");
+    const { hyper_synthesis, first, inputs, shared, outputs, synthesis } = this.spec;
+    check([inputs, outputs].every((lists) => Array.isArray(lists) && lists.length === 3), "inputs and outputs");
+    const networks = [hyper_synthesis, first, shared, synthesis, ...inputs, ...outputs];
+    check(networks.reduce((sum, layers) => sum + countLayers(layers, 0), 0) <= MAX_LAYERS, "too many layers");
+  }
+
+  /** They fill the file one behind the other, so that they take no more memory than it does. */
+  checkTensors() {
+    const entries = Object.entries(this.entries);
+    check(entries.length <= MAX_TENSORS, `${entries.length} tensors`);
+    for (const [name, entry] of entries) {
+      const { dtype, shape, data_offsets: place } = entry ?? {};
+      const numbers = Array.isArray(shape) && Array.isArray(place) && place.length === 2 ? [...shape, ...place] : [-1];
+      const fine = numbers.every((number) => Number.isSafeInteger(number) && number >= 0);
+      check(fine && Object.hasOwn(LETTERS, dtype), `tensor ${name} is of no known type and shape`);
+    }
+    let end = 0;
+    for (const [name, { data_offsets: [from, to] }] of entries.sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0])) {
+      check(from === end && to >= from, `tensor ${name} does not begin where the one before it ends`);
+      end = to;
+    }
+    check(end === this.data.length, "the tensors do not fill the file");
   }
 
   /** @param {string} name */
   raw(name) {
-    const entry = this.entries[name];
-    check(entry, `tensor ${name} is missing`);
-    const [begin, end] = entry.data_offsets;
-    check(begin >= 0 && begin <= end && end <= this.data.length, `tensor ${name} is not all there`);
-    return this.data.subarray(begin, end);
+    check(Object.hasOwn(this.entries, name), `tensor ${name} is missing`);
+    return this.data.subarray(...this.entries[name].data_offsets);
   }
 
   /**
@@ -103,6 +127,23 @@ export class Weights {
     }
     return (await sha256(...pieces)).slice(0, 8);
   }
+}
+
+/**
+ * Layers, inner ones included.
+ * @param {Layer[]} layers
+ * @param {number} depth
+ * @returns {number}
+ */
+function countLayers(layers, depth) {
+  check(depth <= MAX_NESTED_LAYERS, "layers are nested too deeply");
+  check(Array.isArray(layers) && layers.every(Array.isArray), "a network is no list of layers");
+  for (const [kind, ...rest] of layers) {
+    const inner = { residual: 1, sum: 2 }[/** @type {string} */ (kind)] ?? 0;
+    check(rest.filter(Array.isArray).length === inner, `a layer ${kind} with other parts`);
+  }
+  const parts = layers.flatMap(([, ...rest]) => rest.filter(Array.isArray));
+  return layers.length + parts.reduce((sum, part) => sum + countLayers(part, depth + 1), 0);
 }
 
 /**

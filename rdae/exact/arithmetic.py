@@ -53,7 +53,9 @@ def prove(
         WeightsMismatchError: an output could reach 2^31.
     """
     inputs = tuple(range(mantissa.ndim - 1))
-    sums = np.abs(mantissa.astype(np.int64)).sum(inputs) * largest + np.abs(bias.astype(np.int64))
+    sums = np.abs(mantissa, dtype=np.int32).sum(inputs, dtype=np.int64) * largest + np.abs(
+        bias.astype(np.int64)
+    )
     worst = int(sums.max()) + ((1 << (shift + leak - 1)) if leak else 0)
     if shift + leak > 31 or worst >= SUM_LIMIT:
         raise WeightsMismatchError(f"layer {path} may sum up to {worst}, beyond 32 bits")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
 from rdae.exact.network import ExactNetwork, exact_steps, take
 from rdae.exact.stages import Add, Concatenate, Step
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES, Mixtures
+from rdae.tensor_file import read_tensors
 
 Array = NDArray[Any]
 
@@ -88,10 +87,12 @@ class LosslessModel:
         Raises:
             WeightsMismatchError: a tensor is missing, malformed, or fails the proof.
         """
-        self.model_id, self.name = int(content["id"]), str(content["name"])
+        self.model_id, self.name = content["id"], content["name"]
         self.provenance = content["provenance"]
-        channels, hidden = int(content["channels"]), int(content["hidden"])
-        if not (1 <= channels <= MAX_CHANNELS and 1 <= hidden <= MAX_CHANNELS):
+        channels, hidden = content["channels"], content["hidden"]
+        if type(self.model_id) is not int or not isinstance(self.name, str):
+            raise WeightsMismatchError("a model's id is a number, its name a text")
+        if not all(type(c) is int and 1 <= c <= MAX_CHANNELS for c in (channels, hidden)):
             raise WeightsMismatchError("a lossless model has 1 to 256 channels")
         self.fingerprint = _fingerprint(channels, hidden, tensors)
         self._levels = [Level(f"level.{i}", channels, hidden, tensors) for i in range(OWN_LEVELS)]
@@ -120,13 +121,11 @@ class LosslessModel:
         if not path.is_file():
             raise WeightsNotFoundError(f"there is no weights file {path}")
         try:
-            with safe_open(path, framework="np") as file:
-                content = json.loads((file.metadata() or {})["rdae"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content, tensors = read_tensors(path, only_metadata=False)
             if content["format"] != FORMAT:
                 raise WeightsMismatchError(f"{path} has no weights of {FORMAT}")
             return cls(content, tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise WeightsMismatchError(
                 f"{path} is not a weights file of a lossless model ({error})",
                 hint="install rdae again, or copy the file again",
@@ -140,11 +139,10 @@ class LosslessModel:
 def is_lossless(path: Path) -> bool:
     """Whether a weights file says that it is one of a lossless model."""
     try:
-        with safe_open(path, framework="np") as file:
-            content = json.loads((file.metadata() or {})["rdae"])
-            return bool(content["format"] == FORMAT)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        content, _ = read_tensors(path, only_metadata=True)
+    except (OSError, ValueError):
         return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def _fingerprint(channels: int, hidden: int, tensors: dict[str, Array]) -> bytes:

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rdae.geometry import HYPER_PATCH, PATCH
-from rdae.limits import MAX_CHANNELS
+from rdae.limits import MAX_CHANNELS, MAX_LAYERS
 from rdae.network_spec import (
     Layer,
     Layers,
     final_linear,
     kinds,
     macs_per_cell,
+    num_layers,
     output_channels,
     resolution,
     walk,
@@ -102,11 +103,13 @@ class ModelSpec:
         m, f = self.latent_channels, self.features
         for channels in (m, f, self.hyper_channels):
             if not isinstance(channels, int) or not 1 <= channels <= MAX_CHANNELS:
-                raise ValueError(f"a model has 1 to {MAX_CHANNELS} channels, not {channels!r}")
+                raise ValueError(f"a model has 1 to {MAX_CHANNELS} channels, not {channels!r:.20}")
         if m < NUM_PASSES or m % NUM_PASSES:
             raise ValueError(f"latent_channels must be a multiple of {NUM_PASSES}, got {m}")
         if len(self.inputs) != NUM_PASSES - 1 or len(self.outputs) != NUM_PASSES - 1:
             raise ValueError(f"inputs and outputs must hold {NUM_PASSES - 1} networks each")
+        if sum(map(num_layers, self.sections().values())) > MAX_LAYERS:
+            raise ValueError(f"a model has at most {MAX_LAYERS} layers")
         ends = {
             "analysis": (3, m, PATCH),
             "hyper_analysis": (m, self.hyper_channels, HYPER_PATCH // PATCH),

@@ -9,21 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
 from rdae.model.spec import ENCODER_SECTIONS, ModelSpec
+from rdae.tensor_file import read_tensors
 
 FORMAT = 2
 # Tensors that only an encoder reads; all others decide what a file decodes to.
 ENCODER_TENSORS = (*(f"{section}." for section in ENCODER_SECTIONS), "y.gain", "z.gain")
+MAX_NAME = 64  # characters
 UNIT = ".unit"  # what integers stand for in real units: for encoders and for training
 
 
@@ -49,12 +50,16 @@ class Description:
         Raises:
             ValueError: naming the field.
         """
-        if not isinstance(self.model_id, int) or not 1 <= self.model_id <= 255:
-            raise ValueError(f"the model's id is {self.model_id!r}, it must be 1 to 255")
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError("the model has no name")
+        if type(self.model_id) is not int or not 1 <= self.model_id <= 255:
+            raise ValueError(f"the model's id is {self.model_id!r:.20}, it must be 1 to 255")
+        name = self.name
+        if not (isinstance(name, str) and 1 <= len(name) <= MAX_NAME and name.isprintable()):
+            raise ValueError(f"a model's name has 1 to {MAX_NAME} letters, {name!r:.20} has not")
         if not isinstance(self.provenance, dict):
             raise ValueError("the model's provenance is not an object")
+        for key, is_right in _PROVENANCE.items():
+            if key in self.provenance and not is_right(self.provenance[key]):
+                raise ValueError(f"{key} of the model's provenance is not what it must be")
 
 
 def write_weights(path: Path, description: Description, tensors: dict[str, NDArray[Any]]) -> None:
@@ -67,6 +72,8 @@ def write_weights(path: Path, description: Description, tensors: dict[str, NDArr
         "spec": json.loads(description.spec.to_json()),
         "provenance": description.provenance,
     }
+    from safetensors.numpy import save_file
+
     part = path.with_name(path.name + ".part")
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     save_file(ordered, part, {"rdae": json.dumps(content)})
@@ -98,19 +105,16 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Description, dict[str, NDA
     if not path.is_file():
         raise WeightsNotFoundError(f"there is no weights file {path}")
     try:
-        with safe_open(path, framework="np") as file:
-            content = json.loads((file.metadata() or {})["rdae"])
-            names = list(file.keys()) if with_tensors else []
-            tensors = {name: file.get_tensor(name) for name in names}
+        content, tensors = read_tensors(path, only_metadata=not with_tensors)
         if content["format"] != FORMAT:
             raise WeightsMismatchError(
-                f"{path} has weights of format {content['format']}, this rdae reads {FORMAT}",
+                f"{path} has weights of format {content['format']!r:.20}, this rdae reads {FORMAT}",
                 hint="upgrade rdae",
             )
         spec = ModelSpec.from_json(json.dumps(content["spec"]))
         description = Description(content["id"], content["name"], spec, content["provenance"])
         description.validate()
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WeightsMismatchError):
             raise
         raise WeightsMismatchError(
@@ -118,6 +122,38 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Description, dict[str, NDA
             hint="install rdae again, or copy the file again",
         ) from error
     return description, tensors
+
+
+def _is_range(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and _are_numbers(value)
+        and 0 < value[0] < value[1]
+    )
+
+
+def _are_points(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(point, dict) and _are_numbers(map(point.get, ("quality", "bpp", "psnr")))
+        for point in value
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(type(value) in (int, float) for value in values)
+
+
+# What is computed with; other keys are only shown.
+_PROVENANCE: dict[str, Callable[[Any], bool]] = {
+    "lambda_range": _is_range,
+    "photo_sha256": _are_texts,
+    "rd_points": _are_points,
+}
 
 
 def fingerprint(spec: ModelSpec, tensors: dict[str, NDArray[Any]]) -> bytes:
