@@ -229,6 +229,8 @@ class _Work:
     verbose: int
 
     def __call__(self, task: Task) -> Outcome:
+        from rdae.images.writer import lost, write_picture
+
         try:
             skip = is_taken(task.output, force=self.force, skip_existing=self.skip_existing)
         except OutputExistsError:
@@ -245,14 +247,18 @@ class _Work:
             picture = pictures.resized(picture, self.settings.size, max_pixels=self.max_pixels)
         decode_s = time.perf_counter() - began
         _log.debug("decoded %d bytes to %dx%d pixels", len(data), picture.width, picture.height)
+        format, quality = self.settings.format, self.settings.quality
+        level = self.settings.png_level
         like = task.source.path.stat() if self.preserve and task.source.path else None
         output_bytes = write_output(
             task,
-            lambda file: pictures.write(picture, file, self.settings),
+            lambda file: write_picture(
+                picture, file, format.value, quality=quality, png_level=level
+            ),
             overwrite=self.force,
             like=like,
         )
-        format, missing = self.settings.format, pictures.lost(picture, self.settings.format)
+        missing = lost(picture, format.holds)
         keeps_input = self.remove and bool(missing)
         if self.remove and error is None and not missing:
             remove_input(task)

@@ -206,7 +206,20 @@ def altered(rng: random.Random, value: Any) -> Any:
         key = rng.choice(list(copy) if isinstance(copy, dict) else range(len(copy)))
         copy[key] = altered(rng, copy[key])
         return copy
-    strange = [None, True, -1, 0, 1 << 53, 0.5, "", "sum", [], {}, [[]], [["residual", [[]]]]]
+    strange: list[Any] = [
+        None,
+        True,
+        -1,
+        0,
+        1 << 53,
+        0.5,
+        "",
+        "sum",
+        [],
+        {},
+        [[]],
+        [["residual", [[]]]],
+    ]
     return rng.choice(strange)
 
 

@@ -22,6 +22,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from rdae.errors import ImageError
 from rdae.images.picture import read_picture
+from rdae.images.tiff_directory import first_directory, value_bytes
 
 RNG = np.random.default_rng(2)
 RGB = RNG.integers(0, 256, (16, 24, 3), np.uint8)
@@ -290,3 +291,54 @@ def test_a_disk_that_fails_while_the_file_is_read_is_no_damaged_image(reads: int
     with pytest.raises(OSError, match="Input/output") as caught:
         read_picture(read_error_after(reads)())
     assert caught.value.errno == errno.EIO
+
+
+def tiff_with_short_strip(image: Image.Image, compression: str, end: bytes | None) -> bytes:
+    """A TIFF of several strips, the second of which ends in its middle, with `end` or without."""
+    data = bytearray(file_of(image, "TIFF", compression=compression, tiffinfo={278: 16}))
+    tags = Image.open(io.BytesIO(data)).tag_v2  # type: ignore[attr-defined]
+    start, count = tags[273][1], tags[279][1]
+    half = start + count // 2
+    if end is None:
+        directory = first_directory(data)
+        entry = directory and directory.entry(279)
+        assert directory and entry
+        place = value_bytes(data, directory.order, entry).start + (4 if entry.type == 4 else 2)
+        struct.pack_into("<I" if entry.type == 4 else "<H", data, place, count // 2)
+        return bytes(data)
+    data[half : start + count] = end.ljust(start + count - half, b"\0")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("end", [b"\xff\xd9", None])
+def test_a_jpeg_strip_of_a_tiff_that_ends_early_is_refused(end: bytes | None) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (48, 40, 3), np.uint8))
+    assert "incomplete TIFF file" in str(refusal(tiff_with_short_strip(image, "jpeg", end)))
+
+
+@pytest.mark.parametrize("end", [b"\x00\x10\x01", b"", None])
+def test_a_fax_strip_that_ends_early_is_refused(end: bytes | None) -> None:
+    image = Image.fromarray(RNG.integers(0, 2, (48, 40), np.uint8) * 255).convert("1")
+    refusal(tiff_with_short_strip(image, "group4", end))
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "group3", "group4", "tiff_ccitt"])
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    rows=st.sampled_from([8, 16, 64]),
+    fill=st.sampled_from([1, 2]),
+)
+def test_whole_strips_of_any_size_are_taken(
+    compression: str, height: int, width: int, rows: int, fill: int
+) -> None:
+    image = Image.fromarray(
+        np.random.default_rng(height).integers(0, 256, (height, width), np.uint8)
+    )
+    if compression != "jpeg":
+        image = image.convert("1")
+    tags = {278: rows, 266: 1 if compression == "jpeg" else fill}
+    picture = read_picture(
+        io.BytesIO(file_of(image, "TIFF", compression=compression, tiffinfo=tags))
+    )
+    assert (picture.height, picture.width) == (height, width)

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from rdae.errors import ImageError, UnsupportedImageError
 from rdae.images.formats import output_format
 from rdae.images.picture import Picture, from_pillow, read_picture, to_pillow
-from rdae.images.picture import write_picture as write
+from rdae.images.writer import write_picture as write
 
 RNG = np.random.default_rng(1)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)

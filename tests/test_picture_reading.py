@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from rdae.errors import TooLargeError
 from rdae.images.picture import Picture, from_pillow, read_picture, to_pillow
-from rdae.images.picture import write_picture as write
+from rdae.images.writer import write_picture as write
 from tests.image_samples import ADAM7
 
 RNG = np.random.default_rng(1)

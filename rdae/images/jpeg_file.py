@@ -14,17 +14,16 @@ Reference: ITU-T T.81 sections A.2, B.2, E.2.4 and G.1.1.
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, JpegImagePlugin
+from PIL import Image
 
 from rdae.errors import UnsupportedImageError
 
-_EXTRA = b"\x5a\xa7\x36\xc9" * 4  # no 0xFF, and no end of block in the usual codes
+EXTRA = b"\x5a\xa7\x36\xc9" * 4  # no 0xFF, and no end of block in the usual codes
 _HUFFMAN = {0xC0: False, 0xC1: False, 0xC2: True}  # start of frame -> whether it is progressive
 _SOI, _EOI, _SOS, _DRI = 0xD8, 0xD9, 0xDA, 0xDD
 _OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
@@ -105,7 +104,7 @@ def with_extra_bytes(data: bytes) -> bytes | None:
                     return None
                 scan = data[position : end.start()]
                 _check_scan(frame, body, scan, interval)
-                parts += [data[copied:position], _RESTART.sub(_behind_extra, scan), _EXTRA]
+                parts += [data[copied:position], _RESTART.sub(_behind_extra, scan), EXTRA]
                 position = copied = end.start()
     except UnsupportedImageError:  # which is a ValueError, too
         raise
@@ -118,24 +117,23 @@ def with_extra_bytes(data: bytes) -> bytes | None:
     return b"".join([data[:2], *parts, data[copied:position]])
 
 
-def check_against(image: Image.Image, other: bytes) -> None:
-    """Compare a loaded JPEG image with what `with_extra_bytes` has made of its file.
+def check_against(image: Image.Image, twin: Image.Image) -> None:
+    """Compare a loaded image with what comes of its file with bytes inserted.
 
     Raises:
         UnsupportedImageError: they differ, so the coded data end before the picture.
         Exception: whatever Pillow raises on the other file.
     """
-    twin = JpegImagePlugin.JpegImageFile(io.BytesIO(other))
     for top in range(0, image.height, _COMPARED_ROWS):
         box = (0, top, image.width, min(top + _COMPARED_ROWS, image.height))
         if not np.array_equal(np.asarray(image.crop(box)), np.asarray(twin.crop(box))):
             raise UnsupportedImageError(
-                "incomplete JPEG file: its data end before the picture does", hint=_HINT
+                f"incomplete {image.format} file: its data end before the picture does", hint=_HINT
             )
 
 
 def _behind_extra(marker: re.Match[bytes]) -> bytes:
-    return _EXTRA + marker[0]
+    return EXTRA + marker[0]
 
 
 def _frame(body: bytes, *, is_progressive: bool) -> _Frame:

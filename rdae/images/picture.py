@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from rdae.errors import UnsupportedImageError
 from rdae.images import exif as exif_data
@@ -31,7 +31,6 @@ from rdae.images import xmp as xmp_packet
 from rdae.images.bit_depth import to_8_bits
 from rdae.images.channels import Plane, planes, srgb_planes, turned
 from rdae.images.colour import COLOUR_MODES
-from rdae.images.formats import OUTPUT_FORMATS, output_format
 from rdae.images.metadata import metadata_of, orientation
 from rdae.images.reader import (
     Allowed,
@@ -42,11 +41,7 @@ from rdae.images.reader import (
     load,
     open_image,
 )
-from rdae.images.tiff_file import tiff_file
 from rdae.limits import MAX_PIXELS
-
-PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
-JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
 
 _ORIENTATION = 274  # tag of a TIFF
 _KINDS = {"all", "exif", "gps", "icc", "xmp"}
@@ -226,91 +221,6 @@ def to_pillow(picture: Picture) -> Image.Image:
     if picture.xmp:
         image.info["xmp"] = picture.xmp
     return image
-
-
-def write_picture(picture: Picture, file: BinaryIO, format: str) -> None:
-    """Write a picture as an image file, with its metadata where the format can hold it.
-
-    png, tiff and webp are lossless and hold everything (but WebP has no grey and no alpha that is
-    opaque throughout: there such pictures become RGB). jpg has quality 95 and full colour
-    resolution. ppm holds nothing but the pixels, as PGM where they are grey. jpg and ppm have no
-    alpha and refuse it.
-
-    Args:
-        picture: what to write.
-        file: binary; need not be seekable. Nothing is written to it if the picture is refused.
-        format: png, ppm, jpg, webp or tiff, as of `rdae.images.formats.output_format`.
-
-    Raises:
-        UnsupportedImageError: the format cannot hold the picture, or is unknown.
-        OSError: `file` cannot be written.
-    """
-    found = output_format(format)
-    name = "" if found is None else found.pillow_name
-    if found is None or name not in _WRITERS:
-        names = [f.name for f in OUTPUT_FORMATS if f.pillow_name in _WRITERS]
-        raise UnsupportedImageError(
-            f"cannot write {format!r} files", hint=f"{', '.join(names)} are written"
-        )
-    if picture.alpha is not None and not found.has_alpha:
-        raise UnsupportedImageError(
-            f"{name} has no alpha and the picture has", hint="write png, webp or tiff instead"
-        )
-    with foreign_errors(f"cannot be written as {name}", hint="write png instead"):
-        data = _WRITERS[name](picture)
-    file.write(data)
-
-
-def _write_png(picture: Picture) -> bytes:
-    chunks = PngImagePlugin.PngInfo()
-    if picture.xmp:
-        # As bytes: the packet need not be valid UTF-8 to come back as it is.
-        chunks.add_itxt("XML:com.adobe.xmp", picture.xmp)
-    options = {"compress_level": PNG_LEVEL, "pnginfo": chunks, "exif": picture.exif}
-    return _save(picture, "PNG", **options)
-
-
-def _write_jpeg(picture: Picture) -> bytes:
-    # Without `optimize`: Pillow would then guess a buffer for the whole file, too small for noise.
-    exif = exif_data.PREFIX + picture.exif if picture.exif else b""
-    return _save(
-        picture, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4", exif=exif, xmp=picture.xmp
-    )
-
-
-def _write_webp(picture: Picture) -> bytes:
-    # `exact`: without it the colours under transparent pixels would be lost.
-    return _save(picture, "WEBP", lossless=True, exact=True, exif=picture.exif, xmp=picture.xmp)
-
-
-def _write_tiff(picture: Picture) -> bytes:
-    # Not with Pillow: its libtiff path cannot write the EXIF directory.
-    samples = picture.rgb[..., :1] if picture.is_grey else picture.rgb
-    if picture.alpha is not None:
-        samples = np.concatenate([samples, picture.alpha[..., None]], axis=2)
-    return tiff_file(samples, icc=picture.icc, exif=picture.exif, xmp=picture.xmp)
-
-
-def _write_ppm(picture: Picture) -> bytes:
-    magic, samples = ("P5", picture.rgb[..., 0]) if picture.is_grey else ("P6", picture.rgb)
-    return f"{magic}\n{picture.width} {picture.height}\n255\n".encode() + samples.tobytes()
-
-
-def _save(picture: Picture, name: str, **options: Any) -> bytes:
-    """Return the file that Pillow writes; to memory, so that errors of `file` are its own."""
-    file = io.BytesIO()
-    options = {key: value for key, value in options.items() if value != b""}
-    to_pillow(picture).save(file, name, icc_profile=picture.icc or None, **options)
-    return file.getvalue()
-
-
-_WRITERS: dict[str, Callable[[Picture], bytes]] = {
-    "JPEG": _write_jpeg,
-    "PNG": _write_png,
-    "PPM": _write_ppm,
-    "TIFF": _write_tiff,
-    "WEBP": _write_webp,
-}
 
 
 def _from_checked(image: Image.Image, allowed: Allowed) -> Picture:

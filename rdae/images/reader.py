@@ -22,10 +22,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from PIL import Image, ImageFile, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, grouped, option
-from rdae.images import jpeg_file, jpeg_xl
+from rdae.images import jpeg_file, jpeg_xl, tiff_strips
+from rdae.images.cicp import name_colours
 from rdae.images.colour import COLOUR_MODES
 from rdae.images.formats import InputFormat, foreign_name, format_of, input_names
 from rdae.images.png_file import DAMAGED, check_png
@@ -174,6 +175,7 @@ def check_kind(image: Image.Image, allowed: Allowed) -> None:
             "its first picture is only a preview, as in a camera raw file",
             hint="develop it to PNG or JPEG with a raw converter first",
         )
+    name_colours(image)
 
 
 def load(image: Image.Image) -> None:
@@ -185,7 +187,21 @@ def load(image: Image.Image) -> None:
         key = image.info.get("transparency")
         if scale and isinstance(key, int) and key <= 255 // scale:
             image.info["transparency"] = key * scale
-    tags = getattr(image, "tag_v2", None)
+    other = None
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and tiles and not image.decoderconfig:
+        other = jpeg_file.with_extra_bytes(_whole_file(image))
+    elif isinstance(image, TiffImagePlugin.TiffImageFile) and tiles and not image.tell():
+        other = tiff_strips.with_extra_data(_whole_file(image))
+    _load(image)
+    if other is not None:
+        assert isinstance(image, ImageFile.ImageFile)
+        twin = type(image)(io.BytesIO(other), "")
+        _load(twin)
+        jpeg_file.check_against(image, twin)
+
+
+def _load(image: Image.Image) -> None:
+    tags, tiles = getattr(image, "tag_v2", None), getattr(image, "tile", [])
     limit = Image.MAX_IMAGE_PIXELS
     if tags and tiles and limit:
         size = (tags[_WIDTH], tags[_HEIGHT])
@@ -193,13 +209,8 @@ def load(image: Image.Image) -> None:
             # Pillow's TIFF plugin applies its own limit where it allocates the pixels; with the
             # pixels there already it does not.
             image.im = Image.new(image.mode, size).im
-    other = None
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and tiles and not image.decoderconfig:
-        other = jpeg_file.with_extra_bytes(_whole_file(image))
     with tiff_errors() if tags else nullcontext():
         image.load()
-    if other is not None:
-        jpeg_file.check_against(image, other)
 
 
 def _whole_file(image: ImageFile.ImageFile) -> bytes:
