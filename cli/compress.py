@@ -273,7 +273,7 @@ class _Work:
             )
         _log.debug("encoded %d bytes", len(encoded.data))
         figure = None
-        if self.show_psnr or is_doubtful(encoded.info):
+        if self.shows_psnr or is_doubtful(encoded.info):
             decoded = codec.decode(
                 encoded.data,
                 max_pixels=self.max_pixels,
@@ -314,7 +314,7 @@ class _Work:
             "quality_point": info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
-            "psnr": psnr if self.show_psnr else None,
+            "psnr": psnr if self.shows_psnr else None,
             "remarks": remarks,
             "model": model_name,
             "model_id": info.model_id,
@@ -328,7 +328,7 @@ class _Work:
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
             self._quality_text(info),
-            *([figures.psnr_text(psnr)] if psnr is not None and self.show_psnr else []),
+            *([figures.psnr_text(psnr)] if psnr is not None and self.shows_psnr else []),
             *(
                 [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
                 if encoded.tries
@@ -361,6 +361,11 @@ class _Work:
         if info.is_lossless:
             return figures.exactness(info)
         return f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}"
+
+    @property
+    def shows_psnr(self) -> bool:
+        """Whether the PSNR is asked for, or the target, so that one sees what was reached."""
+        return self.show_psnr or self.target.psnr is not None
 
     def _check(self, source: Source) -> None:
         """Refuse what is no picture or none for us, without decoding it."""

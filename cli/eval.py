@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdae.cli import eval_results, signals
+from rdae.cli.completion import complete_metrics
 from rdae.cli.console import Color, Console, InputError, UsageError, shown
 from rdae.cli.eval_inputs import (
     check_anchor,
@@ -92,7 +93,13 @@ def evaluate(
     ] = None,
     metric: Annotated[
         str,
-        _option(_METRICS, "--metric", "psnr, ms-ssim, ssimulacra2 (slow).", metavar="LIST"),
+        _option(
+            _METRICS,
+            "--metric",
+            "psnr, ms-ssim, ssimulacra2 (slow).",
+            metavar="LIST",
+            autocompletion=complete_metrics,
+        ),
     ] = "psnr,ms-ssim",
     metric_cmd: Annotated[
         list[str] | None,

@@ -13,6 +13,7 @@ from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, emit, shown
 from rdae.cli.eval_inputs import check_anchor
 from rdae.errors import MissingDependencyError, RdaeError
+from rdae.extras import install_hint
 
 
 class LimitError(RdaeError):
@@ -82,7 +83,7 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
 def _report(console: Console, summary: dict[str, Any], folder: Path, wanted: Wanted) -> bool:
     """Draw figures and make the report, if matplotlib is there; say whether it is."""
     if find_spec("matplotlib") is None:
-        missing = MissingDependencyError("figures need matplotlib", hint="pip install 'rdae[eval]'")
+        missing = MissingDependencyError("figures need matplotlib", hint=install_hint("eval"))
         console.failure("no figures and no report", missing)
         return False
     from rdae.evaluation.experiment import ROWS_FILE

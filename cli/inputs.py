@@ -158,17 +158,31 @@ def split_output(
     """
     names = list(arguments)
     if output is None and len(names) == 2 and names[0] != "-":
-        has_suffix = Path(names[1]).suffix.lower() in extensions
+        suffixes = [Path(name).suffix.lower() for name in names]
+        has_suffix = suffixes[1] in extensions
         if has_suffix and not os.path.lexists(names[1]):
             return names[:1], names[1]
+        if set(extensions) <= RD_EXTENSIONS and _is_wanted_picture(names, suffixes):
+            raise UsageError(
+                f"{shown(names[1])}: no such file, and compress writes .rd files, not "
+                f"{suffixes[1][1:]}",
+                hint=f"rdae compress {shlex.quote(shown(names[0]))} makes an .rd file",
+            )
         second = Source(Path(names[1]))
         inputs = INPUT_SUFFIXES if set(extensions) <= RD_EXTENSIONS else RD_EXTENSIONS
-        if has_suffix and _refuse_other_kind(second, inputs).error is not None:
+        is_other_kind = _refuse_other_kind(second, inputs).error is not None
+        if has_suffix and is_other_kind and os.path.lexists(names[0]):
             raise UsageError(
                 f"{shown(names[1])}: exists, and is no input of this command",
                 hint=f"-o {shlex.quote(shown(names[1]))} -f replaces it",
             )
     return names, output
+
+
+def _is_wanted_picture(names: Sequence[str], suffixes: Sequence[str]) -> bool:
+    """Whether the second of two pictures is not there and of another format: a result, then."""
+    is_new = os.path.lexists(names[0]) and not os.path.lexists(names[1])
+    return is_new and suffixes[1] in INPUT_SUFFIXES and suffixes[0] != suffixes[1]
 
 
 def _listed(files_from: str) -> list[str]:

@@ -110,6 +110,8 @@ def _refuse_collisions(tasks: Sequence[Task], hint: str) -> None:
     }
     taken: dict[str, Task] = {}
     for task in live:
+        if task.source.path is not None and not os.path.lexists(task.source.path):
+            continue  # which is what will be said of it
         if task.output is None or is_special(task.output):
             continue
         other = inputs.get(_identity(task.output) or (0, 0))

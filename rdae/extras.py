@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 _HERE = Path(__file__).resolve().parent
 
@@ -25,6 +21,12 @@ def install_hint(extra: str) -> str:
 
 def _address() -> str:
     """Where pip took rdae from, if that was no package index and is still there."""
+    # Here, since they take 80 ms, and a hint is rarely needed.
+    import json
+    from importlib import metadata
+    from urllib.parse import urlparse
+    from urllib.request import url2pathname
+
     try:
         origin = json.loads(metadata.distribution("rdae").read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, OSError, ValueError):

@@ -43,10 +43,11 @@ def read_tensors(path: Path, *, only_metadata: bool) -> tuple[Any, dict[str, NDA
             raise ValueError(f"it has {size} bytes, the limit is {MAX_WEIGHTS_BYTES}")
         file.seek(0)
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if not 2 <= length <= min(size - _LENGTH_BYTES, MAX_WEIGHTS_HEADER_BYTES):
+        if not 2 <= length <= size - _LENGTH_BYTES:
+            raise ValueError("it has no whole header")
+        if length > MAX_WEIGHTS_HEADER_BYTES:
             raise ValueError(
-                f"a header of {length} bytes; the file has {size}, and the limit is "
-                f"{MAX_WEIGHTS_HEADER_BYTES}"
+                f"its header has {length} bytes, the limit is {MAX_WEIGHTS_HEADER_BYTES}"
             )
         header = read_json(file.read(length))
         if not isinstance(header, dict):
@@ -58,6 +59,13 @@ def read_tensors(path: Path, *, only_metadata: bool) -> tuple[Any, dict[str, NDA
         if only_metadata:
             return content, {}
         return content, _arrays(header, file.read(size))
+
+
+def way_out(path: Path) -> str:
+    """What to do about a file that is not what it should be."""
+    if path.suffix != ".safetensors":
+        return "weights files end in .safetensors; rdae export makes them"
+    return "install rdae again, or copy the file again"
 
 
 def read_json(text: str | bytes) -> Any:

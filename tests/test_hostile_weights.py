@@ -156,7 +156,10 @@ def test_what_a_file_says_of_itself_is_checked(tmp_path: Path, info: Any, match:
     value=ANYTHING,
     lossless=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_value_of_any_key_does_more_than_be_refused(
     tmp_path: Path, key: str, value: Any, lossless: bool
 ) -> None:
@@ -172,7 +175,10 @@ def test_no_value_of_any_key_does_more_than_be_refused(
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_change_of_a_byte_does_more_than_be_refused(tmp_path: Path, data: st.DataObject) -> None:
     whole = write(tmp_path / "a.safetensors", INFO, {"a": tensor([4], 0, 8)}, bytes(8))
     content = bytearray(whole.read_bytes())

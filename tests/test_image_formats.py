@@ -84,3 +84,23 @@ def test_the_documents_list_the_formats_of_the_table():
     assert rows <= set((DOCS / "inputs.md").read_text().splitlines())
     readme = " ".join((DOCS.parent / "README.md").read_text().split())
     assert input_names() in readme
+
+
+@pytest.mark.parametrize(
+    ("brands", "name"),
+    [
+        ([b"mif2", b"heic"], "HEIC"),
+        ([b"heis"], "HEIC"),
+        ([b"hevm"], "HEIC"),
+        ([b"hevs", b"mif1"], "HEIC"),
+        ([b"MiHB", b"mif1", b"heix"], "HEIC"),
+        ([b"mif2", b"tmap", b"avif"], "AVIF"),
+        ([b"msf1", b"avis"], "AVIF"),
+        ([b"heic", b"avif"], "HEIC"),
+        ([b"isom", b"mp42"], None),
+    ],
+)
+def test_the_first_known_brand_of_a_file_type_box_counts(brands, name):
+    body = b"ftyp" + brands[0] + bytes(4) + b"".join(brands)
+    found = format_of((len(body) + 4).to_bytes(4, "big") + body + b"....avif")
+    assert (None if found is None else found.name) == name

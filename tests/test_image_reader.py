@@ -238,3 +238,27 @@ def test_a_webp_that_pillow_refuses_for_its_size_is_too_large(
     error = refusal(data)
     assert isinstance(error, TooLargeError)
     assert "MAX_IMAGE_PIXELS" in str(error)
+
+
+@pytest.mark.parametrize(("depth", "key"), [(1, 1), (2, 2), (4, 11), (8, 180)])
+def test_an_image_stays_as_it_is_and_gives_the_same_picture_again(depth: int, key: int) -> None:
+    rows = b"".join(b"\0" + bytes([0b10110100] * depth) for _ in range(8))
+    data = png(8, 8, depth, 0, rows)
+    data = data[:33] + png_chunk(b"tRNS", struct.pack(">H", key)) + data[33:]
+    image = Image.open(io.BytesIO(data))
+    before = dict(image.info)
+    first, second = from_pillow(image), from_pillow(image)
+    fresh = read_picture(io.BytesIO(data))
+    assert image.info == before
+    assert fresh.alpha is not None and 0 < (fresh.alpha == 0).mean() < 1 + (depth == 8)
+    for picture in (first, second):
+        assert picture.alpha is not None and np.array_equal(picture.alpha, fresh.alpha)
+
+
+def test_an_image_with_colours_by_number_stays_as_it_is() -> None:
+    data = file_of(IMAGE, "PNG")
+    data = data[:33] + png_chunk(b"cICP", bytes([12, 13, 0, 1])) + data[33:]
+    image = Image.open(io.BytesIO(data))
+    first, second = from_pillow(image), from_pillow(image)
+    assert first.icc and first.icc == second.icc
+    assert "icc_profile" not in image.info

@@ -26,6 +26,7 @@ from rdae import distortion
 from rdae.distortion import PEAK
 from rdae.errors import MissingDependencyError, RdaeError
 from rdae.evaluation.transparency import GROUNDS, Pixels, on
+from rdae.extras import install_hint
 
 Rgb = NDArray[np.uint8]
 Plane = NDArray[np.float64]
@@ -155,7 +156,7 @@ def require(names: Iterable[str]) -> None:
     """Raise MissingDependencyError if a metric's package is not installed."""
     if not all(available(name) for name in names):
         raise MissingDependencyError(
-            "the metric ssimulacra2 needs the package ssimulacra2", hint="pip install 'rdae[eval]'"
+            "the metric ssimulacra2 needs the package ssimulacra2", hint=install_hint("eval")
         )
 
 

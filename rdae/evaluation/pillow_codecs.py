@@ -24,6 +24,7 @@ from PIL import Image, features
 from rdae.errors import MissingDependencyError
 from rdae.evaluation.protocol import LOSSLESS_QUALITY, SpecError, check_range
 from rdae.evaluation.transparency import Pixels
+from rdae.extras import install_hint
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def _versions(format: Format) -> list[str]:
 def _require(format: Format) -> None:
     if format.plugin and find_spec(format.plugin) is None:
         raise MissingDependencyError(
-            f"{format.label} needs {format.package}", hint="pip install 'rdae[eval]'"
+            f"{format.label} needs {format.package}", hint=install_hint("eval")
         )
     if format.engine not in ("", "libjpeg_turbo") and not features.check(format.engine):
         raise MissingDependencyError(f"this Pillow was built without {format.label}")

@@ -21,6 +21,7 @@ import numpy as np
 from rdae.errors import MissingDependencyError, WeightsNotFoundError
 from rdae.evaluation.protocol import SpecError
 from rdae.evaluation.transparency import Pixels
+from rdae.extras import install_hint
 
 _MAGIC = b"CZOO"
 _STRIDE = 64  # all of the zoo's networks take sides that are multiples of this
@@ -49,7 +50,7 @@ class ZooCodec:
         """
         if missing := [p for p in ("torch", "compressai") if find_spec(p) is None]:
             raise MissingDependencyError(
-                f"compressai:{model} needs {', '.join(missing)}", hint="pip install 'rdae[train]'"
+                f"compressai:{model} needs {', '.join(missing)}", hint=install_hint("train")
             )
         # Spinning OpenMP threads slow a loaded machine down; must be set before torch loads.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

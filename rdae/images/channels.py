@@ -10,6 +10,9 @@ from PIL import Image
 
 from rdae.images.colour import COLOUR_MODES, to_srgb
 
+# Attribute of an image: by what Pillow has multiplied its levels, but not its transparent level.
+LEVEL_SCALE = "rdae_level_scale"
+
 Plane: TypeAlias = NDArray[np.uint8]
 
 
@@ -34,6 +37,8 @@ def planes(image: Image.Image) -> tuple[Plane, Plane | None, bool]:
     samples = _samples(image, "L" if is_grey else "RGB")
     alpha = None
     key = image.info.get("transparency")
+    if isinstance(key, int) and is_grey:
+        key *= getattr(image, LEVEL_SCALE, 1)
     if isinstance(key, int) if is_grey else isinstance(key, tuple):  # else a relict of a palette
         colour = np.array(key) & 255  # PNG: of a 16-bit key the low bits count
         alpha = np.where((samples == colour).all(axis=2), np.uint8(0), np.uint8(255))

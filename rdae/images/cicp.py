@@ -20,6 +20,9 @@ _MAX_META_BYTES = 16 << 20  # the boxes that describe a file; pixels are not amo
 _MAX_CHUNKS = 1 << 16
 
 
+NAMED_PROFILE = "rdae_named_profile"  # attribute of an image
+
+
 class Cicp(NamedTuple):
     """Numbers of H.273, and whether levels go from 0 to 255."""
 
@@ -48,7 +51,7 @@ def name_colours(image: Image.Image) -> None:
             kind, hint="save it in sRGB or Display P3 in an image editor first"
         )
     if icc and len(image.getbands()) > 2 and not image.info.get("icc_profile"):
-        image.info["icc_profile"] = icc
+        setattr(image, NAMED_PROFILE, icc)  # its info may be another's
 
 
 def _cicp_of(image: Image.Image) -> Cicp | None:

@@ -145,10 +145,10 @@ def output_format(name: str) -> OutputFormat | None:
 
 def format_of(beginning: bytes) -> InputFormat | None:
     """The format that a file's first dozens of bytes announce; None if it is not read."""
+    if (name := _name_by_brand(beginning)) is not None:
+        return next(format for format in INPUT_FORMATS if format.name == name)
     for format in INPUT_FORMATS:
         if any(beginning.startswith(mark, offset) for offset, mark in format.signatures):
-            if beginning.startswith(b"ftypmif1", 4) and _brands(beginning) & {b"avif", b"avis"}:
-                return next(other for other in INPUT_FORMATS if other.name == "AVIF")
             return format
     return None
 
@@ -166,7 +166,19 @@ def input_names() -> str:
     return f"{', '.join(plain)}, and {' and '.join(extra)} with a plugin"
 
 
-def _brands(beginning: bytes) -> set[bytes]:
-    """The compatible brands in the file type box (ISO/IEC 14496-12, section 4.3)."""
+def _name_by_brand(beginning: bytes) -> str | None:
+    """The format that the first known brand in a file type box names, None if there is none.
+
+    The box begins with the major brand and a version, then come those that the file is compatible
+    with (ISO/IEC 14496-12, section 4.3): what a general one such as mif1 leaves open, they say.
+    """
+    if beginning[4:8] != b"ftyp":
+        return None
     length = min(int.from_bytes(beginning[:4], "big"), len(beginning))
-    return {beginning[at : at + 4] for at in range(16, length - 3, 4)}
+    for at in (8, *range(16, length - 3, 4)):
+        brand = beginning[at : at + 4]
+        if brand in (b"avif", b"avis"):
+            return "AVIF"
+        if brand[:3] in (b"hei", b"hev"):  # heic, heix, heim, heis, hevc, hevx, hevm, hevs
+            return "HEIC"
+    return None

@@ -13,6 +13,7 @@ from PIL import Image
 
 from rdae.images import exif as exif_data
 from rdae.images import xmp as xmp_packet
+from rdae.images.cicp import NAMED_PROFILE
 from rdae.images.exif import EXIF_IFD, GPS_IFD, PREFIX
 from rdae.images.tiff_file import LAYOUT_TAGS
 
@@ -26,6 +27,7 @@ def metadata_of(image: Image.Image) -> tuple[bytes, bytes, bytes]:
     info = image.info
     icc = _as_bytes(info.get("icc_profile"))
     icc = icc or _raw_profile(image, "icc") or _raw_profile(image, "icm")
+    icc = icc or getattr(image, NAMED_PROFILE, b"")
     if not icc:
         # Pillow puts the pieces together at the frame header, but they may come after it.
         pieces = sorted(getattr(image, "icclist", []))

@@ -26,6 +26,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, grouped, option
 from rdae.images import jpeg_file, jpeg_xl, tiff_strips
+from rdae.images.channels import LEVEL_SCALE
 from rdae.images.cicp import name_colours
 from rdae.images.colour import COLOUR_MODES
 from rdae.images.formats import InputFormat, foreign_name, format_of, input_names
@@ -183,10 +184,8 @@ def load(image: Image.Image) -> None:
     tiles: list[Any] = getattr(image, "tile", [])
     if image.format == "PNG" and tiles:
         # Pillow scales the levels of a PNG of less than 8 bits, but not its transparent level.
-        scale = {"1": 255, "L;2": 85, "L;4": 17}.get(tiles[0][3], 0)
-        key = image.info.get("transparency")
-        if scale and isinstance(key, int) and key <= 255 // scale:
-            image.info["transparency"] = key * scale
+        # Its info stays as it is: it may be another's image, who passes it again.
+        setattr(image, LEVEL_SCALE, {"L;2": 85, "L;4": 17}.get(tiles[0][3], 1))
     other = None
     if isinstance(image, JpegImagePlugin.JpegImageFile) and tiles and not image.decoderconfig:
         other = jpeg_file.with_extra_bytes(_whole_file(image))

@@ -14,7 +14,7 @@ from rdae.exact.network import ExactNetwork, exact_steps, take
 from rdae.exact.stages import Add, Concatenate, Step
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES, Mixtures
-from rdae.tensor_file import read_tensors
+from rdae.tensor_file import read_tensors, way_out
 
 Array = NDArray[Any]
 
@@ -128,7 +128,7 @@ class LosslessModel:
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsMismatchError(
                 f"{path} is not a weights file of a lossless model ({error})",
-                hint="install rdae again, or copy the file again",
+                hint=way_out(path),
             ) from error
 
     def level(self, number: int) -> Level:

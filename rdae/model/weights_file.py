@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
 from rdae.model.spec import ENCODER_SECTIONS, ModelSpec
-from rdae.tensor_file import read_tensors
+from rdae.tensor_file import read_tensors, way_out
 
 FORMAT = 2
 # Tensors that only an encoder reads; all others decide what a file decodes to.
@@ -119,7 +119,7 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Description, dict[str, NDA
             raise
         raise WeightsMismatchError(
             f"{path} is not a weights file of rdae, or a damaged one ({error})",
-            hint="install rdae again, or copy the file again",
+            hint=way_out(path),
         ) from error
     return description, tensors
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rdae.extras import install_hint
 from rdae.folder_lock import FolderLock
 from tests.cli.cli_runner import InProcess, Result, environment, names, run_rdae, save
 
@@ -294,7 +295,7 @@ def test_without_matplotlib_there_is_a_table(
     assert code == 0 and "\nrdae " in printed
     assert said.endswith(
         "rdae: no figures and no report: missing-dependency: figures need matplotlib\n"
-        "hint: pip install 'rdae[eval]'\n"
+        f"hint: {install_hint('eval')}\n"
         "results: out\n"
     )
 

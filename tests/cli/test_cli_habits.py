@@ -158,3 +158,34 @@ def test_no_hint_is_for_an_option_that_there_is() -> None:
     }
     assert declared >= {"-o", "--output-dir", "--json"}
     assert habits._OPTIONS.keys() & declared == set()
+
+
+def test_a_missing_picture_of_another_format_is_a_wanted_result(
+    run: Run, tmp_path: Path, photo: Path
+) -> None:
+    result = run("compress", "photo.png", "photo.jpg")
+    assert result.code == 2
+    assert "photo.jpg: no such file, and compress writes .rd files, not jpg" in result.err
+    assert "hint: rdae compress photo.png" in result.err
+    assert names(tmp_path) == ["photo.png"]
+
+
+def test_a_missing_input_is_said_before_what_its_output_would_meet(
+    run: Run, tmp_path: Path, photo: Path
+) -> None:
+    result = run("compress", "photo.png", "photo.webp", "photo.jpg")
+    assert result.code == 1 and "would both become" not in result.err
+    assert "photo.webp: no such file" in result.err and "photo.jpg: no such file" in result.err
+    (tmp_path / "photo.rd").unlink()
+    for command, first in (("decompress", "missing.rd"), ("compress", "missing.png")):
+        second = "photo.png" if command == "decompress" else "photo.rd"
+        (tmp_path / "photo.rd").write_bytes(b"\x93RDA")
+        found = run(command, first, second)
+        assert found.err.startswith(f"rdae: {first}: no such file"), found.err
+
+
+def test_a_picture_as_weights_is_told_what_weights_are(run: Run, photo: Path) -> None:
+    assert run("compress", "photo.png").code == 0
+    result = run("decompress", "photo.rd", "-o", "back.png", "--weights", "photo.png")
+    assert result.code == 1 and "photo.png is not a weights file of rdae" in result.err
+    assert "hint: weights files end in .safetensors" in result.err

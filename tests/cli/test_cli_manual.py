@@ -91,6 +91,7 @@ def tab(run: Run, line: str) -> list[str]:
         ("rdae compress -m ph", "photo"),
         ("rdae train --preset ti", "tiny"),
         ("rdae compare --metric psnr,ms", "psnr,ms-ssim"),
+        ("rdae eval --metric psnr,ms", "psnr,ms-ssim"),
         ("rdae decompress --format ti", "tiff"),
         ("rdae compress --strip g", "gps"),
         ("rdae he", "help"),

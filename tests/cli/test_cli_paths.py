@@ -55,7 +55,9 @@ def test_files_found_in_a_folder_keep_their_place_below_it() -> None:
     assert outputs(source, output_dir=Path("out")) == [Path("out/2020/b.rd")]
 
 
-def test_two_inputs_for_one_output_are_refused_with_both_names() -> None:
+def test_two_inputs_for_one_output_are_refused_with_both_names(here: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (here / name).touch()
     with pytest.raises(UsageError, match=r"a\.png and a\.jpg would both become a\.rd") as caught:
         outputs(Source(Path("a.png")), Source(Path("a.jpg")))
     assert caught.value.hint == "keep them apart"
@@ -63,6 +65,8 @@ def test_two_inputs_for_one_output_are_refused_with_both_names() -> None:
 
 def test_two_names_of_one_output_folder_collide(here: Path) -> None:
     (here / "x").mkdir()
+    for name in ("a.png", "a.jpg"):
+        (here / "x" / name).touch()
     with pytest.raises(UsageError, match="would both become"):
         outputs(Source(Path("x/a.png")), Source(Path("x/../x/a.jpg")))
 

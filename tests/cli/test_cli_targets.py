@@ -188,6 +188,7 @@ def test_a_ceiling_that_is_not_reached_is_said_with_the_reason(run: Run, photo: 
 
 
 def test_a_floor_that_the_smallest_file_has_is_said(run: Run, photo: Path) -> None:
+    assert " dB " in run("compress", "photo.png", "--target-psnr", "5", "-n").err
     result = run("compress", "photo.png", "--target-psnr", "5", "--json")
     record = result.records[0]
     assert bool(record["remarks"]) == (record["quality"] == 0)
