@@ -5,8 +5,8 @@
 In Node.js, which works on one thread, and in Chromium, where a worker for each core shares the
 work; needs what tests/test_web.py and tests/test_web_browser.py need. For each file and place a
 line: milliseconds on the clock and of the processor (all threads of the process), of the first
-decode and medians of the rounds after it. Node.js has loaded the weights before the first one; a
-page fetches them in it, from this machine, and all its code is new.
+decode, and medians and least of the rounds after it. Node.js has loaded the weights before the
+first one; a page fetches them in it, from this machine, and all its code is new.
 """
 
 from __future__ import annotations
@@ -83,10 +83,11 @@ def chromium_times(browser: Browser, address: str, path: Path, rounds: int) -> T
 def show(place: str, path: Path, times: Times) -> None:
     """Print one line."""
     first, *others = times
-    wall, cpu = (statistics.median(column) for column in zip(*others, strict=True))
+    walls, cpus = zip(*others, strict=True)
     print(
-        f"{path.name:20} {place:8} first {first[0]:6.0f} ms ({first[1]:6.0f} of processor), "
-        f"then {wall:6.0f} ms ({cpu:6.0f} of processor)",
+        f"{path.name:16} {place:8} first {first[0]:6.0f} ms ({first[1]:5.0f} of processor), "
+        f"then {statistics.median(walls):6.0f} ms ({statistics.median(cpus):5.0f}), "
+        f"least {min(walls):6.0f} ms ({min(cpus):5.0f})",
         flush=True,
     )
 
