@@ -248,6 +248,5 @@ function family(kernel, weights, latent, count) {
   check(sizes.every((size) => size >= 2), `${latent}.sizes`);
   const total = sizes.reduce((a, b) => a + b, 0);
   const freqs = /** @type {Int32Array} */ (weights.tensor(`${latent}.freqs`, "I32", [total]));
-  let at = 0;
-  return makeFamily(kernel, Array.from(sizes, (size) => freqs.subarray(at, (at += size))), lows);
+  return makeFamily(kernel, sizes, freqs, lows);
 }

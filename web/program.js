@@ -105,9 +105,6 @@ export class Program {
     const bias = this.weights.tensor(`${path}.bias`, "I32", [outputs]);
     const shift = this.weights.shift(`${path}.shift`);
     check(Number.isInteger(leak) && leak >= 0 && shift + leak <= 31, `leak of ${path}`);
-    const sums = new Float64Array(outputs);
-    for (let i = 0; i < mantissa.length; ) for (let o = 0; o < outputs; o++, i++) sums[o] += Math.abs(mantissa[i]);
-    prove(path, sums, bias, leak ? 2 ** (shift + leak - 1) : 0);
     const [x] = this.stack.splice(-1), kernel = this.kernel, rows = width(x);
     const choices = wanted ?? [Array.from({ length: outputs }, (_, o) => o)];
     const made = choices[0].length, columns = padded(made);
@@ -117,7 +114,7 @@ export class Program {
     });
     const packed = kernel.take(2 * rows * columns * choices.length), biases = kernel.take(4 * columns * choices.length);
     kernel.lent(() => {
-      const whole = kernel.take(2 * rows * columns);
+      const whole = kernel.take(2 * rows * columns), magnitudes = kernel.take(8 * columns);
       for (const [phase, some] of choices.entries()) {
         const to = kernel.i16(whole, rows * columns).fill(0);
         for (const [i, row] of places.entries()) {
@@ -127,6 +124,8 @@ export class Program {
         kernel.call.pack(whole, rows, columns, packed + 2 * rows * columns * phase);
         const own = kernel.i32(biases + 4 * columns * phase, columns).fill(0);
         for (let o = 0; o < made; o++) own[o] = bias[some[o]];
+        kernel.call.magnitudes(whole, rows, columns, magnitudes);
+        prove(path, new Float64Array(kernel.memory.buffer, magnitudes, columns), own, leak ? 2 ** (shift + leak - 1) : 0);
       }
     });
     this.push({ kind: wanted ? k.PHASED : k.LINEAR, shift, leak, weights: packed, bias: biases }, x, made);

@@ -3,7 +3,6 @@ import { check } from "./weights.js";
 
 /* Tables and groups of symbols: FORMAT.md, sections 6.3 and 6.4. */
 
-const TOTAL = 2 ** 24;
 const TOPS = 257; // of a quantile's 8 upper bits, that say where its search in a table begins
 
 /**
@@ -16,28 +15,27 @@ const TOPS = 257; // of a quantile's 8 upper bits, that say where its search in 
 
 /**
  * @param {import("./kernel.js").Kernel} kernel
- * @param {Int32Array[]} freqs of each table
+ * @param {Int32Array} sizes of all tables, 2 or more
+ * @param {Int32Array} freqs of all tables, one behind the other
  * @param {Int32Array} lows
  * @returns {Family}
  */
-export function makeFamily(kernel, freqs, lows) {
+export function makeFamily(kernel, sizes, freqs, lows) {
   /** @type {Family} */
-  const family = { cdf: [], first: [], sizes: Int32Array.from(freqs, (table) => table.length), lows };
-  for (const [t, table] of freqs.entries()) {
-    const cdf = new Uint32Array(table.length + 1), first = new Uint32Array(TOPS), last = table.length - 1;
-    for (let k = 0; k <= last; k++) {
-      check(table[k] >= 1 && table[k] <= TOTAL, "a frequency is no positive number");
-      cdf[k + 1] = cdf[k] + table[k];
+  const family = { cdf: [], first: [], sizes, lows };
+  let cdf = kernel.take(4 * (freqs.length + sizes.length)), first = kernel.take(4 * TOPS * sizes.length);
+  kernel.lent(() => {
+    let from = kernel.keep(freqs);
+    for (const [t, size] of sizes.entries()) {
+      const legal = lows[t] >= -32768 && lows[t] + size - 2 < 32768;
+      check(legal && kernel.call.table(from, size, cdf, first), "a table is malformed");
+      family.cdf.push(cdf);
+      family.first.push(first);
+      from += 4 * size;
+      cdf += 4 * (size + 1);
+      first += 4 * TOPS;
     }
-    const legal = lows[t] >= -32768 && lows[t] + last - 1 < 32768;
-    check(last >= 1 && cdf[last + 1] === TOTAL && legal, "a table is malformed");
-    for (let top = 0, k = 0; top < TOPS; top++) {
-      while (k < last && cdf[k + 1] <= top * 65536) k++;
-      first[top] = k;
-    }
-    family.cdf.push(kernel.keep(cdf));
-    family.first.push(kernel.keep(first));
-  }
+  });
   return family;
 }
 

@@ -43,6 +43,30 @@ EXPORT("pack") void pack(const int16_t *weights, int inputs, int outputs, int16_
     kernel_pack(weights, inputs, outputs, packed);
 }
 
+/* Sums of the magnitudes of weights (inputs, outputs), for each output. */
+EXPORT("magnitudes")
+void magnitudes(const int16_t *weights, int inputs, int outputs, double *sums) {
+    for (int o = 0; o < outputs; o++) sums[o] = 0;
+    for (int i = 0; i < inputs; i++, weights += outputs)
+        for (int o = 0; o < outputs; o++) sums[o] += weights[o] < 0 ? -weights[o] : weights[o];
+}
+
+/* A table as coder_decode reads it; whether its frequencies are positive and sum to 2^24. */
+EXPORT("table") int table(const int32_t *freqs, int size, uint32_t *cdf, uint32_t *first) {
+    const int32_t total = 1 << 24;
+    int32_t sum = 0;
+    cdf[0] = 0;
+    for (int k = 0; k < size; k++) {
+        if (freqs[k] < 1 || freqs[k] > total - sum) return 0;
+        cdf[k + 1] = (uint32_t)(sum += freqs[k]);
+    }
+    for (uint32_t top = 0, k = 0; top <= 256; top++) {
+        while (k + 1 < (uint32_t)size && cdf[k + 1] <= top << 16) k++;
+        first[top] = k;
+    }
+    return sum == total;
+}
+
 EXPORT("stage")
 void stage(const Op *ops, int count, const Grid *grids, int top, int bottom, int left, int right,
            int16_t *scratch) {
