@@ -9,42 +9,19 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from rdae.cli import (
-    compare,
-    compress,
-    decompress,
-    desktop,
-    elbo,
-    eval,
-    export,
-    habits,
-    info,
-    manual,
-    models,
-    signals,
-    train,
-    verify,
-)
+from rdae.cli import habits, signals
 from rdae.cli.batch import EXIT_CLOSED_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rdae.cli.console import Console, UsageError
 from rdae.cli.help import Command, Group
 from rdae.cli.hints import COMMANDS, enter, mistake
-from rdae.cli.versions import print_versions
 from rdae.errors import RdaeError
 
-app = typer.Typer(
-    cls=Group,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback(invoke_without_command=True)
 def rdae(
     context: typer.Context,
     version: Annotated[
@@ -71,24 +48,85 @@ def rdae(
     if as_json and not version:
         raise UsageError("--json goes behind the command", hint="rdae info photo.rd --json")
     if version:
+        from rdae.cli.versions import print_versions
+
         print_versions(as_json=as_json, verbose=verbose)
     elif context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
         raise typer.Exit(EXIT_USAGE)
 
 
-app.command("compress", cls=compress.CompressCommand)(compress.compress)
-app.command("decompress", cls=Command)(decompress.decompress)
-app.command("info", cls=Command)(info.info)
-app.command("verify", cls=Command)(verify.verify)
-app.command("eval", cls=Command)(eval.evaluate)
-app.command("elbo", cls=Command)(elbo.elbo)
-app.command("compare", cls=Command)(compare.compare)
-app.add_typer(models.app, name="models")
-app.add_typer(desktop.app, name="desktop")
-app.command("train", cls=Command)(train.train)
-app.command("export", cls=Command)(export.export)
-app.command("help", cls=Command)(manual.help_command)
+def app_of(arguments: Sequence[str]) -> typer.Typer:
+    """The app with the command that the arguments name, or with all where they name none.
+
+    Each command imports what declares its options, which takes longer than to run some of them.
+    """
+    app = typer.Typer(
+        cls=Group,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(rdae)
+    first = next((argument for argument in arguments if not argument.startswith("-")), "help")
+    names = [first] if first in COMMANDS and first != "help" else COMMANDS
+    for name in () if {"-V", "--version"} & set(arguments[:1]) else names:
+        _add(app, name)
+    return app
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    match name:
+        case "compress":
+            from rdae.cli.compress import CompressCommand, compress
+
+            app.command(name, cls=CompressCommand)(compress)
+        case "decompress":
+            from rdae.cli.decompress import decompress
+
+            app.command(name, cls=Command)(decompress)
+        case "info":
+            from rdae.cli.info import info
+
+            app.command(name, cls=Command)(info)
+        case "verify":
+            from rdae.cli.verify import verify
+
+            app.command(name, cls=Command)(verify)
+        case "eval":
+            from rdae.cli.eval import evaluate
+
+            app.command(name, cls=Command)(evaluate)
+        case "elbo":
+            from rdae.cli.elbo import elbo
+
+            app.command(name, cls=Command)(elbo)
+        case "compare":
+            from rdae.cli.compare import compare
+
+            app.command(name, cls=Command)(compare)
+        case "models":
+            from rdae.cli import models
+
+            app.add_typer(models.app, name=name)
+        case "desktop":
+            from rdae.cli import desktop
+
+            app.add_typer(desktop.app, name=name)
+        case "train":
+            from rdae.cli.train import train
+
+            app.command(name, cls=Command)(train)
+        case "export":
+            from rdae.cli.export import export
+
+            app.command(name, cls=Command)(export)
+        case "help":
+            from rdae.cli.manual import help_command
+
+            app.command(name, cls=Command)(help_command)
+        case _:
+            raise ValueError(f"there is no command {name}")
 
 
 def main() -> int:
@@ -128,6 +166,7 @@ class _Closed(io.BufferedIOBase):
 
 def _run() -> int:
     try:
+        app = app_of(sys.argv[1:])
         return app(prog_name="rdae", standalone_mode=False) or 0
     except SystemExit as stop:
         # Typer turns a closed pipe into exit code 1.

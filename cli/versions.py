@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from importlib import metadata
 
 from rdae import __version__
 from rdae.cli.console import emit
@@ -59,6 +58,8 @@ def kernel_line() -> str:
 
 
 def _installed(package: str) -> str:
+    from importlib import metadata  # 60 ms, for --version alone
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -62,11 +62,11 @@ if __name__ == "__main__":
     del sys.path[0]  # this folder
     import rdae.codec  # what most calls need besides the command line
     from rdae.__main__ import main
-    from rdae.cli.main import app
+    from rdae.cli.main import app_of
 
     assert rdae.codec
     with contextlib.suppress(Exception):  # no file is named; what is needed to say so is imported
-        app(["verify"], standalone_mode=False)
+        app_of(["verify"])(["verify"], standalone_mode=False)
     gc.freeze()  # the garbage collection of a fork need not look at all that
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         serve(connection)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rdae.cli.hints import COMMANDS
 from tests.cli.cli_runner import Run, environment
 
 HEAVY = {"torch", "compressai", "scipy", "matplotlib", "rich", "pandas"}
@@ -143,3 +144,22 @@ def test_a_wrong_call_says_why_in_our_words_and_exits_with_2(
     assert (result.code, result.out) == (2, b"")
     assert result.err.startswith("rdae: ")
     assert "Traceback" not in result.err
+
+
+def test_a_command_imports_what_declares_its_own_options_alone(tmp_path: Path, rd: Path) -> None:
+    commands = {f"rdae.cli.{name}" for name in ("compress", "info", "train", "eval", "desktop")}
+    assert modules_after(tmp_path, "info", rd.name) & commands == {"rdae.cli.info"}
+    assert modules_after(tmp_path, "train", "--help") & commands == {"rdae.cli.train"}
+    assert not modules_after(tmp_path, "--version") & commands
+    assert modules_after(tmp_path, "--help") >= commands
+    assert modules_after(tmp_path, "help", "info") >= commands
+
+
+def test_every_command_can_be_called_alone(run: Run) -> None:
+    for name in COMMANDS:
+        assert run(name, "--help").out.startswith(f"Usage: rdae {name}".encode())
+
+
+def test_versions_are_not_looked_up_where_nobody_asks(tmp_path: Path) -> None:
+    assert "importlib.metadata" not in modules_after(tmp_path, "--help")
+    assert "urllib.request" not in modules_after(tmp_path, "models", "list")
