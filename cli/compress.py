@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rdae.cli import figures, options
+from rdae.cli import encoder_options, figures, options
 from rdae.cli.batch import Batch, Outcome
 from rdae.cli.console import Color, Console, UsageError, grouped, human_bytes, human_seconds, shown
 from rdae.cli.help import Command
@@ -78,15 +78,15 @@ def compress(
     to_8bit: options.To8Bit = False,
     first_frame: options.FirstFrame = False,
     to_srgb: options.ToSrgb = False,
-    quality: options.Quality = None,
-    target_size: options.TargetSize = None,
-    target_bpp: options.TargetBpp = None,
-    target_psnr: options.TargetPsnr = None,
-    lossless: options.Lossless = False,
-    max_error: options.MaxError = None,
-    effort: options.Effort = DEFAULT_EFFORT,
-    tune: options.Tune = None,
-    model: options.ModelName = None,
+    quality: encoder_options.Quality = None,
+    target_size: encoder_options.TargetSize = None,
+    target_bpp: encoder_options.TargetBpp = None,
+    target_psnr: encoder_options.TargetPsnr = None,
+    lossless: encoder_options.Lossless = False,
+    max_error: encoder_options.MaxError = None,
+    effort: encoder_options.Effort = DEFAULT_EFFORT,
+    tune: encoder_options.Tune = None,
+    model: encoder_options.ModelName = None,
     threads: options.SearchThreads = None,
     strip: options.StripKinds = None,
     show_psnr: options.ShowPsnr = False,

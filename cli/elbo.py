@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdae.cli import options
+from rdae.cli import encoder_options, options
 from rdae.cli.batch import EXIT_FAILED
 from rdae.cli.console import Console, UsageError, emit, grouped, shown, table
 from rdae.cli.models import require_model
@@ -36,9 +36,9 @@ def elbo(
     to_8bit: options.To8Bit = False,
     first_frame: options.FirstFrame = False,
     to_srgb: options.ToSrgb = False,
-    quality: options.LoneQuality = None,
-    model: options.ModelName = None,
-    effort: options.Effort = DEFAULT_EFFORT,
+    quality: encoder_options.LoneQuality = None,
+    model: encoder_options.ModelName = None,
+    effort: encoder_options.Effort = DEFAULT_EFFORT,
     draws: options.Draws = DRAWS,
     threads: options.SearchThreads = None,
     as_json: options.OneJson = False,

@@ -1,4 +1,4 @@
-"""All options of the commands that work on files, each declared once."""
+"""Options of the commands that work on files, each declared once; encoders' stand beside them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rdae.cli.completion import complete_format, complete_model, complete_rd
+from rdae.cli.completion import complete_format, complete_rd
 from rdae.cli.console import Color
 from rdae.images import formats
-from rdae.scales import DEFAULT_QUALITY
 
 
 class Strip(str, Enum):
@@ -22,13 +21,6 @@ class Strip(str, Enum):
     xmp = "xmp"
     icc = "icc"
     gps = "gps"
-
-
-class TuneName(str, Enum):
-    """Distortions to train for and to search with."""
-
-    psnr = "psnr"
-    eye = "eye"
 
 
 class Format(str, Enum):
@@ -54,13 +46,12 @@ FORMAT_OF_EXTENSION = {
 }
 
 
-def _option(group: str, names: str, help: str, **settings: Any) -> Any:
+def declare(group: str, names: str, help: str, **settings: Any) -> Any:
     """Declare an option; help lists options by group, in the order of the signature."""
     return typer.Option(*names.split(), help=help, rich_help_panel=group, **settings)
 
 
-_OUTPUT, _INPUT, _ENCODER, _DECODER = "Output", "Input", "Encoder", "Decoder"
-_QUALITY = "Quality (one of these)"
+_OUTPUT, _INPUT, _DECODER = "Output", "Input", "Decoder"
 _METADATA, _SPEED, _REPORT = "Metadata", "Speed", "Report"
 
 Images = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", show_default=False)]
@@ -71,7 +62,7 @@ RdFiles = Annotated[
 
 Output = Annotated[
     str | None,
-    _option(
+    declare(
         _OUTPUT,
         "-o --output",
         "Name of the output, for a single input; - is standard output.",
@@ -80,7 +71,7 @@ Output = Annotated[
 ]
 OutputDir = Annotated[
     Path | None,
-    _option(
+    declare(
         _OUTPUT,
         "--output-dir",
         "Folder for the outputs; made if needed. What -r finds keeps its place below it.",
@@ -89,7 +80,7 @@ OutputDir = Annotated[
 ]
 OutputFormat = Annotated[
     str | None,
-    _option(
+    declare(
         _OUTPUT,
         "--format",
         "Format of the outputs: png, jpg, webp, avif, tiff, jxl, bmp or ppm. Without it: that of "
@@ -100,7 +91,7 @@ OutputFormat = Annotated[
 ]
 OutputQuality = Annotated[
     int | None,
-    _option(
+    declare(
         _OUTPUT,
         "--output-quality",
         "Of jpg (default 95), avif (90), webp and jxl (lossless without it), on their own scales; "
@@ -112,7 +103,7 @@ OutputQuality = Annotated[
 ]
 PngLevel = Annotated[
     int | None,
-    _option(
+    declare(
         _OUTPUT,
         "--png-level",
         "How hard to compress png: 0 is not at all, 9 takes longest. [default: 3]",
@@ -123,7 +114,7 @@ PngLevel = Annotated[
 ]
 Resize = Annotated[
     str | None,
-    _option(
+    declare(
         _OUTPUT,
         "--resize",
         "Scale the picture to the largest size that fits into W x H pixels, in its proportions; "
@@ -133,21 +124,21 @@ Resize = Annotated[
 ]
 Remove = Annotated[
     bool,
-    _option(_OUTPUT, "--rm", "Delete each input after its output is complete on disk."),
+    declare(_OUTPUT, "--rm", "Delete each input after its output is complete on disk."),
 ]
 KeepIfSmaller = Annotated[
     bool,
-    _option(
+    declare(
         _OUTPUT,
         "--keep-if-smaller",
         "Write an output only if it is smaller than its input.",
     ),
 ]
-KeepSuffix = Annotated[bool, _option(_OUTPUT, "--keep-suffix", "photo.png becomes photo.png.rd.")]
-Force = Annotated[bool, _option(_OUTPUT, "-f --force", "Replace outputs that exist.")]
+KeepSuffix = Annotated[bool, declare(_OUTPUT, "--keep-suffix", "photo.png becomes photo.png.rd.")]
+Force = Annotated[bool, declare(_OUTPUT, "-f --force", "Replace outputs that exist.")]
 SkipExisting = Annotated[
     bool,
-    _option(
+    declare(
         _OUTPUT,
         "--skip-existing",
         "Leave out inputs whose output exists, to go on with a batch.",
@@ -155,7 +146,7 @@ SkipExisting = Annotated[
 ]
 Preserve = Annotated[
     bool,
-    _option(
+    declare(
         _OUTPUT,
         "-p --preserve",
         "Give the output the input's modification time and permissions.",
@@ -163,12 +154,12 @@ Preserve = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    _option(_OUTPUT, "-n --dry-run", "Do everything but write: show names, sizes and errors."),
+    declare(_OUTPUT, "-n --dry-run", "Do everything but write: show names, sizes and errors."),
 ]
 
 RecursiveImages = Annotated[
     bool,
-    _option(
+    declare(
         _INPUT,
         "-r --recursive",
         "Take the images in folders: png, jpg, jpeg, webp, avif, jxl, bmp, tif, tiff, "
@@ -177,7 +168,7 @@ RecursiveImages = Annotated[
 ]
 RecursiveRd = Annotated[
     bool,
-    _option(
+    declare(
         _INPUT,
         "-r --recursive",
         "Take the .rd files in folders. Hidden files are left out, symbolic links not followed.",
@@ -185,7 +176,7 @@ RecursiveRd = Annotated[
 ]
 FilesFrom = Annotated[
     str | None,
-    _option(
+    declare(
         _INPUT,
         "--files-from",
         "Take more names from a file, one a line or divided by NUL; - is standard input.",
@@ -194,7 +185,7 @@ FilesFrom = Annotated[
 ]
 To8Bit = Annotated[
     bool,
-    _option(
+    declare(
         _INPUT,
         "--to-8bit",
         "Round more than 8 bits per channel to 8; floats are taken as 0 to 1 and clipped. "
@@ -203,7 +194,7 @@ To8Bit = Annotated[
 ]
 FirstFrame = Annotated[
     bool,
-    _option(
+    declare(
         _INPUT,
         "--first-frame",
         "Take the first picture of an animation or of several pages. Without it they are refused.",
@@ -211,7 +202,7 @@ FirstFrame = Annotated[
 ]
 ToSrgb = Annotated[
     bool,
-    _option(
+    declare(
         _INPUT,
         "--to-srgb",
         "Convert CMYK, Lab and all that has an ICC profile to sRGB, which leaves no profile. "
@@ -220,7 +211,7 @@ ToSrgb = Annotated[
 ]
 MaxPixels = Annotated[
     int,
-    _option(
+    declare(
         _INPUT,
         "--max-pixels",
         "Refuse larger pictures, before any memory is taken.",
@@ -230,91 +221,9 @@ MaxPixels = Annotated[
 ]
 
 
-def _quality(group: str) -> Any:
-    return _option(
-        group,
-        "-q --quality",
-        "Higher is better and larger. 100 is the model's best, not lossless. [default: "
-        f"{DEFAULT_QUALITY:g}]",
-        metavar="0..100",
-        show_default=False,
-    )
-
-
-Quality = Annotated[float | None, _quality(_QUALITY)]
-LoneQuality = Annotated[float | None, _quality(_ENCODER)]  # where there are no targets
-TargetSize = Annotated[
-    str | None,
-    _option(
-        _QUALITY,
-        "--target-size",
-        "Best quality whose file, metadata included, is not larger: 40000, 40k, 40Ki, 1.5M.",
-        metavar="N[k|M|Ki|Mi]",
-    ),
-]
-TargetBpp = Annotated[
-    float | None,
-    _option(_QUALITY, "--target-bpp", "The same in bits per pixel of the picture.", metavar="X"),
-]
-TargetPsnr = Annotated[
-    float | None,
-    _option(
-        _QUALITY,
-        "--target-psnr",
-        "Smallest file whose decoded picture has this PSNR at least.",
-        metavar="DB",
-    ),
-]
-Lossless = Annotated[
-    bool,
-    _option(_QUALITY, "--lossless", "Give back every pixel, in a much larger file."),
-]
-MaxError = Annotated[
-    int | None,
-    _option(
-        _QUALITY,
-        "--max-error",
-        "Nearly lossless: no sample is further off than N of 255; 1 to 15.",
-        metavar="N",
-    ),
-]
-Effort = Annotated[
-    int,
-    _option(
-        _ENCODER,
-        "-e --effort",
-        "How hard to work for few bits at equal PSNR; decoding does not change. 1 is plain; from 3 "
-        "on each picture's latents are refined, which takes from ten seconds (3) to two minutes "
-        "(9) a megapixel, several times that with a target, and needs the extra [train]. At a "
-        "fixed -q part of the gain is a better picture, and the file may even grow.",
-        metavar="1..9",
-        min=1,
-        max=9,
-    ),
-]
-Tune = Annotated[
-    TuneName | None,
-    _option(
-        _ENCODER,
-        "--tune",
-        "What efforts from 3 on save bits at: PSNR, or a mix of squared error, SSIMULACRA2 and "
-        "MS-SSIM. Without it: what the model was trained for.",
-        metavar="psnr|eye",
-    ),
-]
-ModelName = Annotated[
-    str | None,
-    _option(
-        _ENCODER,
-        "-m --model",
-        "Model to compress with; rdae models lists them. Without it: the default one.",
-        metavar="NAME",
-        autocompletion=complete_model,
-    ),
-]
 RegionText = Annotated[
     str | None,
-    _option(
+    declare(
         _DECODER,
         "--region",
         "Decode only this part: left and upper edge, width and height, in pixels. --max-pixels "
@@ -324,7 +233,7 @@ RegionText = Annotated[
 ]
 Thumbnail = Annotated[
     int | None,
-    _option(
+    declare(
         _DECODER,
         "--thumbnail",
         "Make the picture, or the region, fit into NxN pixels; one that does keeps its size. Large "
@@ -335,7 +244,7 @@ Thumbnail = Annotated[
 ]
 BestEffort = Annotated[
     bool,
-    _option(
+    declare(
         _DECODER,
         "--best-effort",
         "Write what is left of damaged files; the exit code is 1 all the same. Cut files give a "
@@ -345,7 +254,7 @@ BestEffort = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    _option(
+    declare(
         _DECODER,
         "--weights",
         "Take the model from this weights file, for files of a model that is not installed.",
@@ -355,7 +264,7 @@ Weights = Annotated[
 
 
 def _threads(effect: str) -> Any:
-    return _option(
+    return declare(
         _SPEED,
         "--threads",
         f"Number of threads; {effect}. Without it: one a core.",
@@ -376,7 +285,7 @@ SearchThreads = Annotated[
 ]
 StripKinds = Annotated[
     list[Strip] | None,
-    _option(
+    declare(
         _METADATA,
         "--strip",
         "Leave out metadata: exif, xmp, icc, gps, or all (which keeps the ICC profile, since the "
@@ -387,24 +296,24 @@ StripKinds = Annotated[
 
 Explain = Annotated[
     bool,
-    _option(_REPORT, "--explain", "Say what the bits are in the codec's theory."),
+    declare(_REPORT, "--explain", "Say what the bits are in the codec's theory."),
 ]
 ShowPsnr = Annotated[
     bool,
-    _option(_REPORT, "--psnr", "Decode the result and print its PSNR in dB (higher is better)."),
+    declare(_REPORT, "--psnr", "Decode the result and print its PSNR in dB (higher is better)."),
 ]
 Json = Annotated[
     bool,
-    _option(_REPORT, "--json", "One JSON object a file on standard output, then one for all."),
+    declare(_REPORT, "--json", "One JSON object a file on standard output, then one for all."),
 ]
 Draws = Annotated[
-    int, _option(_REPORT, "--draws", "Draws of the noise to average.", metavar="N", min=1)
+    int, declare(_REPORT, "--draws", "Draws of the noise to average.", metavar="N", min=1)
 ]
-OneJson = Annotated[bool, _option(_REPORT, "--json", "One JSON object on standard output.")]
-Quiet = Annotated[bool, _option(_REPORT, "--quiet", "Print errors only.")]
+OneJson = Annotated[bool, declare(_REPORT, "--json", "One JSON object on standard output.")]
+Quiet = Annotated[bool, declare(_REPORT, "--quiet", "Print errors only.")]
 Verbose = Annotated[
     int,
-    _option(
+    declare(
         _REPORT,
         "-v --verbose",
         "Print more about each file; -vv adds a log.",
@@ -412,10 +321,10 @@ Verbose = Annotated[
         show_default=False,
     ),
 ]
-FailFast = Annotated[bool, _option(_REPORT, "--fail-fast", "Stop at the first file that fails.")]
+FailFast = Annotated[bool, declare(_REPORT, "--fail-fast", "Stop at the first file that fails.")]
 ColorWhen = Annotated[
     Color,
-    _option(
+    declare(
         _REPORT,
         "--color",
         "When to colour messages; NO_COLOR=1 is never.",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rdae.cli import options
+from rdae.cli import encoder_options, options
 from rdae.cli.batch import EXIT_INTERRUPTED
 from rdae.cli.completion import complete_preset
 from rdae.cli.console import Console, UsageError, shown
@@ -138,7 +138,7 @@ def train(
         ),
     ] = None,
     tune: Annotated[
-        options.TuneName | None,
+        encoder_options.TuneName | None,
         _option(
             _MODEL,
             "--tune",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mutator
 import numpy as np
+from anatomy import Piece, assemble, dissect
 
 from rdae.codec import encode
 from rdae.images.picture import Picture, read_picture
@@ -47,13 +48,13 @@ def seeds() -> dict[str, bytes]:
 def crashers() -> dict[str, bytes]:
     """Name to file."""
     rgb = np.ascontiguousarray(np.tile(read_picture(PHOTO).rgb[200:207], (1, 2, 1))[:, :1030])
-    thin = mutator.dissect(encode(Picture(rgb, None, False), quality=0).data)
-    one = mutator.dissect(encode(Picture(rgb[:1, :1], rgb[:1, :1, 0], False), quality=70).data)
+    thin = dissect(encode(Picture(rgb, None, False), quality=0).data)
+    one = dissect(encode(Picture(rgb[:1, :1], rgb[:1, :1, 0], False), quality=70).data)
     assert thin is not None and one is not None
     thin.chunks[-1].crc = 0
-    one.chunks[1:1] = [mutator.Piece(ord("k"), b"", 0x8ABD575D)] * 65
+    one.chunks[1:1] = [Piece(ord("k"), b"", 0x8ABD575D)] * 65
     found = {"thin-and-a-tile-broken": thin, "one-fault-in-many-chunks": one}
-    return {name: mutator.assemble(anatomy) for name, anatomy in found.items()}
+    return {name: assemble(anatomy) for name, anatomy in found.items()}
 
 
 def main() -> None:

@@ -1,9 +1,7 @@
 """Damage with a plan: a .rd file taken apart, changed, and put together so that checksums hold.
 
-Random bytes die at the first checksum. Here a file becomes an `Anatomy`, whose every field may be
-given any value, legal or not; `assemble` then repairs what was not meant to be wrong: the header's
-check, the lengths and CRCs of chunks. A tile's CRC is of decoded symbols, so wild symbols are
-really encoded: their file is valid, and a decoder must give a picture of it, whatever they are.
+A tile's CRC is of decoded symbols, so wild symbols are really encoded: their file is valid, and a
+decoder must give a picture of it, whatever they are.
 
 All choices come from a `random.Random`: the same seed makes the same file.
 """
@@ -13,15 +11,14 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
+from anatomy import ALPHA, GREY, NEUTRAL, Anatomy, Piece, assemble, dissect
 from numpy.typing import NDArray
 
 from rdae.bitstream.container import TilePayload, read_container
-from rdae.bitstream.header import MAGIC, Header
+from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, tile_grid
-from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.codec.tile import decode_tile, encode_tile, follow_passes
 from rdae.errors import RdaeError
 from rdae.geometry import padded
@@ -31,118 +28,9 @@ from rdae.model.passes import take
 
 MAX_PIXELS = 1 << 15  # of pictures that are made here; they decode in milliseconds
 
-_GREY, _ALPHA, _NEUTRAL = 1, 2, 4
 _BOMB = zlib.compress(bytes(9 << 20), 9)  # 9 kB that inflate to more than metadata may have
 _SIZES = (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 1024, 1025, 16383, (1 << 24) - 1, 1 << 24)
 _EXTREMES = (-32768, -32767, -256, -129, -2, -1, 0, 1, 2, 128, 255, 32766, 32767)
-
-
-@dataclass
-class Piece:
-    """A chunk: one byte of type, and its body without the CRC that ends it (Z and C have none).
-
-    `length` and `crc` are what the file is to say of it, None for the truth. The CRC of Y, which
-    is of its symbols, must be given.
-    """
-
-    letter: int
-    payload: bytes
-    crc: int | None = None
-    length: int | None = None
-
-    def pack(self, canonical_header: bytes) -> bytes:
-        """The chunk as it stands in a file."""
-        body = self.payload
-        if self.letter not in b"ZC":
-            crc = self._true_crc(canonical_header) if self.crc is None else self.crc
-            body += crc.to_bytes(4, "little")
-        length = len(body) if self.length is None else self.length
-        return bytes((self.letter,)) + pack_varint(length) + body
-
-    def _true_crc(self, canonical_header: bytes) -> int:
-        prefix = canonical_header if self.letter == ord("A") else b""
-        return zlib.crc32(bytes((self.letter,)) + prefix + self.payload)
-
-
-@dataclass
-class Anatomy:
-    """The fields of a file, of any value that fits in their bytes, and what follows the chunks."""
-
-    version_flags: int
-    model_id: int
-    fingerprint: bytes
-    quality_point: int
-    width: int
-    height: int
-    check: int | None = None
-    chunks: list[Piece] = field(default_factory=list)
-    rest: bytes = b""
-
-    @property
-    def canonical_header(self) -> bytes:
-        """All of the header before its check."""
-        fields = bytes((self.version_flags, self.model_id)) + self.fingerprint
-        size = pack_varint(self.width) + pack_varint(self.height)
-        return MAGIC + fields + bytes((self.quality_point,)) + size
-
-    @property
-    def header(self) -> Header:
-        """The header as the codec has it.
-
-        Raises:
-            ValueError: a field has an illegal value.
-        """
-        return Header(
-            self.width,
-            self.height,
-            self.quality_point,
-            self.model_id,
-            self.fingerprint,
-            bool(self.version_flags & _GREY),
-            bool(self.version_flags & _ALPHA),
-            bool(self.version_flags & _NEUTRAL),
-        )
-
-
-def dissect(data: bytes) -> Anatomy | None:
-    """Take a file apart, however damaged; None if not even its header can be told."""
-    reader = ByteReader(data)
-    try:
-        if reader.take(4, "") != MAGIC:
-            return None
-        fields = reader.byte(""), reader.byte(""), bytes(reader.take(4, "")), reader.byte("")
-        anatomy = Anatomy(*fields, reader.varint(""), reader.varint(""))
-        check = int.from_bytes(reader.take(2, ""), "little")
-    except RdaeError:
-        return None
-    canonical = anatomy.canonical_header
-    anatomy.check = None if check == zlib.crc32(canonical) & 0xFFFF else check
-    while reader.left:
-        offset = reader.offset
-        try:
-            letter = reader.byte("")
-            body = bytes(reader.take(reader.varint(""), ""))
-            crc = None if letter in b"ZC" else int.from_bytes(body[-4:], "little")
-            if crc is not None and len(body) < 4:
-                raise RdaeError("no room for a CRC")
-        except RdaeError:
-            anatomy.rest = bytes(data[offset:])
-            break
-        piece = Piece(letter, body if crc is None else body[:-4], crc)
-        if letter != ord("Y") and piece.pack(canonical) == Piece(letter, piece.payload).pack(
-            canonical
-        ):
-            piece.crc = None
-        anatomy.chunks.append(piece)
-    return anatomy
-
-
-def assemble(anatomy: Anatomy) -> bytes:
-    """Put a file together."""
-    canonical = anatomy.canonical_header
-    check = zlib.crc32(canonical) & 0xFFFF if anatomy.check is None else anatomy.check
-    chunks = b"".join(piece.pack(canonical) for piece in anatomy.chunks)
-    return canonical + check.to_bytes(2, "little") + chunks + anatomy.rest
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
@@ -167,11 +55,11 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
     width, height = rng.randint(1, longest), rng.randint(1, longest)
     if longest >= 100 and rng.random() < 0.15:
         width, height = rng.sample([rng.randint(1025, 2100), rng.randint(1, 7)], 2)
-    flags = rng.choice((0, _GREY, _NEUTRAL)) | rng.choice((0, _ALPHA))
+    flags = rng.choice((0, GREY, NEUTRAL)) | rng.choice((0, ALPHA))
     point = rng.choice((0, 255, rng.randrange(256)))
     model_id = model.description.model_id
     anatomy = Anatomy(0x20 | flags, model_id, model.fingerprint, point, width, height)
-    if flags & _ALPHA:
+    if flags & ALPHA:
         anatomy.chunks.append(_alpha_chunk(anatomy, rng))
     payloads = []
     for tile in tile_grid(width, height):
@@ -236,8 +124,8 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
     if rng.random() < 0.5:
         anatomy.quality_point = rng.randrange(256)
     if rng.random() < 0.2:
-        anatomy.version_flags &= ~(_GREY | _NEUTRAL)
-        anatomy.version_flags |= rng.choice((0, _GREY, _NEUTRAL))
+        anatomy.version_flags &= ~(GREY | NEUTRAL)
+        anatomy.version_flags |= rng.choice((0, GREY, NEUTRAL))
     bent = rng.choice(tiles).index
     front = [piece for piece in anatomy.chunks if piece.letter not in b"ZCY"]
     payloads = []
@@ -347,7 +235,7 @@ def _change_alpha(anatomy: Anatomy, rng: random.Random) -> None:
     anatomy.chunks = [piece for piece in anatomy.chunks if piece.letter != ord("A")]
     anatomy.chunks.insert(0, _alpha_chunk(anatomy, rng, off=rng.choice((0, 0, -1, 1, 1000))))
     if rng.random() < 0.9:
-        anatomy.version_flags |= _ALPHA
+        anatomy.version_flags |= ALPHA
 
 
 def _alpha_chunk(anatomy: Anatomy, rng: random.Random, off: int = 0) -> Piece:

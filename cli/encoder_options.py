@@ -1,0 +1,103 @@
+"""Options of what encodes: how good or how small, and how hard to work for it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+from rdae.cli.completion import complete_model
+from rdae.cli.options import declare
+from rdae.scales import DEFAULT_QUALITY
+
+_ENCODER, _QUALITY = "Encoder", "Quality (one of these)"
+
+
+class TuneName(str, Enum):
+    """Distortions to train for and to search with."""
+
+    psnr = "psnr"
+    eye = "eye"
+
+
+def _quality(group: str) -> Any:
+    return declare(
+        group,
+        "-q --quality",
+        "Higher is better and larger. 100 is the model's best, not lossless. [default: "
+        f"{DEFAULT_QUALITY:g}]",
+        metavar="0..100",
+        show_default=False,
+    )
+
+
+Quality = Annotated[float | None, _quality(_QUALITY)]
+LoneQuality = Annotated[float | None, _quality(_ENCODER)]  # where there are no targets
+TargetSize = Annotated[
+    str | None,
+    declare(
+        _QUALITY,
+        "--target-size",
+        "Best quality whose file, metadata included, is not larger: 40000, 40k, 40Ki, 1.5M.",
+        metavar="N[k|M|Ki|Mi]",
+    ),
+]
+TargetBpp = Annotated[
+    float | None,
+    declare(_QUALITY, "--target-bpp", "The same in bits per pixel of the picture.", metavar="X"),
+]
+TargetPsnr = Annotated[
+    float | None,
+    declare(
+        _QUALITY,
+        "--target-psnr",
+        "Smallest file whose decoded picture has this PSNR at least.",
+        metavar="DB",
+    ),
+]
+Lossless = Annotated[
+    bool,
+    declare(_QUALITY, "--lossless", "Give back every pixel, in a much larger file."),
+]
+MaxError = Annotated[
+    int | None,
+    declare(
+        _QUALITY,
+        "--max-error",
+        "Nearly lossless: no sample is further off than N of 255; 1 to 15.",
+        metavar="N",
+    ),
+]
+Effort = Annotated[
+    int,
+    declare(
+        _ENCODER,
+        "-e --effort",
+        "How hard to work for few bits at equal PSNR; decoding does not change. 1 is plain; from 3 "
+        "on each picture's latents are refined, which takes from ten seconds (3) to two minutes "
+        "(9) a megapixel, several times that with a target, and needs the extra [train]. At a "
+        "fixed -q part of the gain is a better picture, and the file may even grow.",
+        metavar="1..9",
+        min=1,
+        max=9,
+    ),
+]
+Tune = Annotated[
+    TuneName | None,
+    declare(
+        _ENCODER,
+        "--tune",
+        "What efforts from 3 on save bits at: PSNR, or a mix of squared error, SSIMULACRA2 and "
+        "MS-SSIM. Without it: what the model was trained for.",
+        metavar="psnr|eye",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    declare(
+        _ENCODER,
+        "-m --model",
+        "Model to compress with; rdae models lists them. Without it: the default one.",
+        metavar="NAME",
+        autocompletion=complete_model,
+    ),
+]
