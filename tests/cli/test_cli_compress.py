@@ -164,7 +164,7 @@ def test_verbose_names_model_and_memory(run: Run, photo: Path) -> None:
 
 def test_twice_verbose_adds_a_log_with_module_names(run: Run, photo: Path) -> None:
     text = run("compress", "photo.png", "-vv").err
-    assert re.search(r"^\d+ ms  rdae\.cli\.compress: encoded \d+ bytes$", text, re.MULTILINE)
+    assert re.search(r"^\d+ ms  rdae\.cli\.compression: encoded \d+ bytes$", text, re.MULTILINE)
     assert "rdae.cli." in run("compress", "photo.png", "-f", RDAE_LOG="debug").err
     assert "rdae.cli." not in run("compress", "photo.png", "-f", "-v").err
 

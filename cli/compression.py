@@ -1,0 +1,217 @@
+"""One picture to one .rd file: what `rdae compress` does for each of its inputs, and says of it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdae.cli import figures
+from rdae.cli.batch import Outcome
+from rdae.cli.console import Console, grouped, human_bytes, human_seconds, shown
+from rdae.cli.inputs import Source
+from rdae.cli.paths import Task, is_taken, remove_input, skipped_line, write_output
+from rdae.cli.remarks import is_doubtful, remarks_on
+from rdae.cli.target import Target
+from rdae.errors import OutputExistsError
+
+if TYPE_CHECKING:
+    from rdae.bitstream.info import Info
+    from rdae.codec import Encoded
+    from rdae.images.picture import Picture
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Compression:
+    """How `rdae compress` makes one .rd file of one picture; its fields are its options."""
+
+    target: Target
+    effort: int
+    tune: str | None
+    console: Console
+    model: str | None
+    threads: int | None
+    strip: frozenset[str]
+    max_pixels: int
+    conversions: dict[str, bool]
+    force: bool
+    skip_existing: bool
+    keep_if_smaller: bool
+    remove: bool
+    preserve: bool
+    dry_run: bool
+    show_psnr: bool
+    verbose: int
+
+    def __call__(self, task: Task) -> Outcome:
+        """Compress the input of a task."""
+        try:
+            skip = is_taken(task.output, force=self.force, skip_existing=self.skip_existing)
+        except OutputExistsError:
+            self._check(task.source)  # what is wrong with the input itself is said first
+            raise
+        if skip:
+            return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
+        from rdae import codec
+        from rdae.codec import check_padding
+        from rdae.distortion import psnr
+        from rdae.model import installed as store
+        from rdae.model.model import Model
+
+        progress = self.console.working(task.source.name)
+        began = time.perf_counter()
+        is_lossy = self.target.max_error is None
+        model = store.load_model(self.model) if is_lossy else store.load_lossless()
+        name = model.description.name if isinstance(model, Model) else model.name
+        load_s = time.perf_counter() - began
+        _log.debug("loaded model %s", name)
+        picture, input_bytes, like = self._read(task.source)
+        _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
+        check_padding(picture.width, picture.height, self.max_pixels)
+        encoded = codec.encode(
+            picture,
+            quality=self.target.quality,
+            target_size=self.target.size,
+            target_bpp=self.target.bpp,
+            target_psnr=self.target.psnr,
+            max_error=self.target.max_error,
+            effort=self.effort,
+            tune=self.tune,
+            model=model if isinstance(model, Model) else None,
+            threads=self.threads,
+            progress=progress,
+        )
+        size = len(encoded.data)
+        if self.keep_if_smaller and size >= input_bytes:
+            line = f"{shown(task.source.name)}: kept, its .rd file would have {human_bytes(size)}"
+            return Outcome(f"{line}, no less than its {human_bytes(input_bytes)}", skipped=True)
+        if not self.dry_run:
+            write_output(
+                task,
+                lambda file: file.write(encoded.data),
+                overwrite=self.force,
+                like=like if self.preserve else None,
+            )
+        _log.debug("encoded %d bytes", len(encoded.data))
+        figure = None
+        if self.shows_psnr or is_doubtful(encoded.info):
+            decoded = codec.decode(
+                encoded.data,
+                max_pixels=self.max_pixels,
+                # which need not be an installed model's
+                weights=model.path if isinstance(model, Model) else None,
+                threads=self.threads,
+            )
+            figure = psnr(picture.rgb, decoded.rgb)
+        if self.remove:
+            remove_input(task)
+        return self._outcome(task, encoded, input_bytes, name, load_s, figure)
+
+    def _outcome(
+        self,
+        task: Task,
+        encoded: Encoded,
+        input_bytes: int,
+        model_name: str,
+        load_s: float,
+        psnr: float | None,
+    ) -> Outcome:
+        info, size = encoded.info, len(encoded.data)
+        mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
+        remarks = remarks_on(info, input_bytes, psnr, self.target)
+        record: dict[str, Any] = {
+            "output": task.output_name,
+            "width": info.width,
+            "height": info.height,
+            "mode": mode,
+            "input_bytes": input_bytes,
+            "output_bytes": size,
+            "metadata_bytes": info.metadata_bytes,
+            **figures.split_record(info),
+            "bpp": info.bpp,
+            "ratio": input_bytes / size,
+            "raw_ratio": figures.raw_bytes(info) / size,
+            "quality": self.target.quality if self.target.is_quality else round(info.quality, 2),
+            "quality_point": info.quality_point,
+            "effort": self.effort,
+            "tries": encoded.tries,
+            "psnr": psnr if self.shows_psnr else None,
+            "remarks": remarks,
+            "model": model_name,
+            "model_id": info.model_id,
+            "encode_s": encoded.encode_s,
+            "load_s": load_s,
+            "dry_run": self.dry_run,
+        }
+        ratio = figures.ratio_text(input_bytes, size)
+        parts = [
+            f"{shown(task.source.name)} → {shown(task.output_name)} ",
+            f"{human_bytes(input_bytes)} → {human_bytes(size)}",
+            f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
+            self._quality_text(info),
+            *([figures.psnr_text(psnr)] if psnr is not None and self.shows_psnr else []),
+            *(
+                [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
+                if encoded.tries
+                else []
+            ),
+            human_seconds(encoded.encode_s),
+            *(["not written (dry run)"] if self.dry_run else []),
+        ]
+        details = list(remarks)
+        if self.verbose:
+            details += [
+                figures.split_line(info),
+                f"{figures.shape_name(info.width, info.height, mode)} · "
+                f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
+                f"(id {info.model_id})"
+                + ("" if info.is_lossless else f" · quality point {info.quality_point} of 255"),
+                f"model loaded in {human_seconds(load_s)}{figures.peak_memory()}",
+                *(f"{kind} {human_bytes(count)}" for kind, count in info.metadata.items()),
+            ]
+        return Outcome(
+            "  ".join(parts),
+            details,
+            figures.rounded(record),
+            input_bytes=input_bytes,
+            output_bytes=size,
+            pixels=info.width * info.height,
+        )
+
+    def _quality_text(self, info: Info) -> str:
+        if info.is_lossless:
+            return figures.exactness(info)
+        return f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}"
+
+    @property
+    def shows_psnr(self) -> bool:
+        """Whether the PSNR is asked for, or the target, so that one sees what was reached."""
+        return self.show_psnr or self.target.psnr is not None
+
+    def _check(self, source: Source) -> None:
+        """Refuse what is no picture or none for us, without decoding it."""
+        from rdae.images.reader import Allowed, open_image
+
+        if source.path is not None and source.path.exists() and not source.path.is_file():
+            return  # what a pipe holds can be read only once
+        with open(source.name, "rb") as file:
+            open_image(file, max_pixels=self.max_pixels, allowed=Allowed(**self.conversions))
+
+    def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:
+        from rdae.images.picture import read_picture
+
+        like = None if source.path is None else source.path.stat()
+        if source.path is not None and source.path.is_file():
+            picture = read_picture(source.path, max_pixels=self.max_pixels, **self.conversions)
+            input_bytes = source.path.stat().st_size
+        else:  # a pipe, which a picture reader cannot go back in
+            data = source.read()
+            file = io.BytesIO(data)
+            picture = read_picture(file, max_pixels=self.max_pixels, **self.conversions)
+            input_bytes = len(data)
+        return picture.without(self.strip), input_bytes, like
