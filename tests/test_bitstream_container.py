@@ -33,6 +33,7 @@ from rdae.errors import (
     UnsupportedImageError,
 )
 from rdae.limits import MAX_ANCILLARY_CHUNKS, MAX_LISTED_TILES, MAX_METADATA_BYTES
+from rdae.scales import point_to_quality
 
 PLAIN = Header(33, 20, 153, 1, b"\xaa\xbb\xcc\xdd")
 ALPHA = replace(PLAIN, has_alpha=True)
@@ -133,7 +134,7 @@ def test_info_says_what_the_file_holds() -> None:
     assert (info.version, info.model_id, info.fingerprint) == (2, 1, "aabbccdd")
     assert (info.tile_columns, info.tile_rows, info.quality_point) == (1, 1, 153)
     assert info.metadata == {k: len(zlib.compress(v, 9)) for k, v in metadata_of(FULL).items()}
-    assert info.quality == pytest.approx(60)
+    assert info.quality == point_to_quality(153)
     assert info.bpp == 8 * len(data) / (33 * 20)
     listed = {field.name: field.value for field in info.fields}
     assert listed["chunk Y of tile 0"] == "latent, 8 bytes, 2 x 3 latent cells, CRC-32 12345678"

@@ -14,6 +14,7 @@ from rdae.codec.encoder import quantise
 from rdae.codec.tile import ideal_bits
 from rdae.images.picture import Picture
 from rdae.rounding import EXCHANGE, REACH, WIDEST, dead_zones, round_to_symbols
+from rdae.scales import point_to_quality
 
 BITS = np.stack([rate * np.arange(REACH + 1.0) for rate in (0.0, 1.0, 6.0, 60.0)])
 ZONES = dead_zones(BITS)
@@ -48,7 +49,7 @@ def test_the_shipped_model_saves_bits_by_it(crop, model, monkeypatch):
 
     def cost(point: int) -> tuple[float, float]:
         (symbols,) = quantise(picture, model, point, 1)
-        data = encode(picture, quality=point / 2.55, model=model).data
+        data = encode(picture, quality=point_to_quality(point), model=model).data
         error = decode_pixels(read_container(data), model, 1).astype(float) - crop
         return sum(ideal_bits(model, tile, symbols, point)), np.mean(error**2)
 

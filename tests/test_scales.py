@@ -169,6 +169,16 @@ def test_the_default_effort_sends_fewer_bits_for_a_better_lagrangian(photo, mode
     assert costs[1] < costs[0]
 
 
+def test_every_point_has_a_quality_and_every_quality_a_point():
+    qualities = [point_to_quality(point) for point in range(NUM_POINTS)]
+    assert qualities[0] == 0 and qualities[-1] == 100 and sorted(set(qualities)) == qualities
+    assert [quality_to_point(quality) for quality in qualities] == list(range(NUM_POINTS))
+    assert len({quality_to_point(quality) for quality in range(101)}) == 101
+    for outside in (-0.01, 100.01, math.nan):
+        with pytest.raises(ValueError, match="quality must be"):
+            quality_to_point(outside)
+
+
 def test_the_multiplier_and_the_gaussian_that_it_stands_for():
     low, high = LAMBDA_RANGE
     assert rd_lambda_at(0, low, high) == low

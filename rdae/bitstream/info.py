@@ -12,6 +12,7 @@ from rdae.bitstream.tiles import tile_counts
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import grouped
 from rdae.limits import MAX_INFO_PIXELS, MAX_LISTED_TILES
+from rdae.scales import point_to_quality
 
 __all__ = ["Field", "Info", "parse_info"]
 
@@ -86,7 +87,7 @@ class Info:
     @property
     def quality(self) -> float:
         """The quality point on the scale of 0 to 100, to hundredths; 100 of lossless files."""
-        return 100.0 if self.is_lossless else round(self.quality_point / 2.55, 2)
+        return 100.0 if self.is_lossless else point_to_quality(self.quality_point)
 
     @property
     def max_error(self) -> int | None:
@@ -156,7 +157,7 @@ def parse_info(data: bytes) -> Info:
 def _header_fields(header: Header) -> Iterator[Field]:
     flags = ["grey"] * header.is_grey + ["neutral"] * header.is_neutral
     flags += ["alpha"] * header.has_alpha + ["lossless"] * header.is_lossless
-    value = f"{header.quality_point} (quality {header.quality_point / 2.55:.1f})"
+    value = f"{header.quality_point} (quality {point_to_quality(header.quality_point):.1f})"
     point = ("quality point", value)
     if header.is_lossless:
         point = ("largest error", f"{header.quality_point} of 255")
