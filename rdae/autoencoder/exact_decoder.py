@@ -40,4 +40,4 @@ def make_exact(model: Autoencoder, tensors: dict[str, NDArray[Any]]) -> None:
 
 
 def _double(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).double()
+    return torch.from_numpy(array.astype(np.float64))

@@ -53,6 +53,7 @@ STEPS = {3: 20, 4: 35, 5: 60, 6: 90, 7: 130, 8: 200, 9: 300}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
 HOT, WARM, COLD = 0.5, 0.4, 0.15  # temperatures: where short and long searches begin, and end
+ROW_COLD, ROW_HOT = 0.0, 20.0  # table rows, of scales 0.11 and 0.37, that are cold and follow
 LEARNING_RATE = 0.05  # of Adam, in symbols
 Z_LEARNING_RATE, Z_SHORT_LEARNING_RATE = 0.02, 0.03
 PULL = 0.8  # where between a plain symbol and y the search starts
@@ -232,7 +233,7 @@ class _Objective:
 
         def code(k: int, mean: Tensor, table: Tensor) -> Tensor:
             v = (y[k] - mean) * self.decoder.gain[k]
-            low, share = relaxed(v, temperature, generator)
+            low, share = relaxed(v, cooled(table.detach(), temperature), generator)
             table = ClampInward.apply(table, 0.0, NUM_ROWS - 1.0)
             bits.append((self._y_rate.between(table, low, share) * self._coded).sum())
             return mean + (low + share) * self.decoder.step[k]
@@ -262,7 +263,19 @@ class _Objective:
         return 0.5 + x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
 
 
-def relaxed(v: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def cooled(table: Tensor, temperature: float) -> Tensor:
+    """The temperature of each latent: near the last one from the start where a table is narrow.
+
+    Most of hundreds of channels are 0 with near certainty. At a high temperature some of them leave
+    it in each draw, at many bits each, and of so many the noise would hide what all others cost.
+    """
+    share = (table - ROW_COLD) / (ROW_HOT - ROW_COLD)
+    return COLD + (temperature - COLD) * share.clamp(0, 1)
+
+
+def relaxed(
+    v: Tensor, temperature: Tensor | float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Round at random: the integer below, and how much of the step to the one above is taken.
 
     The odds of the two depend on the distances by atanh; the step is a sample of the relaxed
@@ -276,7 +289,7 @@ def relaxed(v: Tensor, temperature: float, generator: torch.Generator) -> tuple[
 class _Share(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
-        ctx, v: Tensor, low: Tensor, uniform: Tensor, temperature: float
+        ctx, v: Tensor, low: Tensor, uniform: Tensor, temperature: Tensor | float
     ) -> Tensor:
         part = (v - low).clamp_(1e-3, 1 - 1e-3)
         rest = 1 - part

@@ -131,7 +131,8 @@ def encode(
         effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
             change decoding.
         tune: what an effort of 3 or more saves bits at: "psnr" for squared error, "eye" for a mix
-            of it with SSIMULACRA2 and MS-SSIM; what the model was trained for if None.
+            of it with SSIMULACRA2 and MS-SSIM; if None what the model was trained for, and
+            squared error with a target_psnr.
         max_error: write a lossless file instead: 0 for exact pixels, up to 15 for samples that may
             be that far from the given ones. The quality does not count then, nor do effort and
             model.
@@ -182,6 +183,8 @@ def encode(
     else:
         from rdae.codec.refined import RefiningEncoder  # imports torch
 
+        if target_psnr is not None:
+            tune = tune or "psnr"
         encoder = RefiningEncoder(
             picture, model, effort=effort, tune=tune, threads=threads, progress=progress
         )
