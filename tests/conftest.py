@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from rdae.cli.main import main
@@ -16,6 +17,10 @@ from rdae.images.picture import Picture, read_picture
 from rdae.model.installed import load_model
 from rdae.model.model import Model
 from rdae.threads import default_threads
+
+# A machine that has other work to do is slow, not wrong.
+settings.register_profile("rdae", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rdae")
 
 MAX_PROCESSES = 4  # each needs memory of its own, and many tests use all cores themselves
 

@@ -61,7 +61,7 @@ def assert_agrees(codec: Codec, rgb: np.ndarray, quality: float, bits_off: float
     assert psnr(pixels, rgb) == pytest.approx(psnr(decoded, rgb), abs=0.05)
     assert np.abs(pixels.round() - pixels).max() < 1e-3
     # a file's analysis rounds its features, this one does not: symbols near a half may differ
-    assert np.abs(pixels.round() - decoded).mean() < 0.7
+    assert np.abs(pixels.round() - decoded).mean() < 0.9
 
 
 # ------------------------------------------------------------------------------- against real files

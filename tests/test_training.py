@@ -289,6 +289,7 @@ def test_a_finished_run_reports_and_exports_a_working_model(
     monkeypatch.setattr("rdae.training.tables.FIT_STEPS", 10)
     trainer = Trainer(config(20), run, CPU)
     trainer.train()
+    write_config(run, config(20))
     write_report(run, config(20), read_metrics(run), 1, CPU)
     report = (run / "report.md").read_text()
     assert "20 steps" in report and "| 85 |" in report

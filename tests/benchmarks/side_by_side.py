@@ -164,8 +164,8 @@ def draw_sheet(subject: Subject, folder: Path) -> None:
 def main() -> None:
     """Draw both sheets."""
     folder = Path(sys.argv[1])
-    draw_sheet(Subject("side_by_side", photo(), 40, 120, 30), folder)
-    draw_sheet(Subject("side_by_side_screen", screen(), 60, 120, 160), folder)
+    draw_sheet(Subject("side_by_side", photo(), 45, 120, 30), folder)
+    draw_sheet(Subject("side_by_side_screen", screen(), 66, 120, 160), folder)
 
 
 if __name__ == "__main__":

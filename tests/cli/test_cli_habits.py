@@ -132,7 +132,7 @@ def test_the_line_of_a_result_has_its_bits_and_the_rest_is_for_v(run: Run, photo
         ("compress a.png -size 4000", "--target-size 40k is the largest file"),
         ("compress a.png --resize 9x9", "rdae decompress --resize WxH scales the picture"),
         ("compress a.png --outdir b", "--output-dir DIR takes all outputs"),
-        ("compress a.png -m 6", "installed: photo; -e 1..9 is the effort"),
+        ("compress a.png -m 6", "installed: photo, photo-psnr; -e 1..9 is the effort"),
         ("compress a.png -o no/a.rd", "make it first; --output-dir DIR makes its own"),
         ("decompress a.rd -o .", "use --output-dir DIR"),
         ("compress a.png --nonsense", "rdae compress --help lists the options"),

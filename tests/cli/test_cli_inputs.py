@@ -141,6 +141,7 @@ def test_the_second_of_two_names_is_the_output_where_it_can_be_nothing_else(tree
     for names in (["a.png", "b.png"], ["a.png", "b.png", "c.rd"], ["a.png"], ["-", "b.rd"]):
         assert split_output(names, None, RD_EXTENSIONS) == (names, None)
     assert split_output(["a.png", "b.rd"], "c.rd", RD_EXTENSIONS) == (["a.png", "b.rd"], "c.rd")
+    (tree / "a.rd").touch()
     with pytest.raises(UsageError, match="exists") as caught:
         split_output(["a.rd", "t/a.jpg"], None, {".jpg"})
     assert caught.value.hint == "-o t/a.jpg -f replaces it"
