@@ -73,7 +73,7 @@ Effort = Annotated[
         _ENCODER,
         "-e --effort",
         "How hard to work for few bits at equal PSNR; decoding does not change. 1 is plain; from 3 "
-        "on each picture's latents are refined, which takes from ten seconds (3) to two minutes "
+        "on each picture's latents are refined, which takes from half a minute (3) to ten minutes "
         "(9) a megapixel, several times that with a target, and needs the extra [train]. At a "
         "fixed -q part of the gain is a better picture, and the file may even grow.",
         metavar="1..9",
