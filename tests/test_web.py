@@ -124,14 +124,14 @@ def test_five_hundred_damaged_files_are_refused_as_python_refuses_them(tmp_path:
 
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs ziglang")
 def test_the_kernel_is_what_its_sources_are_compiled_to(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("web_build", WEB / "build.py")
+    spec = importlib.util.spec_from_file_location("web_build", WEB / "kernel" / "build.py")
     assert spec is not None and spec.loader is not None
     builder = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(builder)
     if version("ziglang") != builder.COMPILER:
         pytest.skip(f"needs ziglang {builder.COMPILER}")
     for path in builder.build(tmp_path):
-        assert path.read_bytes() == (WEB / path.name).read_bytes(), "run python web/build.py"
+        assert path.read_bytes() == (WEB / path.name).read_bytes(), "run python web/kernel/build.py"
 
 
 @pytest.mark.skipif(shutil.which("tsc") is None, reason="needs TypeScript's tsc")

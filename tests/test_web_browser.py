@@ -58,8 +58,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 PAGE = """<!doctype html><script type="module" src="/web/rd-image.js"></script>
 <rd-image id="good" src="/tests/golden/photo-q60.rd" alt="A pond"></rd-image>
-<rd-image id="bad" src="/web/build.py" alt="A script"></rd-image>
-<rd-image id="other" src="/web/build.py" alt="A script"><b>instead</b></rd-image>
+<rd-image id="bad" src="/web/kernel/build.py" alt="A script"></rd-image>
+<rd-image id="other" src="/web/kernel/build.py" alt="A script"><b>instead</b></rd-image>
 <div style="height: 9000px"></div>
 <rd-image id="far" src="/tests/golden/grey-q40.rd" alt="Far below"></rd-image>"""
 
@@ -105,7 +105,7 @@ def test_the_element_shows_pictures_and_names_what_is_wrong(address: str) -> Non
         }"""
         assert page.wait_for_function(painted).json_value() == [768, 512]
         page.wait_for_selector("#bad p:visible")
-        assert page.inner_text("#bad p") == "A script (/web/build.py: this is no .rd file)"
+        assert page.inner_text("#bad p") == "A script (/web/kernel/build.py: this is no .rd file)"
         assert page.is_visible("#other b")
         assert not any("grey-q40" in path for path in Handler.asked)
         page.locator("#far").scroll_into_view_if_needed()

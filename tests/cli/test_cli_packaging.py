@@ -35,7 +35,7 @@ def test_the_list_of_packages_is_that_of_the_tree() -> None:
         for path in (ROOT / "rdae").rglob("__init__.py")
     }
     packages = settings()["tool"]["setuptools"]["packages"]
-    assert packages == sorted(found | {"rdae.cli", "rdae.weights"})
+    assert packages == sorted(found | {"rdae.cli", "rdae.web", "rdae.weights"})
 
 
 @in_checkout
@@ -50,6 +50,23 @@ def test_the_command_and_the_weights_install_inside_the_package() -> None:
 
     assert rdae.cli.main.__name__ == "rdae.cli.main"
     assert (importlib.resources.files("rdae.weights") / "manifest.json").is_file()
+    assert (importlib.resources.files("rdae.web") / "rdae.js").is_file()
+
+
+def of_web() -> set[str]:
+    """What is served of web/: all but what makes it."""
+    kinds = {".css", ".html", ".js", ".svg", ".wasm", ".webmanifest"}
+    files = (path for path in (ROOT / "web").rglob("*") if path.suffix in kinds)
+    return {str(path.relative_to(ROOT)) for path in files}
+
+
+@in_checkout
+def test_the_settings_name_all_files_of_web() -> None:
+    patterns = settings()["tool"]["setuptools"]["package-data"]["rdae.web"]
+    named = {
+        str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(f"web/{pattern}")
+    }
+    assert named >= of_web()
 
 
 @in_checkout
@@ -88,7 +105,7 @@ def test_completion_offers_rd_files_and_folders(
 def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
     # A copy: setuptools leaves a folder build/, and takes what an older build left there.
     source = tmp_path / "source"
-    for folder in ("rdae", "cli", "weights"):
+    for folder in ("rdae", "cli", "web", "weights"):
         shutil.copytree(ROOT / folder, source / folder)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -104,11 +121,12 @@ def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
         files = set(archive.namelist())
     modules = {f"rdae/cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     modules |= {str(path.relative_to(ROOT)) for path in (ROOT / "rdae").rglob("*.py")}
-    assert modules | {"rdae/weights/__init__.py"} == {f for f in files if f.endswith(".py")}
+    assert modules | {"rdae/web/__init__.py", "rdae/weights/__init__.py"} == {f for f in files if f.endswith(".py")}
     assert {"rdae/py.typed", "rdae/bitstream/FORMAT.md", "rdae/weights/manifest.json"} <= files
     assert any(name.endswith(".safetensors") for name in files)
     of_desktop = {
         f"rdae/cli/desktop_files/{p.name}" for p in (ROOT / "cli/desktop_files").iterdir()
     }
     assert of_desktop and of_desktop <= files
+    assert {f"rdae/{name}" for name in of_web()} <= files
     assert {name.split("/")[0].split("-")[0] for name in files} == {"rdae"}

@@ -1,4 +1,4 @@
-"""Compile the kernel to WebAssembly: `python web/build.py [FOLDER]` writes both modules.
+"""Compile the kernel to WebAssembly: `python web/kernel/build.py [FOLDER]` writes both modules.
 
 The compiler is clang in the package ziglang, in one version, so that anybody gets the same bytes:
 `pip install ziglang==0.14.1`. kernel-plain.wasm is for browsers without SIMD, from before 2021, of
@@ -13,9 +13,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KERNEL = HERE.parent / "rdae" / "exact" / "kernel"
+WEB = HERE.parent
+KERNEL = WEB.parent / "rdae" / "exact" / "kernel"
 COMPILER = "0.14.1"  # of ziglang
-SOURCES = [KERNEL / "networks.c", KERNEL / "coder.c", HERE / "kernel" / "wasm.c"]
+SOURCES = [KERNEL / "networks.c", KERNEL / "coder.c", HERE / "wasm.c"]
 BUILDS = {"kernel.wasm": "mvp+simd128+bulk_memory+sign_ext", "kernel-plain.wasm": "mvp"}
 FLAGS = [
     *("-target", "wasm32-freestanding", "-std=c11", "-O3", "-ffreestanding", "-fno-builtin"),
@@ -56,5 +57,5 @@ def build(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for path in build(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE):
+    for path in build(Path(sys.argv[1]) if len(sys.argv) > 1 else WEB):
         print(f"{path}: {path.stat().st_size:,} bytes")
