@@ -42,7 +42,7 @@ __version__ = "0.1.0"
 
 
 def _find_rooms() -> None:
-    """In a checkout cli/, web/ and weights/ stand beside this folder; installed, they are inside it."""
+    """In a checkout cli/, web/ and weights/ stand beside this folder, installed inside it."""
     from pathlib import Path
 
     here = Path(__file__).parent

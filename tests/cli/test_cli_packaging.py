@@ -121,7 +121,9 @@ def test_the_wheel_has_everything_and_nothing_else(tmp_path: Path) -> None:
         files = set(archive.namelist())
     modules = {f"rdae/cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     modules |= {str(path.relative_to(ROOT)) for path in (ROOT / "rdae").rglob("*.py")}
-    assert modules | {"rdae/web/__init__.py", "rdae/weights/__init__.py"} == {f for f in files if f.endswith(".py")}
+    assert modules | {"rdae/web/__init__.py", "rdae/weights/__init__.py"} == {
+        f for f in files if f.endswith(".py")
+    }
     assert {"rdae/py.typed", "rdae/bitstream/FORMAT.md", "rdae/weights/manifest.json"} <= files
     assert any(name.endswith(".safetensors") for name in files)
     of_desktop = {
