@@ -2,7 +2,7 @@ import * as k from "./kernel.js";
 import { padded } from "./kernel.js";
 import { check } from "./weights.js";
 
-/* A network's layers as stages of the kernel, as rdae/exact/program.py has them: layers are cut into stages
+/* A network's layers as stages of the kernel, as rdae/exact/compiler.py makes them: layers are cut into stages
    where a depthwise layer looks beyond a cell or a shuffle changes the resolution. What is still needed then
    goes to grids; inside of a stage values lie in slots. Weights of padding channels are 0. */
 

@@ -17,7 +17,8 @@ from rdae.errors import WeightsMismatchError
 from rdae.exact import kernel
 from rdae.exact import layers as nn
 from rdae.exact.arithmetic import LARGEST, MAX_SHIFT, prove
-from rdae.exact.program import Program, UnsupportedError
+from rdae.exact.assembler import UnsupportedError
+from rdae.exact.program import Program
 from rdae.exact.stages import Add, Fork, Network, Step, Swap
 from rdae.geometry import Rectangle
 from rdae.network_spec import Layer, Layers, first_layers
