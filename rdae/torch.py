@@ -43,7 +43,7 @@ from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate, float_de
 from rdae.autoencoder.layers import Points
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN, ClampInward, in_phases
 from rdae.autoencoder.passes import by_channel, follow_passes, split
-from rdae.autoencoder.rounding import (
+from rdae.autoencoder.relaxed_rounding import (
     add_noise,
     round_straight_through,
     round_to_symbols,

@@ -19,7 +19,7 @@ from rdae.codec.encoder import quantise
 from rdae.codec.tile import encode_tile, ideal_bits
 from rdae.errors import CorruptError, TooLargeError, UnknownModelError
 from rdae.images.picture import Picture
-from rdae.model.passes import take
+from rdae.model.quarters import take
 from rdae.scales import quality_to_point
 
 

@@ -12,8 +12,8 @@ from rdae.autoencoder.autoencoder import Autoencoder  # noqa: E402
 from rdae.autoencoder.layers import Points  # noqa: E402
 from rdae.autoencoder.neighbours import mean_channels  # noqa: E402
 from rdae.autoencoder.passes import follow_passes, split  # noqa: E402
-from rdae.model.passes import phases  # noqa: E402
 from rdae.model.presets import preset  # noqa: E402
+from rdae.model.quarters import phases  # noqa: E402
 
 
 @pytest.fixture(scope="module")

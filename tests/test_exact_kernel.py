@@ -21,8 +21,8 @@ from rdae.exact.network import ExactNetwork, exact_steps
 from rdae.exact.program import Program
 from rdae.exact.stages import Concatenate
 from rdae.geometry import Rectangle
-from rdae.model.passes import for_quarter, take
 from rdae.model.presets import block, filter_block, light_block
+from rdae.model.quarters import for_quarter, take
 from rdae.network_spec import Layers
 from tests.exact_definition import random_input, random_tensors, run
 from tests.golden.make import digests

@@ -11,7 +11,7 @@ from rdae.errors import CorruptError
 from rdae.exact import kernel
 from rdae.exact.network import ExactNetwork, exact_steps
 from rdae.geometry import Rectangle
-from rdae.model.passes import for_quarter, take
+from rdae.model.quarters import for_quarter, take
 from tests.exact_definition import random_input, random_tensors, run
 
 pytestmark = pytest.mark.skipif(not kernel.instruction_sets(), reason="no kernel was built")

@@ -19,8 +19,8 @@ from rdae.exact.network import ExactNetwork, exact_steps
 from rdae.exact.stages import Grid, Network, parts
 from rdae.exact.windows import WINDOW_CELLS, cut, run_in_windows
 from rdae.geometry import Rectangle
-from rdae.model.passes import for_quarter, put, take
 from rdae.model.presets import block, light_block
+from rdae.model.quarters import for_quarter, put, take
 from rdae.network_spec import Layers, halo, resolution
 from rdae.threads import parallel_map
 from tests.exact_definition import random_input, random_tensors, run

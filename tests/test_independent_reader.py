@@ -27,7 +27,7 @@ from rdae.codec import tile as latents
 from rdae.errors import RdaeError, UnknownModelError
 from rdae.model.installed import find_model
 from rdae.model.model import Model
-from rdae.model.passes import put, take
+from rdae.model.quarters import put, take
 from tests import independent_reader as reader
 from tests.independent_networks import Networks
 from tests.independent_reader import FormatError, Grid

@@ -28,7 +28,7 @@ from rdae.distortion import psnr  # noqa: E402
 from rdae.errors import RateTargetError  # noqa: E402
 from rdae.exact.arithmetic import MEAN_BITS  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
-from rdae.model.passes import put, take  # noqa: E402
+from rdae.model.quarters import put, take  # noqa: E402
 from rdae.scales import NUM_POINTS, TUNES, quality_to_point  # noqa: E402
 
 QUALITY = 50
@@ -257,17 +257,17 @@ def test_the_search_sees_what_the_exact_decoder_will_do(crop, model):
 
     def code(k, guess, guessed_tables):
         mean, tables = model.predict(k, features, y_hat, point)
-        real = of_pass(k, mean, model.y_unit / 2**MEAN_BITS)
+        real = of_pass(k, mean, model.encoder_half.y_unit / 2**MEAN_BITS)
         assert np.abs(guess - real).max() < 0.02 * np.abs(real).max()
         tables = of_pass(k, tables)
         inside = (tables > 0) & (tables < 127)
         assert np.abs(guessed_tables - tables)[inside].mean() < 1
         quarter = model.dequantise_y(k, take(k, symbols.y), mean, point)
         put(k, quarter, y_hat)
-        return of_pass(k, quarter, model.y_unit).float()
+        return of_pass(k, quarter, model.encoder_half.y_unit).float()
 
     whole = decoder.follow_passes(seen, code)
-    assert np.array_equal(whole[0].numpy(), np.float32(y_hat * model.y_unit))
+    assert np.array_equal(whole[0].numpy(), np.float32(y_hat * model.encoder_half.y_unit))
     pixels = 255 * (decoder.synthesis(whole)[0].numpy() + 0.5)
     decoded = model.synthesise(y_hat, point, 1)
     assert np.abs(np.clip(pixels, 0, 255) - decoded).mean() < 0.5

@@ -17,8 +17,8 @@ from rdae.geometry import Rectangle  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.model.installed import load_model  # noqa: E402
 from rdae.model.model import Model  # noqa: E402
-from rdae.model.passes import put, take  # noqa: E402
 from rdae.model.presets import preset  # noqa: E402
+from rdae.model.quarters import put, take  # noqa: E402
 from rdae.model.spec import NUM_ANCHORS  # noqa: E402
 from rdae.model.weights_file import Description, read_weights  # noqa: E402
 from rdae.training.export import integer_tensors  # noqa: E402
@@ -100,12 +100,13 @@ def test_an_exported_network_predicts_what_the_trained_one_does():
         pixels = 255 * (trained.synthesis(y, points) + 0.5)
     whole = Rectangle(0, y.shape[1], 0, y.shape[2])
     few_units = 4 * tensors["analysis.scale"]
-    assert (abs(model.analyse(picture.rgb, whole, point, 1) - y[0].numpy()) < few_units).all()
-    z_symbols = model.quantise_z(y[0].numpy(), point)
+    encoder = model.encoder_half
+    assert (abs(encoder.analyse(picture.rgb, whole, point, 1) - y[0].numpy()) < few_units).all()
+    z_symbols = encoder.quantise_z(y[0].numpy(), point)
     assert np.array_equal(z_symbols, z[0].round().int())
     unit = 2.0 ** -float(tensors["hyper_synthesis.8.unit"][0])
     assert np.allclose(model.features(z_symbols, point) * unit, features[0], atol=20 * unit)
-    y_hat = np.rint(y[0].numpy() / model.y_unit).astype(np.int16)
+    y_hat = np.rint(y[0].numpy() / encoder.y_unit).astype(np.int16)
     wanted = pixels[0].clamp(0, 255).numpy()
     # half a level by rounding pixels, the rest by rounding before and in the filter
     assert np.abs(model.synthesise(y_hat, point, 1) - wanted).max() < 1.5

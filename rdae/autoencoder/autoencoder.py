@@ -39,7 +39,7 @@ from rdae.autoencoder.networks import (
     Networks,
 )
 from rdae.autoencoder.passes import by_channel, follow_passes, split
-from rdae.autoencoder.rounding import add_noise, round_straight_through, round_to_symbols
+from rdae.autoencoder.relaxed_rounding import add_noise, round_straight_through, round_to_symbols
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, ModelSpec
 from rdae.rounding import REACH, dead_zones
 

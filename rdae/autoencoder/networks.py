@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from rdae.autoencoder.layers import Linear, Points, Sequence, build
 from rdae.geometry import HYPER_CELLS, PATCH
-from rdae.model.passes import phases
+from rdae.model.quarters import phases
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS, WHOLE_ROLES, ModelSpec
 from rdae.scales import LAMBDA_RANGE
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rdae.autoencoder.layers import Points
 from rdae.autoencoder.networks import Networks
-from rdae.model.passes import phases
+from rdae.model.quarters import phases
 from rdae.model.spec import NUM_PASSES
 
 Code = Callable[[int, Tensor, Tensor], Tensor]

@@ -41,7 +41,7 @@ from rdae.autoencoder.distortion_cost import distortion_cost
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate
 from rdae.autoencoder.networks import ClampInward, in_phases
 from rdae.autoencoder.passes import assemble, split
-from rdae.autoencoder.rounding import round_straight_through
+from rdae.autoencoder.relaxed_rounding import round_straight_through
 from rdae.autoencoder.search_decoder import SearchDecoder
 from rdae.geometry import PATCH
 from rdae.model.model import Model
@@ -205,7 +205,7 @@ class _Objective:
         coded = torch.zeros(1, rows, columns, 1)
         coded[:, : tile.rows, : tile.columns] = 1
         self._coded = in_phases(coded)
-        self._around = torch.from_numpy(tile.y_hat * model.y_unit)[None]
+        self._around = torch.from_numpy(tile.y_hat * model.encoder_half.y_unit)[None]
         self._pixels = _as_tensor(tile.pixels)
 
     def start(self) -> list[Tensor]:

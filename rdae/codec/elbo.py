@@ -33,7 +33,7 @@ from rdae.codec.tile import channel_tables, follow_passes
 from rdae.distortion import decoder_variance, squared_error
 from rdae.images.picture import Picture
 from rdae.model.model import Array, Model
-from rdae.model.passes import take
+from rdae.model.quarters import take
 from rdae.scales import PLAIN_EFFORT, REFINED_EFFORT, point_to_quality
 
 if TYPE_CHECKING:
@@ -152,12 +152,12 @@ class RelaxedPosterior:
         self, tile: Tile, y: NDArray[np.float32], rng: np.random.Generator
     ) -> tuple[float, float, Array]:
         model, point, threads = self._encoder.model, self._point, self._encoder.threads
-        z = model.z_in_symbols(y, point)
+        z = model.encoder_half.z_in_symbols(y, point)
         z += rng.uniform(-0.5, 0.5, z.shape)
         z_bits = NoisyPrior(model.z_tables(point)).bits(z.ravel(), channel_tables(z)).sum()
 
         def draw(k: int, mean: Array, rows: NDArray[np.uint8]) -> Array:
-            v = model.y_in_symbols(k, take(k, y), mean, point)
+            v = model.encoder_half.y_in_symbols(k, take(k, y), mean, point)
             v += rng.uniform(-0.5, 0.5, v.shape)
             return v
 

@@ -140,7 +140,7 @@ class Encoder:
         area = Rectangle.at(
             tile.cells.left, tile.cells.top, padded(tile.columns), padded(tile.rows)
         )
-        return self.model.analyse(self.picture.rgb, area, point, threads)
+        return self.model.encoder_half.analyse(self.picture.rgb, area, point, threads)
 
     def quantise(self, tile: Tile, point: int, threads: int = 1) -> tuple[TileSymbols, Array]:
         """A tile's symbols, and the decoder's y_hat of its coded cells."""

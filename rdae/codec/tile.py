@@ -20,7 +20,7 @@ from rdae.bitstream.salvage import Beginning
 from rdae.bitstream.tiles import Tile, symbols_crc
 from rdae.errors import CorruptError
 from rdae.model.model import Model
-from rdae.model.passes import put, take
+from rdae.model.quarters import put, take
 from rdae.model.spec import NUM_PASSES
 from rdae.model.symbols import TileSymbols
 
@@ -45,17 +45,18 @@ def quantise_tile(
         y: `(rows, columns, M)` of this tile, padded to multiples of 4.
         point: quality point, 0 to 255.
         threads: how many threads work on this tile.
-        rate_aware: see `Model.quantise_y`.
+        rate_aware: see `EncoderHalf.quantise_y`.
         z: symbols of the hyper-latent; those that belong to `y` if None.
 
     Returns:
         As of `follow_passes`.
     """
+    encoder = model.encoder_half
 
     def choose(k: int, mean: Array, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
-        return model.quantise_y(k, take(k, y), mean, rows, point, rate_aware=rate_aware)
+        return encoder.quantise_y(k, take(k, y), mean, rows, point, rate_aware=rate_aware)
 
-    z = model.quantise_z(y, point) if z is None else z
+    z = encoder.quantise_z(y, point) if z is None else z
     return follow_passes(model, tile, z, choose, point, threads)
 
 

@@ -6,6 +6,8 @@ and drops the same number of bits from all results. FORMAT.md, section 7, is the
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,11 @@ PIXEL_BITS = 6  # the synthesis gives levels
 # What an analysis reads for a byte is 2 * byte - 255: exact, and even about 0.
 PIXEL_LARGEST = 255
 PIXELS_OF_ONE = 510  # the integers from black, which is -0.5 in training, to white, 0.5
+
+
+def saturated(v: NDArray[Any]) -> NDArray[np.int16]:
+    """Numbers as features: clipped to 16 bits; any fraction is cut off."""
+    return np.clip(v, LOWEST, HIGHEST).astype(np.int16)
 
 
 def leak_shift(shift: int, leak: int) -> int:

@@ -29,7 +29,7 @@ from rdae.exact.arithmetic import (
     PIXELS_OF_ONE,
     SUM_LIMIT,
 )
-from rdae.model.passes import phases
+from rdae.model.quarters import phases
 from rdae.model.spec import NUM_ANCHORS, ModelSpec
 from rdae.model.values import ValueFlow
 

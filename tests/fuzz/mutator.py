@@ -24,7 +24,7 @@ from rdae.errors import RdaeError
 from rdae.geometry import padded
 from rdae.model.installed import find_model, load_model
 from rdae.model.model import Model
-from rdae.model.passes import take
+from rdae.model.quarters import take
 
 MAX_PIXELS = 1 << 15  # of pictures that are made here; they decode in milliseconds
 

@@ -48,6 +48,11 @@ def put(k: int, quarter: Array, latents: Array) -> None:
         latents[cells][..., group] = quarter[cells]
 
 
+def by_phase(k: int, values: Array) -> Array:
+    """Values `(M,)` of the channels that pass `k` codes in each phase: `(4, M / 4)`."""
+    return np.stack([values[group] for _, group in phases(k, values.size)])
+
+
 def for_quarter(k: int, steps: list[Step], channels: int) -> list[Step]:
     """A pass's network without the outputs of latents that it does not code.
 
