@@ -64,7 +64,7 @@ def decode_tile(
             model, stream, rows, columns, is_grey=is_grey, max_error=max_error, threads=threads
         )
     if method == bytes([GRAPHICS]):
-        return decode_graphics(stream, rows, columns)
+        return decode_graphics(stream, rows, columns, is_grey=is_grey)
     raise CorruptError(f"a tile is coded by method {method.hex() or 'none'}, it must be 00 or 01")
 
 

@@ -18,6 +18,7 @@ from rdae.errors import CorruptError
 SIGNATURE = 0x2F  # the first byte of the bitstream
 _HEADER_BYTES = 20  # RIFF, size, WEBP, VP8L, size
 _SIZE_BITS = 14  # of a side less one, behind the signature
+_ALPHA_BIT, _VERSION_BITS = 1 << 28, 7 << 29  # behind both sides
 
 
 def encode_graphics(pixels: NDArray[np.uint8]) -> bytes:
@@ -30,17 +31,21 @@ def encode_graphics(pixels: NDArray[np.uint8]) -> bytes:
     return data[_HEADER_BYTES : _HEADER_BYTES + size]
 
 
-def decode_graphics(stream: bytes, rows: int, columns: int) -> NDArray[np.uint8]:
+def decode_graphics(
+    stream: bytes, rows: int, columns: int, *, is_grey: bool = False
+) -> NDArray[np.uint8]:
     """Decode the pixels of a tile, `(rows, columns, 3)`.
+
+    Args:
+        stream: the bitstream, without a container.
+        rows: of the tile.
+        columns: of the tile.
+        is_grey: the picture has no colours, so the tile must not have any.
 
     Raises:
         CorruptError: these are no such pixels.
     """
-    sides = int.from_bytes(stream[1:5], "little")
-    mask = (1 << _SIZE_BITS) - 1
-    shape = ((sides >> _SIZE_BITS & mask) + 1, (sides & mask) + 1)
-    if stream[:1] != bytes([SIGNATURE]) or shape != (rows, columns):
-        raise CorruptError("the WebP bitstream of a tile is not that of its size")
+    _check_header(stream, rows, columns)
     size = len(stream).to_bytes(4, "little")
     padded = stream + b"\0" * (len(stream) % 2)
     whole = (len(padded) + _HEADER_BYTES - 8).to_bytes(4, "little")
@@ -49,9 +54,34 @@ def decode_graphics(stream: bytes, rows: int, columns: int) -> NDArray[np.uint8]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, on the sizes of pictures
             with Image.open(file, formats=["WEBP"]) as image:
-                pixels = np.asarray(image.convert("RGB"))
+                pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise CorruptError(f"the WebP bitstream of a tile is damaged ({error})") from error
-    if pixels.shape != (rows, columns, 3):
-        raise CorruptError("the WebP bitstream of a tile is not that of its size")
+    if pixels.shape != (rows, columns, 3):  # no conversion makes up for another kind of picture
+        raise CorruptError("the WebP bitstream of a tile is damaged (it is no picture in RGB)")
+    if is_grey and (pixels[..., :2] != pixels[..., 1:]).any():
+        raise CorruptError("the WebP bitstream of a tile has colours, but the picture has none")
     return pixels
+
+
+def _check_header(stream: bytes, rows: int, columns: int) -> None:
+    """Judge what the bitstream says of itself, before anything is allocated for it.
+
+    Raises:
+        CorruptError: it is none, of another size, has alpha, or is of an unknown version.
+    """
+    if stream[:4] == b"RIFF":
+        raise CorruptError("a tile holds a whole WebP file, not the bitstream of lossless WebP")
+    if stream[:1] != bytes([SIGNATURE]):
+        raise CorruptError("a tile does not begin as the bitstream of lossless WebP does")
+    fields = int.from_bytes(stream[1:5], "little")
+    mask = (1 << _SIZE_BITS) - 1
+    width, height = (fields & mask) + 1, (fields >> _SIZE_BITS & mask) + 1
+    if (height, width) != (rows, columns):
+        raise CorruptError(
+            f"the WebP bitstream of a tile is {width} x {height}, the tile {columns} x {rows}"
+        )
+    if fields & _ALPHA_BIT:
+        raise CorruptError("the WebP bitstream of a tile says alpha, which a tile has not")
+    if fields & _VERSION_BITS:
+        raise CorruptError("the WebP bitstream of a tile is of an unknown version")

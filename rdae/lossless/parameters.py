@@ -107,7 +107,8 @@ class Parameters:
         if self.kind == NONE:
             return None
         bias = (self.offset << (OFFSET_BITS + COEFFICIENT_BITS)) + (1 << (COEFFICIENT_BITS - 1))
-        worst = np.abs(self.filter).sum(0) * LARGEST + np.abs(bias)
+        sums = np.abs(self.filter).sum(0, dtype=np.int64)  # beyond 32 bits where filters are wild
+        worst = sums * LARGEST + np.abs(bias)
         if worst.max() >= SUM_LIMIT:
             raise CorruptError("a filter's sums may leave 32 bits")
         mantissa = self.filter.astype(np.int16)

@@ -51,6 +51,7 @@ class Mixtures:
 
     def __init__(self, normal: Array, inverse: Array, weight: Array, reach: Array) -> None:
         half = 1 << (PRECISION_BITS - 1)
+        normal = normal.astype(np.int64)  # so that no difference wraps
         if normal[0] != 0 or (np.diff(normal) < 0).any() or normal[-1] > half:
             raise ValueError("the normal distribution does not rise from 0 to a half")
         if (inverse < 0).any() or inverse.max() >= 1 << 20:
@@ -59,7 +60,7 @@ class Mixtures:
             raise ValueError("a weight is out of range")
         if reach.min() < 1 or reach.max() > MAX_RESIDUAL:
             raise ValueError("the reach of a table is out of range")
-        self._normal = normal.astype(np.int64)
+        self._normal = normal
         self._inverse, self._weight = inverse.astype(np.int64), weight.astype(np.int64)
         self._reach = reach.astype(int).tolist()
         self._families: dict[int, TableFamily] = {}

@@ -1,0 +1,125 @@
+"""A tile as WebP says more than a tile may: what it says beyond that is refused, not converted."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from rdae.bitstream.container import Container, TilePayload, write_container
+from rdae.bitstream.header import Header
+from rdae.bitstream.tiles import pixels_crc
+from rdae.codec import decode, find_damage, rescue
+from rdae.errors import CorruptError
+from rdae.lossless.coding import GRAPHICS
+from rdae.model.installed import load_lossless
+
+Pixels = NDArray[np.uint8]
+
+
+def webp(image: Image.Image, **options: Any) -> bytes:
+    """A WebP file."""
+    file = io.BytesIO()
+    image.save(file, "WEBP", **options)
+    return file.getvalue()
+
+
+def bitstream(file: bytes) -> bytes:
+    """What stands in the chunk VP8L of a WebP file."""
+    at = file.index(b"VP8L") + 8
+    return file[at : at + int.from_bytes(file[at - 4 : at], "little")]
+
+
+def file_of(stream: bytes, pixels: Pixels, *, alpha: Pixels | None = None, flag: str = "") -> bytes:
+    """A file of one tile of WebP, with a checksum that matches these pixels."""
+    model, (rows, columns) = load_lossless(), pixels.shape[:2]
+    header = Header(
+        columns,
+        rows,
+        0,
+        model.model_id,
+        model.fingerprint,
+        is_grey=flag == "is_grey",
+        is_neutral=flag == "is_neutral",
+        has_alpha=alpha is not None,
+        is_lossless=True,
+    )
+    payload = TilePayload(b"", bytes([GRAPHICS]) + stream, pixels_crc(header, 0, pixels))
+    return write_container(Container(header, (payload,), alpha))
+
+
+def refused(data: bytes, match: str) -> None:
+    """Check that a file is refused, by name of its tile, and that nothing of it is converted."""
+    with pytest.raises(CorruptError, match=f"tile 0: .*{match}"):
+        decode(data)
+    assert [str(d.error) for d in find_damage(data)[1]] == [str(rescue(data).damage[0].error)]
+    assert (rescue(data).picture.rgb == 128).all()
+
+
+@pytest.fixture
+def colours(crop: Pixels) -> Pixels:
+    return np.ascontiguousarray(crop[:20, :30])
+
+
+@pytest.fixture
+def stream(colours: Pixels) -> bytes:
+    return bitstream(webp(Image.fromarray(colours), lossless=True))
+
+
+def test_a_tile_of_webp_is_read(colours: Pixels, stream: bytes) -> None:
+    assert np.array_equal(decode(file_of(stream, colours)).rgb, colours)
+
+
+@pytest.mark.parametrize("flag", ["is_grey", "is_neutral"])
+def test_colours_in_a_picture_that_says_none_are_refused(
+    colours: Pixels, stream: bytes, flag: str
+) -> None:
+    refused(file_of(stream, colours, flag=flag), "colours, but the picture has none")
+    one = np.repeat(colours[..., 1:2], 3, axis=2)
+    grey = bitstream(webp(Image.fromarray(one), lossless=True))
+    assert np.array_equal(decode(file_of(grey, one, flag=flag)).rgb, one)
+    one[-1, -1, 2] ^= 1  # a single sample that differs is a colour
+    almost = bitstream(webp(Image.fromarray(one), lossless=True))
+    refused(file_of(almost, one, flag=flag), "colours")
+
+
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_alpha_inside_of_a_tile_is_refused(colours: Pixels, has_alpha: bool) -> None:
+    """Also in a picture with alpha, which has a chunk of its own for it."""
+    alpha = np.arange(600, dtype=np.uint32).reshape(20, 30).astype(np.uint8)
+    both = np.concatenate([colours, alpha[..., None]], axis=2)
+    inside = bitstream(webp(Image.fromarray(both), lossless=True, exact=True))
+    refused(file_of(inside, colours, alpha=alpha if has_alpha else None), "alpha")
+
+
+@pytest.mark.parametrize("shape", [(20, 31), (21, 30), (30, 20), (1, 1)])
+def test_a_tile_of_another_size_is_refused(
+    colours: Pixels, stream: bytes, shape: tuple[int, int]
+) -> None:
+    wrong = np.resize(colours, (*shape, 3))
+    text = f"is 30 x 20, the tile {shape[1]} x {shape[0]}"
+    refused(file_of(stream, np.ascontiguousarray(wrong)), text)
+
+
+def test_whole_files_animations_and_lossy_webp_are_refused(colours: Pixels) -> None:
+    image = Image.fromarray(colours)
+    moving = {"save_all": True, "append_images": [Image.fromarray(255 - colours)]}
+    lossy = webp(image, quality=90)
+    for whole in (webp(image, lossless=True), webp(image, lossless=True, **moving), lossy):
+        refused(file_of(whole, colours), "whole WebP file")
+    assert lossy[12:16] == b"VP8 "
+    refused(file_of(lossy[20:], colours), "does not begin as the bitstream of lossless WebP")
+    refused(file_of(b"", colours), "does not begin")
+    refused(file_of(b"/" + lossy[20:], colours), "WebP bitstream")
+
+
+def test_another_version_or_broken_bits_are_refused(colours: Pixels, stream: bytes) -> None:
+    other = bytearray(stream)
+    other[4] |= 1 << 5
+    refused(file_of(bytes(other), colours), "version")
+    refused(file_of(stream[: len(stream) // 2], colours), "damaged")
+    refused(file_of(stream[:5], colours), "damaged")
