@@ -67,16 +67,16 @@ def depthwise(
     return [[outputs(row, column) for column in columns] for row in rows]
 
 
-class Networks:
-    """Sections 7 and 8 for one file."""
+class Layers:
+    """The layers of a weights file, for one file."""
 
-    def __init__(self, model: reader.Model, file: reader.Container) -> None:
-        self.model, self.file = model, file
+    def __init__(self, model: reader.WeightsFile, file: reader.Container) -> None:
+        self.weights, self.file = model, file
 
     def row(self, name: str) -> tuple[int, ...]:
         """The file's row of a tensor that has one for each quality point."""
-        size = self.model.entries[name]["shape"][1]
-        return self.model.tensor(name)[self.file.quality_point * size :][:size]
+        size = self.weights.entries[name]["shape"][1]
+        return self.weights.tensor(name)[self.file.quality_point * size :][:size]
 
     def run(self, layers: list[Any], path: str, x: Grid) -> Grid:
         for i, layer in enumerate(layers):
@@ -92,12 +92,12 @@ class Networks:
             case ["shuffle", r]:
                 return shuffle(x, r)
             case ["gain", _]:
-                table, (e,) = self.row(f"{path}.table"), self.model.tensor(f"{path}.shift")
+                table, (e,) = self.row(f"{path}.table"), self.weights.tensor(f"{path}.shift")
                 return cellwise(
                     lambda a: [clip(rnd(v * t, e)) for v, t in zip(a, table, strict=True)], x
                 )
         mantissa, bias, shift = (
-            self.model.tensor(f"{path}.{part}") for part in ("mantissa", "bias", "shift")
+            self.weights.tensor(f"{path}.{part}") for part in ("mantissa", "bias", "shift")
         )
         match layer:
             case ["linear", _, _, *leak]:
@@ -105,6 +105,14 @@ class Networks:
             case ["depthwise", _, size]:
                 return depthwise(x, mantissa, bias, shift, size)
         raise ValueError(f"unknown layer {layer}")
+
+
+class Networks(Layers):
+    """Sections 7 and 8 for one file."""
+
+    def __init__(self, model: reader.Model, file: reader.Container) -> None:
+        super().__init__(model, file)
+        self.model = model
 
     def y_hat(self, tile: int) -> Grid:
         """Sections 8.1 to 8.4."""

@@ -240,16 +240,14 @@ class RangeDecoder:
         require((self.point - self.lower) % 2**64 < 2**33 - 1, "a stream ends out of its range")
 
 
-class Model:
-    """A weights file (§9), and how it decodes the symbols of a tile (§8)."""
+class WeightsFile:
+    """A safetensors file with tensors and what it says of itself (§9)."""
 
     def __init__(self, data: bytes) -> None:
         start = 8 + int.from_bytes(data[:8], "little")
         self.data, self.entries = data[start:], json.loads(data[8:start])
-        info = json.loads(self.entries.pop("__metadata__")["rdae"])
-        self.id, self.spec = info["id"], info["spec"]
-        self.z_tables, self.y_tables = self.tables("z"), self.tables("y")
-        self.fingerprint = self.compute_fingerprint()
+        self.info = json.loads(self.entries.pop("__metadata__")["rdae"])
+        self.id, self.fingerprint = self.info["id"], b""
 
     def raw(self, name: str) -> bytes:
         start, end = self.entries[name]["data_offsets"]
@@ -259,6 +257,26 @@ class Model:
         """All numbers of a tensor, in raster order."""
         letter = TYPES[self.entries[name]["dtype"]][-1]
         return tuple(number for (number,) in struct.iter_unpack("<" + letter, self.raw(name)))
+
+    def hashed(self, name: str) -> bytes:
+        """What a fingerprint covers of a tensor (§9.4)."""
+        kind = TYPES[self.entries[name]["dtype"]].split()[0]
+        return f"{name} {kind} {self.entries[name]['shape']}\n".encode() + self.raw(name)
+
+    def require_of(self, file: Container) -> None:
+        """Refuse a file of another model (§3)."""
+        known = (file.model_id, file.fingerprint) == (self.id, self.fingerprint)
+        require(known, f"model {file.model_id}", "unknown-model")
+
+
+class Model(WeightsFile):
+    """A weights file of a lossy model (§9), and how it decodes the symbols of a tile (§8)."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.spec = self.info["spec"]
+        self.z_tables, self.y_tables = self.tables("z"), self.tables("y")
+        self.fingerprint = self.compute_fingerprint()
 
     def tables(self, family: str) -> list[Table]:
         """§6.3, §9.3."""
@@ -280,15 +298,8 @@ class Model:
         digest = hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode())
         for name in sorted(self.entries):
             if not name.startswith(ENCODER_TENSORS) and not name.endswith(".unit"):
-                kind = TYPES[self.entries[name]["dtype"]].split()[0]
-                digest.update(f"{name} {kind} {self.entries[name]['shape']}\n".encode())
-                digest.update(self.raw(name))
+                digest.update(self.hashed(name))
         return digest.digest()[:4]
-
-    def require_of(self, file: Container) -> None:
-        """Refuse a file of another model (§3)."""
-        known = (file.model_id, file.fingerprint) == (self.id, self.fingerprint)
-        require(known, f"model {file.model_id}", "unknown-model")
 
     def decode_z(self, file: Container, tile: int) -> list[int]:
         """The symbols of a tile's hyper-latent, in raster order (§8.1)."""

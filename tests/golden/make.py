@@ -1,4 +1,6 @@
-"""Write the golden files: `python tests/golden/make.py`, once per new default model.
+"""Write golden files: `python tests/golden/make.py [NAME ...]`, all of them without names.
+
+With names, only these files are made anew, and the others stay as they are.
 
 A golden file pins what a .rd file decodes to, for ever: pixels and symbols, to the last bit. Files
 of a released model are never made anew; a model that replaces another before version 1.0 takes the
@@ -9,24 +11,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdae.bitstream.container import read_container
 from rdae.bitstream.tiles import tile_grid
 from rdae.codec import decode, encode
 from rdae.codec.tile import decode_tile
 from rdae.images.picture import Picture, read_picture
+from rdae.lossless import coding, fit, stream
+from rdae.lossless.parameters import MIDDLE, NEAR, WIDE
 from rdae.model.installed import find_model
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parent.parent / "examples" / "photo.png"
 
+# The encoder leaves tiny pictures to WebP and gives them no filters. Files that are to show what
+# networks and filters do are made to use them on few pixels, so that a reader in plain Python takes
+# seconds for all. For each kind of filter the cells from which on there is one:
+NO_FILTERS = 1 << 20
+FILTERS = {WIDE: 90, MIDDLE: 24, NEAR: 6}  # wide at level 0, middle at level 1
+NEAR_FILTERS = {WIDE: NO_FILTERS, MIDDLE: NO_FILTERS, NEAR: 8}
+
 
 def digests(data: bytes, threads: int = 1) -> dict[str, str]:
-    """SHA-256 of a file's pixels, alpha and symbols, all as integers."""
+    """SHA-256 of a file's pixels, alpha and symbols, all as integers.
+
+    A lossless file has no symbols but its pixels.
+    """
     picture = decode(data, threads=threads)
+    result = {"pixels": hashlib.sha256(picture.rgb.tobytes()).hexdigest()}
+    if not read_container(data).header.is_lossless:
+        result["symbols"] = symbols_digest(data)
+    if picture.alpha is not None:
+        result["alpha"] = hashlib.sha256(picture.alpha.tobytes()).hexdigest()
+    return result
+
+
+def symbols_digest(data: bytes) -> str:
+    """SHA-256 of the symbols of a lossy file and of their tables."""
     container = read_container(data)
     header = container.header
     model = find_model(header.model_id, header.fingerprint)
@@ -36,13 +66,7 @@ def digests(data: bytes, threads: int = 1) -> dict[str, str]:
         symbols.update(decoded.z.astype("<i4").tobytes())
         symbols.update(decoded.y.astype("<i4").tobytes())
         symbols.update(decoded.indexes.tobytes())
-    result = {
-        "pixels": hashlib.sha256(picture.rgb.tobytes()).hexdigest(),
-        "symbols": symbols.hexdigest(),
-    }
-    if picture.alpha is not None:
-        result["alpha"] = hashlib.sha256(picture.alpha.tobytes()).hexdigest()
-    return result
+    return symbols.hexdigest()
 
 
 def pictures() -> dict[str, tuple[Picture, float]]:
@@ -71,17 +95,83 @@ def pictures() -> dict[str, tuple[Picture, float]]:
     }
 
 
-def main() -> None:
-    """Replace all golden files."""
-    for old in HERE.glob("*.rd"):
-        old.unlink()
-    expected = {}
-    for name, (picture, quality) in pictures().items():
-        data = encode(picture, quality=quality).data
+@contextmanager
+def by_networks(worth: dict[int, int] | None = None) -> Iterator[None]:
+    """Code all tiles by networks, and fit filters to passes of so many cells."""
+    with ExitStack() as stack:
+        huge = bytes(1 << 20)  # what WebP is made to take
+        stack.enter_context(mock.patch.object(coding, "encode_graphics", return_value=huge))
+        stack.enter_context(mock.patch.object(coding, "FEW_COLOURS", 0))
+        if worth is not None:
+            stack.enter_context(mock.patch.object(stream, "FITTED_CELLS", 16))
+            stack.enter_context(mock.patch.dict(fit.WORTH, worth))
+        yield
+
+
+def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
+    """For each name what makes the file; `rgb` is the photo, `(512, 768, 3)`."""
+
+    def part(rows: int, columns: int) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(rgb[200 : 200 + rows, 370 : 370 + columns])
+
+    def grey(rows: int, columns: int) -> NDArray[np.uint8]:
+        return np.repeat(part(rows, columns)[..., 1:2], 3, axis=2)
+
+    def of(picture: Picture, max_error: int = 0, worth: dict[int, int] | None = None) -> bytes:
+        with by_networks(worth):
+            return encode(picture, max_error=max_error).data
+
+    ramp = (np.add.outer(np.arange(9) * 3, np.arange(14)) * 5).astype(np.uint8)
+    drawn = np.full((9, 1024, 3), 255, np.uint8)
+    drawn[1:4, 100:900] = (200, 30, 40)
+    both = np.concatenate([drawn, part(9, 40)], axis=1)
+    line = np.tile(part(9, 100), (1, 11, 1))[:, :1033]
+    drawing = np.where(np.indices((21, 17)).sum(0)[..., None] % 5 == 0, (250, 240, 9), (0, 0, 90))
+    return {
+        "lossless-rgb": lambda: of(Picture(part(19, 23), None, False), worth=FILTERS),
+        "lossless-tiles": lambda: of(Picture(line, None, False)),
+        "lossless-two-methods": lambda: encode(Picture(both, None, False), max_error=0).data,
+        "lossless-grey": lambda: of(Picture(grey(13, 11), None, True), worth=NEAR_FILTERS),
+        "lossless-alpha": lambda: of(Picture(part(9, 14), ramp, False, exif=b"MM\0*exif")),
+        "lossless-pixel": lambda: encode(Picture(part(1, 1), None, False), max_error=0).data,
+        "lossless-webp": lambda: (
+            encode(Picture(drawing.astype(np.uint8), None, False), max_error=0).data
+        ),
+        "max-error-1": lambda: of(Picture(part(12, 15), None, False), 1, NEAR_FILTERS),
+        "max-error-3-neutral": lambda: of(Picture(grey(10, 17), None, False), 3),
+    }
+
+
+def makers() -> dict[str, Callable[[], bytes]]:
+    """For each name what makes the file."""
+
+    def lossy(picture: Picture, quality: float) -> bytes:
+        return encode(picture, quality=quality).data
+
+    found = {name: partial(lossy, *what) for name, what in pictures().items()}
+    return found | lossless_files(read_picture(PHOTO).rgb)
+
+
+def main(names: list[str]) -> None:
+    """Replace the golden files of these names, or all of them.
+
+    Raises:
+        SystemExit: there is no golden file of a name.
+    """
+    every, path = makers(), HERE / "expected.json"
+    if unknown := sorted(set(names) - set(every)):
+        raise SystemExit(f"no golden file is called {', '.join(unknown)}; there are {[*every]}")
+    expected = json.loads(path.read_text()) if names else {}
+    for name in names or every:
+        data = every[name]()
         (HERE / f"{name}.rd").write_bytes(data)
         expected[name] = {"bytes": len(data), **digests(data)}
-    (HERE / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+    if not names:
+        for old in set(HERE.glob("*.rd")) - {HERE / f"{name}.rd" for name in every}:
+            old.unlink()
+    ordered = {name: expected[name] for name in every if name in expected}
+    path.write_text(json.dumps(ordered, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""A reader of lossless files in plain Python: section 14 of FORMAT.md, written from it alone.
+
+Like `independent_reader`, it shares no code with rdae. Of another library is only what FORMAT.md
+takes from another document: WebP (Pillow). Some hundred pixels take a second.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+from PIL import Image
+
+from tests import independent_reader as reader
+from tests.independent_levels import (
+    ADDED,
+    CHANNEL,
+    Level,
+    Model,
+    NoParameters,
+    Parameters,
+    Tables,
+    byte_group,
+)
+from tests.independent_networks import Layers, clip
+from tests.independent_reader import Grid, RangeDecoder, require
+
+
+class Reader:
+    """A lossless file and its model."""
+
+    def __init__(self, model: Model, file: reader.Container) -> None:
+        require(file.is_lossless, "no lossless file")
+        model.require_of(file)
+        self.model, self.file = model, file
+        self.colourless = file.is_grey or file.is_neutral
+        self.w = 2 * file.quality_point + 1
+
+    def pixels(self) -> Grid:
+        """Red, green and blue of the picture."""
+        across = -(-self.file.width // 1024)
+        lines: Grid = []
+        for tile in range(len(self.file.pixels)):
+            part = self.tile(tile)
+            if tile % across == 0:
+                lines += [[] for _ in part]
+            for line, piece in zip(lines[-len(part) :], part, strict=True):
+                line += piece
+        return lines
+
+    def tile(self, tile: int) -> Grid:
+        """The pixels of a tile (§4.4)."""
+        body = self.file.pixels[tile]
+        method, stream, check = body[0], body[1:-4], int.from_bytes(body[-4:], "little")
+        require(method <= 1, "the method of a tile")
+        rows, columns = self.file.pixel_shape(tile)
+        decode = self.webp if method else self.network
+        pixels = decode(stream, rows, columns)
+        samples = b"".join(bytes(pixel) for line in pixels for pixel in line)
+        covered = self.file.canonical + tile.to_bytes(4, "little") + samples
+        require(zlib.crc32(covered) == check, f"Tile_Check of tile {tile}")
+        return pixels
+
+    def webp(self, stream: bytes, rows: int, columns: int) -> Grid:
+        """§14.2."""
+        header = 0x2F | (columns - 1) << 8 | (rows - 1) << 22
+        require(int.from_bytes(stream[:5], "little") == header, "the header of WebP")
+        require(len(stream) >= 5, "no header of WebP")
+        body = b"WEBPVP8L" + len(stream).to_bytes(4, "little") + stream + bytes(len(stream) % 2)
+        file = io.BytesIO(b"RIFF" + len(body).to_bytes(4, "little") + body)
+        try:
+            with Image.open(file, formats=["WEBP"]) as image:
+                data = image.convert("RGB").tobytes()
+        except (OSError, ValueError, SyntaxError) as error:
+            raise reader.FormatError("corrupt", f"WebP: {error}") from None
+        cells = [list(data[i : i + 3]) for i in range(0, len(data), 3)]
+        is_legal = not self.colourless or all(a == b == c for a, b, c in cells)
+        require(is_legal, "colours in a picture without")
+        return [cells[i : i + columns] for i in range(0, len(cells), columns)]
+
+    def network(self, stream: bytes, rows: int, columns: int) -> Grid:
+        """§14.4."""
+        require(len(stream) % 4 == 0, "no whole number of words")
+        coder, tables = RangeDecoder(stream), Tables(self.model, self.w)
+        coded = 1 if self.colourless else 3
+        pixels: Grid = [[[0] * 3 for _ in range(columns)] for _ in range(rows)]
+        first = [value + 128 for value in byte_group(coder, coded)]
+        for k, c in enumerate(CHANNEL):
+            pixels[0][0][c] = first[k if k < coded else 0]
+        top = next(i for i in range(25) if max(rows, columns) <= 2**i)
+        for number in reversed(range(top)):
+            picture = [line[:: 2**number] for line in pixels[:: 2**number]]
+            known = [line[::2] for line in picture[::2]]
+            level = Level(Layers(self.model, self.file), self.model, number, known)
+            (has_parameters,) = byte_group(coder, 1)
+            require(has_parameters in (0, 1), "Has_Parameters")
+            for p, (i, j) in enumerate(ADDED):
+                target = [line[j::2] for line in picture[i::2]]
+                self.decode_pass(coder, tables, level, p, target, coded, bool(has_parameters))
+        coder.end()
+        return pixels
+
+    def decode_pass(
+        self,
+        coder: RangeDecoder,
+        tables: Tables,
+        level: Level,
+        p: int,
+        target: Grid,
+        coded: int,
+        has_parameters: bool,
+    ) -> None:
+        """Fill in the pixels that a pass adds; `target` has those, by reference."""
+        level.begin_pass(p)
+        parameters: Parameters = NoParameters()
+        if has_parameters:
+            near, middle, wide = (
+                3 * (cells + len(level.seen(p, kind))) for kind, cells in ((1, 4), (2, 16), (3, 36))
+            )
+            parameters = Parameters((near, middle, wide), coder, Tables(self.model, 1))
+        own = level.own(p, parameters) if parameters.kind else None
+        for k, c in enumerate(CHANNEL):
+            predicted = level.predict(p, k, parameters, own)
+            samples = [[pixel[CHANNEL[0]] for pixel in line] for line in target]
+            if k < coded:
+                there = [predicted[i][j] for i, line in enumerate(target) for j in range(len(line))]
+                residuals = iter(coder.group([index for _, _, index in there], tables))
+                for i, line in enumerate(target):
+                    for j in range(len(line)):
+                        value = (predicted[i][j][0] + 64 >> 7) + next(residuals) * self.w
+                        most = self.file.quality_point
+                        require(-most <= value <= 255 + most, "a sample out of range")
+                        samples[i][j] = clip(value, 0, 255)
+            for line, values in zip(target, samples, strict=True):
+                for pixel, value in zip(line, values, strict=True):
+                    pixel[c] = value
+            level.settle(p, k, samples, predicted)
