@@ -66,14 +66,12 @@ def export(
     from rdae.training import require_training
 
     require_training()
-    from rdae.training.export import export_run
+    from rdae.training.run_export import export_run
 
-    description = export_run(
-        run, output, name=name or output.stem, model_id=model_id, provenance=more
-    )
+    found = export_run(run, output, name=name or output.stem, model_id=model_id, provenance=more)
     console.result(
         f"{shown(run)} → {shown(output)}   {human_bytes(output.stat().st_size)}, "
-        f"{description.provenance['steps']} steps, proved exact"
+        f"{found['steps']} steps, proved exact"
     )
 
 

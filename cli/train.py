@@ -26,6 +26,13 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
+class ModelKind(str, Enum):
+    """What a run trains."""
+
+    lossy = "lossy"
+    lossless = "lossless"
+
+
 def _option(group: str, names: str, help: str, **settings: Any) -> Any:
     return typer.Option(
         *names.split(), help=help, rich_help_panel=group, show_default=False, **settings
@@ -127,6 +134,15 @@ def train(
             metavar="0..1",
         ),
     ] = None,
+    model: Annotated[
+        ModelKind | None,
+        _option(
+            _MODEL,
+            "--model",
+            "What is trained: the autoencoder, or the networks of lossless files. [default: lossy]",
+            metavar="lossy|lossless",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         _option(
@@ -205,6 +221,7 @@ def train(
       rdae train --resume -o run/
       rdae train --resume -o run/ --hours 16
       rdae train photos/ -o fine/ --hours 1 --init run/
+      rdae train photos/ -o exact/ --hours 4 --model lossless --batch 4
       rdae export run/ -o mine.safetensors
     """
     console = Console(quiet=quiet)
@@ -240,6 +257,7 @@ def train(
             screens_held_out=screens_held_out,
             recolour=recolour,
             odd_sizes=odd_sizes,
+            model=model and model.value,
             preset=preset,
             tune=tune and tune.value,
             batch=batch,

@@ -1,4 +1,4 @@
-"""Reading safetensors files under limits: a header of JSON, and arrays one behind the other.
+"""Safetensors files: a header of JSON, and arrays one behind the other; read under limits.
 
 A file may come from anyone, so nothing in it is believed before it is checked: the header's length
 is bounded, arrays must fill the rest of the file without gaps or overlaps, so that they take no
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ from rdae.limits import MAX_TENSORS, MAX_WEIGHTS_BYTES, MAX_WEIGHTS_HEADER_BYTES
 _TYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4"}
 _LENGTH_BYTES = 8
 _LARGEST_RANK = 8
+
+
+def write_tensors(path: Path, content: Any, tensors: dict[str, NDArray[Any]]) -> None:
+    """Write a safetensors file; it appears under its name only when it is complete.
+
+    Args:
+        path: of the file.
+        content: what goes as JSON under the metadata's key `rdae`.
+        tensors: arrays by name.
+    """
+    from safetensors.numpy import save_file
+
+    part = path.with_name(path.name + ".part")
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    save_file(ordered, part, {"rdae": json.dumps(content)})
+    part.chmod(0o644)  # safetensors makes files that only their owner can read
+    os.replace(part, path)
 
 
 def read_tensors(path: Path, *, only_metadata: bool) -> tuple[Any, dict[str, NDArray[Any]]]:

@@ -45,11 +45,12 @@ from rdae.training.data import (  # noqa: E402
     prepare_cache,
     same_picture,
 )
-from rdae.training.export import calibration_crops, export, export_run  # noqa: E402
+from rdae.training.export import calibration_crops, export  # noqa: E402
 from rdae.training.launch import free_port  # noqa: E402
 from rdae.training.log import append_metrics, cut_metrics, read_metrics  # noqa: E402
 from rdae.training.optimizer import share_out, soap_matrices  # noqa: E402
 from rdae.training.report import write_report  # noqa: E402
+from rdae.training.run_export import export_run  # noqa: E402
 from rdae.training.tables import (  # noqa: E402
     fitted_tables,
     frequencies,
@@ -242,7 +243,7 @@ def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):
     other = Autoencoder(preset(width=24, latent=32, hyper=8, features=16, context=32, render=4))
     torch.save({"ema": other.state_dict()}, tmp_path / "model.pt")
     trainer = Trainer(config(), run, CPU)
-    trainer.start_from(read_weights_to_start_from(tmp_path), "it")
+    trainer.start_from(tmp_path)
     assert "tensors do not fit" in caplog.text
     shared = "y_log_gain"
     assert torch.equal(trainer.ema.state_dict()[shared], other.state_dict()[shared])
@@ -261,7 +262,7 @@ def test_a_weights_file_becomes_the_model_it_was_exported_from(run, alone, photo
     path = tmp_path / "tiny.safetensors"
     given = {"lambda_range": [LAMBDA_MIN, LAMBDA_MAX]}
     description = Description(200, "tiny", trainer.ema.spec, given)
-    export(trainer.ema, path, description, trainer.cache, fit_tables=False)
+    export(trainer.ema, path, description, trainer.task.cache, fit_tables=False)
     restored = Autoencoder(trainer.ema.spec)
     restored.load_state_dict(read_weights_to_start_from(path))
     for name, tensor in trainer.ema.named_parameters():
@@ -273,7 +274,9 @@ def test_a_weights_file_becomes_the_model_it_was_exported_from(run, alone, photo
 
 def test_validation_codes_real_files_of_held_out_photos(run, alone):
     trainer = Trainer(config(), run, CPU)
-    points = validate(trainer.ema, trainer.cache.held_out, calibration_crops(trainer.cache))
+    points = validate(
+        trainer.ema, trainer.task.cache.held_out, calibration_crops(trainer.task.cache)
+    )
     assert [p.quality for p in points] == [5, 25, 45, 65, 85]
     assert all(a.bpp < b.bpp for a, b in pairwise(points))
     trainer.validate()
@@ -294,10 +297,9 @@ def test_a_finished_run_reports_and_exports_a_working_model(
     report = (run / "report.md").read_text()
     assert "20 steps" in report and "| 85 |" in report
     path = tmp_path / "tiny.safetensors"
-    description = export_run(run, path, name="tiny", model_id=200, provenance={"data": "two"})
-    assert description.provenance["data"] == "two"
-    assert len(description.provenance["rd_points"]) == 5
-    assert len(description.provenance["photo_sha256"]) == 2
+    found = export_run(run, path, name="tiny", model_id=200, provenance={"data": "two"})
+    assert found["data"] == "two" and len(found["rd_points"]) == 5
+    assert len(found["photo_sha256"]) == 2
     model = Model.load(path)
     picture = Picture(np.ascontiguousarray(photo.rgb[100:200, 300:420]), None, False)
     data = encode(picture, quality=70, model=model).data

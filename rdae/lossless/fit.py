@@ -41,6 +41,7 @@ MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
 RIDGE = 1e-5
 ROBUST = 0.5  # how much the weight of a large error shrinks
 LEAST_SCALE = 0.5
+MOST_ERROR = 16  # levels that an error counts with in the statistic of a filter
 STEPS = ((0, 8, 0), (16, 0, 0), (0, 0, 8), (0, 3, 0), (8, 0, 0), (0, 0, 4), (0, 1, 0), (4, 0, 0))
 _ONE = float(1 << FRACTION_BITS)
 _SCALES = np.geomspace(0.1, 80.0, NUM_SCALES)
@@ -142,7 +143,7 @@ def _first_filters(
             solution = _solve(matrix, wanted, 1 / (power + 0.5)).astype(np.float32)
             error = wanted - matrix @ solution
         filters.append(solution)
-        logarithms.append(np.log2(np.minimum(np.abs(error), 16).mean() + 0.05))
+        logarithms.append(np.log2(np.minimum(np.abs(error), MOST_ERROR).mean() + 0.05))
     return _Start(filters, np.rint(8 * np.array(logarithms)).astype(np.int32))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
 from rdae.model.spec import ENCODER_SECTIONS, ModelSpec
-from rdae.tensor_file import read_tensors, way_out
+from rdae.tensor_file import read_tensors, way_out, write_tensors
 
 FORMAT = 2
 # Tensors that only an encoder reads; all others decide what a file decodes to.
@@ -72,13 +71,7 @@ def write_weights(path: Path, description: Description, tensors: dict[str, NDArr
         "spec": json.loads(description.spec.to_json()),
         "provenance": description.provenance,
     }
-    from safetensors.numpy import save_file
-
-    part = path.with_name(path.name + ".part")
-    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    save_file(ordered, part, {"rdae": json.dumps(content)})
-    part.chmod(0o644)  # safetensors makes files that only their owner can read
-    os.replace(part, path)
+    write_tensors(path, content, tensors)
 
 
 def read_description(path: Path) -> Description:

@@ -2,8 +2,9 @@
 
 launch        processes on all cores or GPUs, or one of torchrun's (`python -m rdae.training`)
 trainer       one process: the step, its schedule, its checkpoints
+lossy_task    what a step trains: the autoencoder (lossless_task: the networks of lossless files)
 data          photos to crops
-export        floats to the integers of a weights file
+run_export    floats to the integers of a weights file
 """
 
 import sys

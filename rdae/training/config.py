@@ -13,6 +13,7 @@ from rdae.files import atomic_write
 from rdae.model.presets import PRESETS
 from rdae.scales import TUNES
 
+MODELS = ("lossy", "lossless")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -34,6 +35,7 @@ class TrainConfig:
     """
 
     photos: str  # absolute path of the folder
+    model: str = _setting("lossy", f"what is trained: {' or '.join(MODELS)}")
     preset: str = _setting("photo", f"architecture: {' or '.join(PRESETS)}")
     hours: float | None = _setting(None, "length of the run, over all its sittings")
     steps: int | None = _setting(None, "the same in steps")
@@ -60,6 +62,8 @@ class TrainConfig:
             raise ValueError("--hours or --steps is missing: how long is the run?")
         if self.hours is not None and self.steps is not None:
             raise ValueError("--hours and --steps exclude each other")
+        if self.model not in MODELS:
+            raise ValueError(f"--model is one of {', '.join(MODELS)}, not {self.model}")
         if self.preset not in PRESETS:
             raise ValueError(f"there is no preset {self.preset}, only {', '.join(PRESETS)}")
         if self.tune not in TUNES:
@@ -108,7 +112,7 @@ def read_config(run: Path, **changes: Any) -> TrainConfig:
     except (ValueError, TypeError, AttributeError) as error:
         raise RdaeError(f"{path} is not the configuration of a run: {error}") from error
     given = {name: value for name, value in changes.items() if value is not None}
-    for name in ("preset", "held_out", "screens_held_out", "init"):
+    for name in ("model", "preset", "held_out", "screens_held_out", "init"):
         if name in given and given[name] != getattr(config, name):
             raise ValueError(f"a run keeps its {_option(name)}: {getattr(config, name)}")
     if given.keys() & {"hours", "steps"}:

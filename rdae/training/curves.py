@@ -66,9 +66,16 @@ def draw_curves(records: Sequence[dict[str, Any]]) -> Figure:
         (axes[0, 1], "bpp", "rate of the crops [bpp]"),
         (axes[1, 0], "psnr", "PSNR of the crops, all qualities [dB]"),
     ):
-        _draw_running_mean(ax, trained, key)
+        measured = [r for r in trained if key in r]
+        if trained and not measured:  # of a lossless model
+            ax.set_visible(False)
+            continue
+        _draw_running_mean(ax, measured, key)
         ax.set(xlabel="step", ylabel=label)
-    _draw_validations(axes[1, 1], validations)
+    if any("max_error" in point for r in validations for point in r["validation"]):
+        _draw_lossless(axes[1, 1], validations)
+    else:
+        _draw_validations(axes[1, 1], validations)
     for ax in axes.flat:
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
@@ -107,6 +114,17 @@ def _draw_running_mean(ax: Axes, records: Sequence[dict[str, Any]], key: str) ->
             va="top",
             ha="right" if left else "left",
         )
+
+
+def _draw_lossless(ax: Axes, validations: Sequence[dict[str, Any]]) -> None:
+    """Draw the rate over the steps, for each largest error."""
+    ax.set(xlabel="step", ylabel="rate of held-out photos, really coded [bpp]")
+    steps = [r["step"] for r in validations]
+    for i, point in enumerate(validations[-1]["validation"]):
+        rates = [r["validation"][i]["bpp"] for r in validations]
+        label = f"errors up to {point['max_error']}" if point["max_error"] else "exact"
+        ax.plot(steps, rates, marker="o", color=(BLUE, *OLDER)[i % 5], label=label)
+    ax.legend(loc="upper right", frameon=False)
 
 
 def _draw_validations(ax: Axes, validations: Sequence[dict[str, Any]]) -> None:

@@ -9,7 +9,6 @@ to decode.
 from __future__ import annotations
 
 import copy
-import datetime
 import math
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,6 @@ from torch import Tensor
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear
 from rdae.autoencoder.networks import LN_SCALE_RATIO, SCALE_MIN
-from rdae.errors import RdaeError
 from rdae.exact.arithmetic import (
     LARGEST,
     MAX_SHIFT,
@@ -37,11 +35,8 @@ from rdae.model.spec import HEADS, NUM_ANCHORS, ModelSpec
 from rdae.model.values import ValueFlow
 from rdae.model.weights_file import Description, write_weights
 from rdae.network_spec import final_linear, first_layers
-from rdae.scales import LAMBDA_RANGE, NUM_POINTS
-from rdae.training.checkpoint import checkpoints
-from rdae.training.config import read_config
-from rdae.training.data import PHOTO_CACHE, PhotoCache
-from rdae.training.log import read_metrics
+from rdae.scales import NUM_POINTS
+from rdae.training.data import PhotoCache
 from rdae.training.quantise import (
     Units,
     calibrate,
@@ -225,51 +220,3 @@ def put_tables(tensors: dict[str, Array], latent: str, tables: list[Table]) -> N
     tensors[f"{latent}.lows"] = np.array([low for low, _ in tables], np.int32)
     tensors[f"{latent}.sizes"] = np.array([len(freqs) for _, freqs in tables], np.int32)
     tensors[f"{latent}.freqs"] = np.concatenate([freqs for _, freqs in tables]).astype(np.int32)
-
-
-def export_run(
-    run: Path, output: Path, *, name: str, model_id: int, provenance: dict[str, Any] | None = None
-) -> Description:
-    """Export the newest checkpoint of a run.
-
-    The description gets steps, hours, date and what the last validation measured; the tables of y
-    are fitted to the photos of the run.
-
-    Args:
-        run: a run folder, or one of its checkpoints.
-        output: the weights file to write.
-        name: of the model.
-        model_id: its permanent number, 1 to 255.
-        provenance: what else to say of it: data, licences, rate-distortion points.
-
-    Returns:
-        What the file says of itself.
-
-    Raises:
-        RdaeError: there is no checkpoint, or no photo cache.
-        ValueError: as of `export`.
-    """
-    folder = (checkpoints(run) or [run])[-1]
-    if not (folder / "model.pt").is_file():
-        raise RdaeError(f"{run} holds no checkpoint", hint="rdae train makes one")
-    cache = folder.parent / PHOTO_CACHE
-    if not cache.is_file():
-        raise RdaeError(f"{cache} is missing", hint="rdae train --resume builds it again")
-    content = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")
-    model = Autoencoder(ModelSpec.from_json(content["spec"]))
-    model.load_state_dict(content["ema"])
-    found = {
-        "steps": content["step"],
-        "hours": round(content["seconds"] / 3600, 2),
-        "lambda_range": list(LAMBDA_RANGE),
-        "tune": read_config(folder.parent).tune,
-        "date": datetime.date.today().isoformat(),
-    }
-    for record in read_metrics(folder.parent):
-        if "validation" in record and record["step"] <= content["step"]:
-            found["rd_points"] = record["validation"]
-    photos = PhotoCache(cache)
-    found["photo_sha256"] = photos.sha256  # `rdae eval` warns of pictures that are among them
-    description = Description(model_id, name, model.spec, {**found, **(provenance or {})})
-    export(model, output, description, photos)
-    return description

@@ -175,7 +175,6 @@ def run_process(
     """
     # compressai takes seconds to import: a process that only starts others need not wait for it
     from rdae.training.trainer import Trainer
-    from rdae.training.warm_start import read_weights_to_start_from
 
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -199,7 +198,7 @@ def run_process(
         trainer.load(saved[-1])
     else:
         if config.init is not None and trainer.rank == 0:
-            trainer.start_from(read_weights_to_start_from(Path(config.init)), config.init)
+            trainer.start_from(Path(config.init))
         trainer.share_start()
     if trainer.rank == 0:
         cut_metrics(run, trainer.step)

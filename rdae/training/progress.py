@@ -37,8 +37,7 @@ class ProgressLine:
         left = record["seconds"] * (1 - progress) / progress if progress > 0 else 0.0
         parts = [f"step {steps}", f"{rate:.2f} steps/s"]
         if record["loss"] is not None:
-            parts += [f"loss {record['loss']:.4f}", f"{record['bpp']:.3f} bpp"]
-            parts += [f"{record['psnr']:.2f} dB"]
+            parts += [f"loss {record['loss']:.4f}", rate_and_psnr(record)]
         if record["skipped"]:
             parts.append(f"{record['skipped']} skipped")
         parts.append(f"{100 * progress:.1f} %, {duration(left)} left")
@@ -54,6 +53,12 @@ class ProgressLine:
             line = "\r\x1b[2K" + line[: shutil.get_terminal_size().columns - 1]
         sys.stderr.write(line + ("\n" if keep else ""))
         sys.stderr.flush()
+
+
+def rate_and_psnr(record: Mapping[str, Any]) -> str:
+    """Of a step or a validation: `0.512 bpp 33.10 dB`; no PSNR where there is no error."""
+    psnr = record.get("psnr")
+    return f"{record['bpp']:.3f} bpp" + ("" if psnr is None else f" {psnr:.2f} dB")
 
 
 def duration(seconds: float) -> str:

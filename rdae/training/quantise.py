@@ -143,18 +143,18 @@ def choose_units(spec: ModelSpec, ranges: Ranges) -> Units:
     pixels, y, y_hat = (flow.group(value) for value in ("pixels", flow.y, "y_hat"))
     by_channel = {y: flow.y_is_by_channel, y_hat: flow.y_is_read_by_channel}
     units = {}
-    free = np.minimum(_free_bits(ranges.y_hat), _free_bits(ranges.mean) - MEAN_BITS)
+    free = np.minimum(free_bits(ranges.y_hat), free_bits(ranges.mean) - MEAN_BITS)
     if by_channel[y_hat]:
         units[y_hat] = np.minimum(free, free.min() + CHANNEL_UNITS)
     else:
-        units[y_hat] = np.full(len(free), min(free.min(), _free_bits(largest.get(y_hat, 0.0))))
-    free = _free_bits(ranges.y)
+        units[y_hat] = np.full(len(free), min(free.min(), free_bits(largest.get(y_hat, 0.0))))
+    free = free_bits(ranges.y)
     if by_channel[y]:
         units[y] = np.minimum(free, free.min() + ANALYSIS_UNITS)
     elif y == pixels:
         units[y] = np.full(len(free), PIXEL_UNIT)
     else:
-        units[y] = np.full(len(free), min(free.min(), _free_bits(largest.get(y, 0.0))))
+        units[y] = np.full(len(free), min(free.min(), free_bits(largest.get(y, 0.0))))
 
     def unit(value: str) -> Array:
         group = flow.group(value)
@@ -164,7 +164,7 @@ def choose_units(spec: ModelSpec, ranges: Ranges) -> Units:
             return units[group] if by_channel[group] else np.asarray(units[group][0])
         if group == pixels:
             return np.asarray(PIXEL_UNIT)
-        return np.asarray(_free_bits(largest.get(group, 0.0)))
+        return np.asarray(free_bits(largest.get(group, 0.0)))
 
     return Units(
         {path: unit(value) for path, value in flow.inputs.items()},
@@ -176,7 +176,7 @@ def choose_units(spec: ModelSpec, ranges: Ranges) -> Units:
     )
 
 
-def _free_bits(largest: Any) -> Any:
+def free_bits(largest: Any) -> Any:
     """The unit with which a magnitude leaves `HEADROOM` bits of an int16 unused."""
     with np.errstate(divide="ignore"):
         bits = np.floor(np.log2(HIGHEST / np.asarray(largest, float))) - HEADROOM

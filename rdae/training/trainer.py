@@ -7,9 +7,8 @@ Hours are those of computing: on a machine that is shared with others, or while 
 they pass as slowly as the run does. The next crops are drawn by a thread while a step computes.
 
 The schedule follows the share of `hours` (or `steps`) that has passed: warm-up, constant, cosine to
-zero. In the last tenth the analysis is frozen and everything that a decoder runs is trained on
-rounded latents and their true discrete likelihood: scales trained on noise are too wide at low
-rates. A run that is continued with more hours is in the soft phase again until its new last tenth.
+zero. The last tenth is the hard phase of a task that has one. A run that is continued with more
+hours is in the soft phase again until its new last tenth.
 """
 
 from __future__ import annotations
@@ -27,13 +26,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from rdae.autoencoder.autoencoder import Autoencoder
-from rdae.autoencoder.objective import evaluate
 from rdae.autoencoder.precision import use_bfloat16
 from rdae.errors import RdaeError
-from rdae.model.presets import PRESETS
-from rdae.model.spec import NUM_ANCHORS
-from rdae.training.augmentation import odd_size
 from rdae.training.checkpoint import (
     broadcast_state,
     equal_everywhere,
@@ -43,18 +37,19 @@ from rdae.training.checkpoint import (
 )
 from rdae.training.config import TrainConfig
 from rdae.training.curves import write_curves
-from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, Ahead, PhotoCache, Pixels
-from rdae.training.export import calibration_crops
+from rdae.training.data import Ahead
 from rdae.training.log import append_metrics, read_metrics
+from rdae.training.lossless_task import LosslessTask
+from rdae.training.lossy_task import LossyTask
 from rdae.training.optimizer import SharedOptimizer
-from rdae.training.progress import ProgressLine
-from rdae.training.validation import validate
-from rdae.training.warm_start import widened
+from rdae.training.progress import ProgressLine, rate_and_psnr
+from rdae.training.task import Task
 
 WARM_UP_STEPS = 100
 CONSTANT_SHARE = 0.4  # of the run; then cosine to zero
-HARD_SHARE = 0.9  # from here on rounded latents, analysis frozen
+HARD_SHARE = 0.9  # from here on the hard phase
 EMA_DECAY = 0.999
+MEASURED = {"loss", "bpp", "psnr", "elbo_bits", "gradient_norm"}  # in the record of a step
 MAX_SKIPS = 50  # steps in a row without finite gradients, after which a run has failed
 RECORD_STEPS = 20  # steps between two records of metrics.jsonl
 
@@ -86,9 +81,14 @@ class Trainer:
         self.progress_line = ProgressLine(quiet=quiet or self.rank > 0)
         self.low_precision = use_bfloat16(config.precision, device)
         torch.manual_seed(config.seed)
-        self.model = Autoencoder(PRESETS[config.preset]()).to(device)
+        self.task: Task
+        if config.model == "lossless":
+            self.task = LosslessTask(config, run)
+        else:
+            self.task = LossyTask(config, run)
+        self.model: Any = self.task.model.to(device)
         self.model.use_bfloat16(self.low_precision)
-        self.ema = copy.deepcopy(self.model).requires_grad_(False)
+        self.ema: Any = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = SharedOptimizer(
             self.model,
             config.learning_rate,
@@ -100,19 +100,18 @@ class Trainer:
         self.disagreed = False  # have the weights of processes come to differ?
         rng = np.random.default_rng([config.seed, self.rank])
         torch.manual_seed(config.seed + 1000 + self.rank)
-        self.cache = PhotoCache(run / PHOTO_CACHE)
-        self.screens = PhotoCache(run / SCREENS_CACHE) if config.screens else None
-        self.crops = Ahead(self.draw_crops, rng)
+        self.crops = Ahead(self.task.draw_crops, rng)
 
-    def start_from(self, state: dict[str, torch.Tensor], name: str) -> None:
+    def start_from(self, path: Path) -> None:
         """Start with the weights of another run, as far as they fit; process 0 calls this.
 
         Raises:
+            RdaeError: there are no weights.
             ValueError: none fits.
         """
-        unfit = load_matching(self.model, widened(state, self.model))
+        unfit = load_matching(self.model, self.task.read_start(path))
         if unfit:
-            log.warning("%s: %d tensors do not fit and start afresh", name, len(unfit))
+            log.warning("%s: %d tensors do not fit and start afresh", path, len(unfit))
 
     def share_start(self) -> None:
         """Give all processes the weights of process 0; all of them call this before a run."""
@@ -190,31 +189,19 @@ class Trainer:
         Raises:
             RdaeError: the gradients have not been finite for `MAX_SKIPS` steps.
         """
-        config = self.config
-        if self.progress >= HARD_SHARE and not self.hard:
+        if self.task.has_hard_phase and self.progress >= HARD_SHARE and not self.hard:
             self.model.load_state_dict(self.ema.state_dict())
             self._begin_hard_phase()
         factor = learning_rate_factor(self.step, self.progress)
         self.optimizer.set_rate(factor)
         crops = torch.from_numpy(self.crops.next())
-        # one from each of equal parts of the range: less noise than all from the whole
-        strata = torch.randperm(config.batch) + torch.rand(config.batch)
-        anchors = strata * ((NUM_ANCHORS - 1) / config.batch)
         if self.device.type == "cuda":
-            crops, anchors = crops.pin_memory(), anchors.pin_memory()
-        x = crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        anchors = anchors.to(self.device, non_blocking=True)
-        terms = evaluate(self.model, x, anchors, noisy=not self.hard, tune=config.tune)
+            crops = crops.pin_memory()
+        measured = self.task.measure(crops.to(self.device, non_blocking=True), hard=self.hard)
         self.model.zero_grad(set_to_none=True)
-        terms.loss.backward()
+        measured["loss"].backward()  # type: ignore[no-untyped-call]
         self.optimizer.average_gradients()
-        measured = {
-            "loss": terms.loss,
-            "bpp": terms.bpp.mean(),
-            "psnr": (10 * torch.log10(255**2 / terms.mse)).mean(),
-            "elbo_bits": -terms.negative_elbo_bits(x.shape[2] * x.shape[3]).mean(),
-            "gradient_norm": self.optimizer.clip(1.0),
-        }
+        measured["gradient_norm"] = self.optimizer.clip(1.0)
         # one wait for a GPU, before the optimizer's work rather than behind it
         values = torch.stack([v.detach().float() for v in measured.values()]).tolist()
         if math.isfinite(values[-1]):  # the same on all processes: gradients are equal
@@ -237,22 +224,6 @@ class Trainer:
             "hard": self.hard,
         }
 
-    def draw_crops(self, rng: np.random.Generator) -> Pixels:
-        """The crops of one step, all of one size: `(batch, H, W, 3)` uint8."""
-        config = self.config
-        of_screens = rng.binomial(config.batch, config.screen_share) if self.screens else 0
-        parts = [
-            self.cache.crops(
-                rng, config.batch - of_screens, config.crop, config.downscale, config.recolour
-            )
-        ]
-        if self.screens and of_screens:
-            parts.append(self.screens.crops(rng, of_screens, config.crop))
-        height = width = config.crop
-        if rng.random() < config.odd_sizes:
-            height, width = odd_size(rng, config.crop)
-        return np.ascontiguousarray(np.concatenate(parts)[:, :height, :width])
-
     @torch.no_grad()
     def _update_ema(self) -> None:
         weight = 1 - min(EMA_DECAY, (1 + self.step) / (10 + self.step))
@@ -260,24 +231,21 @@ class Trainer:
 
     def _begin_hard_phase(self) -> None:
         self.hard = True
-        self.model.use_bfloat16(False)  # what is learned now is smaller than its noise
-        for part in (self.model.analysis, self.model.hyper_analysis):
-            part.requires_grad_(False)
-        self.model.z_log_gain.requires_grad_(False)
+        self.task.harden(self.model)
 
     def validate(self) -> None:
         """Code held-out photos with the average weights; record it and draw the curves."""
         self.ema.use_bfloat16(False)
         try:
-            points = validate(self.ema, self.cache.held_out, calibration_crops(self.cache))
+            points = self.task.validate(self.ema)
         except (ValueError, RdaeError) as error:  # of the export, so the same in all processes
             self.progress_line.say(f"step {self.step}: cannot be exported yet: {error}")
             return
-        if self.rank == 0 and self.cache.held_out:
-            found = [{k: round(v, 5) for k, v in vars(point).items()} for point in points]
+        if self.rank == 0 and points:
+            found = [{k: v and round(v, 5) for k, v in point.items()} for point in points]
             append_metrics(self.run, {"step": self.step, "validation": found})
             write_curves(self.run / "curves.svg", read_metrics(self.run))
-            line = " · ".join(f"{p.bpp:.3f} bpp {p.psnr:.2f} dB" for p in points)
+            line = " · ".join(rate_and_psnr(point) for point in points)
             self.progress_line.say(f"step {self.step}, held-out photos: {line}")
 
     def save(self) -> None:
@@ -305,7 +273,7 @@ class Trainer:
         content = None
         if self.rank == 0:
             counters = {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
-            spec = self.model.spec.to_json()
+            spec = self.task.to_json()
             content = {"model": model, "ema": ema, "hard": self.hard, **counters, "spec": spec}
         rng = {"numpy": json.dumps(self.crops.state), "torch": torch.get_rng_state()}
         if self.device.type == "cuda":
@@ -335,7 +303,7 @@ class Trainer:
 def mean_record(records: list[dict[str, Any]]) -> dict[str, Any]:
     """The last record, with the means of what all of them measured: each has its own qualities."""
     means = {}
-    for name in ("loss", "bpp", "psnr", "elbo_bits", "gradient_norm"):
+    for name in MEASURED & records[-1].keys():
         values = [record[name] for record in records if record[name] is not None]
         means[name] = sum(values) / len(values) if values else None
     return {**records[-1], **means}

@@ -74,7 +74,7 @@ def validate(model: Autoencoder, photos: Sequence[Pixels], crops: Pixels) -> lis
     return [ValidationPoint(q, *row) for q, row in zip(QUALITIES, means, strict=True)]
 
 
-def middle(photo: Pixels) -> Pixels:
-    """The middle of a photo, at most `MAX_SIDE` pixels high and wide."""
-    top, left = (max(side - MAX_SIDE, 0) // 2 for side in photo.shape[:2])
-    return np.ascontiguousarray(photo[top : top + MAX_SIDE, left : left + MAX_SIDE])
+def middle(photo: Pixels, most: int = MAX_SIDE) -> Pixels:
+    """The middle of a photo, at most `most` pixels high and wide."""
+    top, left = (max(side - most, 0) // 2 for side in photo.shape[:2])
+    return np.ascontiguousarray(photo[top : top + most, left : left + most])

@@ -7,6 +7,7 @@ almost nothing; only the density of z is known by its tables alone and is fitted
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -34,18 +35,21 @@ PRIOR_FIT_REACH = 64  # largest magnitude of z that the fit looks at
 Array = NDArray[Any]
 
 
-def read_weights_to_start_from(path: Path) -> dict[str, Tensor]:
+def read_weights_to_start_from(
+    path: Path, from_file: Callable[[Path], dict[str, Tensor]] | None = None
+) -> dict[str, Tensor]:
     """Trained tensors by name.
 
     Args:
         path: a run folder, a checkpoint folder, its model.pt, or a weights file.
+        from_file: reads a weights file; `from_weights_file` if None.
 
     Raises:
         RdaeError: there are no weights.
         ModelError: the weights file is damaged.
     """
     if path.suffix == ".safetensors":
-        return from_weights_file(path)
+        return (from_file or from_weights_file)(path)
     file = path
     if path.is_dir():
         file = (checkpoints(path) or [path])[-1] / "model.pt"

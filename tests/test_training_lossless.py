@@ -1,0 +1,145 @@
+"""The lossless networks in training: the numbers of the integers, a falling loss, an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("compressai")
+pytest.importorskip("pytorch_optimizer")
+
+from rdae.images.picture import Picture  # noqa: E402
+from rdae.lossless.model import LosslessModel  # noqa: E402
+from rdae.lossless.stream import decode_pixels, encode_pixels  # noqa: E402
+from rdae.model.installed import load_lossless  # noqa: E402
+from rdae.training.camera import developed  # noqa: E402
+from rdae.training.checkpoint import checkpoints  # noqa: E402
+from rdae.training.config import TrainConfig, write_config  # noqa: E402
+from rdae.training.curves import write_curves  # noqa: E402
+from rdae.training.data import build_cache  # noqa: E402
+from rdae.training.launch import free_port  # noqa: E402
+from rdae.training.log import read_metrics  # noqa: E402
+from rdae.training.lossless_export import (  # noqa: E402
+    export_lossless,
+    from_weights_file,
+    integer_tensors,
+)
+from rdae.training.lossless_networks import PRESETS, LosslessNetworks  # noqa: E402
+from rdae.training.report import write_report  # noqa: E402
+from rdae.training.run_export import export_run  # noqa: E402
+from rdae.training.trainer import Trainer  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and its optimizers, on deprecations
+CPU = torch.device("cpu")
+SHIPPED = Path(__file__).parent.parent / "weights" / "lossless.safetensors"
+
+
+@pytest.fixture
+def run(tmp_path: Path, photo: Picture) -> Iterator[Path]:
+    """A run folder with two photos, one of them held out, in a process group of its own."""
+    folder, run = tmp_path / "photos", tmp_path / "run"
+    folder.mkdir()
+    Image.fromarray(photo.rgb[:192, :256]).save(folder / "a.png")
+    Image.fromarray(photo.rgb[192:384, 256:512]).save(folder / "b.png")
+    build_cache(folder, run / "photos.u8", 0.5)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    torch.distributed.init_process_group("gloo", init_method=address, rank=0, world_size=1)
+    yield run
+    torch.distributed.destroy_process_group()
+
+
+def config(steps: int) -> TrainConfig:
+    return TrainConfig(
+        photos="",
+        model="lossless",
+        preset="tiny",
+        steps=steps,
+        batch=1,
+        crop=64,
+        precision="float32",
+        learning_rate=0.04,
+    )
+
+
+def shipped() -> LosslessNetworks:
+    net = LosslessNetworks(*PRESETS["photo"])
+    net.load_state_dict(from_weights_file(SHIPPED))
+    return net
+
+
+@pytest.mark.parametrize("max_error", [0, 2])
+def test_the_networks_expect_the_bits_that_the_integers_take(
+    photo: Picture, max_error: int
+) -> None:
+    # Too small to fit filters to. In smooth places other roundings lead to other errors.
+    crop = np.ascontiguousarray(photo.rgb[160:192, 300:364])
+    with torch.no_grad():
+        found = shipped().bits(torch.from_numpy(crop.copy())[None].float(), max_error)
+        expected = float(sum(found))
+    stream, _ = encode_pixels(load_lossless(), crop, max_error=max_error)
+    beside = 8 * (3 + 6 + 4)  # the top, a flag for each level, the coder's last bytes
+    assert 8 * len(stream) == pytest.approx(expected + beside, rel=0.03)
+
+
+def test_an_export_of_an_export_says_the_same(photo: Picture, tmp_path: Path) -> None:
+    net, again = shipped(), LosslessNetworks(*PRESETS["photo"])
+    crops = photo.rgb[None, 64:192, 64:192]
+    export_lossless(net, tmp_path / "a.safetensors", crops, name="a", model_id=9, provenance={})
+    again.load_state_dict(from_weights_file(tmp_path / "a.safetensors"))
+    x = torch.from_numpy(photo.rgb[100:164, 200:264].copy())[None].float()
+    with torch.no_grad():
+        bits = [float(sum(each.bits(x))) for each in (net, again)]
+    assert bits[1] == pytest.approx(bits[0], rel=2e-3)
+    # what has a fixed unit is there to the last digit
+    tensors = integer_tensors(again, crops)
+    for name in ("level.0.same", "tables.normal", "tables.inverse", "tables.reach"):
+        assert np.array_equal(tensors[name], integer_tensors(net, crops)[name])
+
+
+def test_a_run_learns_resumes_reports_and_exports(
+    run: Path, photo: Picture, tmp_path: Path
+) -> None:
+    write_config(run, config(12))
+    trainer = Trainer(config(12), run, CPU)
+    x = torch.from_numpy(photo.rgb[200:264, 200:264].copy())[None].float()
+    with torch.no_grad():
+        before = float(sum(trainer.model.bits(x)))
+    for _ in range(8):
+        trainer.take_step()
+    trainer.save()
+    resumed = Trainer(config(12), run, CPU)
+    resumed.load(checkpoints(run)[-1])
+    assert resumed.step == 8
+    resumed.train()
+    with torch.no_grad():
+        assert float(sum(resumed.model.bits(x))) < 0.97 * before
+    records = read_metrics(run)
+    exact, near = records[-1]["validation"]
+    assert (exact["max_error"], exact["psnr"]) == (0, None)
+    assert near["bpp"] < exact["bpp"] and near["psnr"] > 40
+    write_curves(run / "curves.svg", records)
+    assert "errors up to 2" in (run / "curves.svg").read_text()
+    write_report(run, config(12), records, 1, CPU)
+    assert "| 0 |" in (run / "report.md").read_text()
+    path = tmp_path / "mine.safetensors"
+    found = export_run(run, path, name="mine", model_id=200, provenance={"data": "two"})
+    assert found["steps"] == 12 and found["data"] == "two"
+    model = LosslessModel.load(path)
+    crop = np.ascontiguousarray(photo.rgb[40:93, 70:141])
+    stream, _ = encode_pixels(model, crop)
+    assert np.array_equal(decode_pixels(model, stream, *crop.shape[:2]), crop)
+
+
+def test_crops_are_shrunk_and_changed_the_same_way_every_time(photo: Picture) -> None:
+    square = photo.rgb[:200, :200]
+    found = [developed(square, 128, np.random.default_rng(seed)) for seed in (1, 1, 2, 3, 4, 5)]
+    assert all(crop.shape == (128, 128, 3) and crop.dtype == np.uint8 for crop in found)
+    assert np.array_equal(found[0], found[1])
+    assert len({crop.tobytes() for crop in found}) == 5
+    close = [np.abs(crop.astype(int) - found[0]).mean() for crop in found]
+    assert max(close) < 12  # it is still the same picture
