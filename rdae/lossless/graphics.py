@@ -59,7 +59,7 @@ def decode_graphics(
         raise CorruptError(f"the WebP bitstream of a tile is damaged ({error})") from error
     if pixels.shape != (rows, columns, 3):  # no conversion makes up for another kind of picture
         raise CorruptError("the WebP bitstream of a tile is damaged (it is no picture in RGB)")
-    if is_grey and (pixels[..., :2] != pixels[..., 1:]).any():
+    if is_grey and not np.array_equal(pixels[..., :2], pixels[..., 1:]):
         raise CorruptError("the WebP bitstream of a tile has colours, but the picture has none")
     return pixels
 

@@ -13,15 +13,15 @@ from rdae.bitstream.header import MAGIC, Header
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import RdaeError
 
-GREY, ALPHA, NEUTRAL = 1, 2, 4  # flags of a header
+GREY, ALPHA, NEUTRAL, LOSSLESS = 1, 2, 4, 8  # flags of a header
 
 
 @dataclass
 class Piece:
     """A chunk: one byte of type, and its body without the CRC that ends it (Z and C have none).
 
-    `length` and `crc` are what the file is to say of it, None for the truth. The CRC of Y, which
-    is of its symbols, must be given.
+    `length` and `crc` are what the file is to say of it, None for the truth. The CRC of Y and of R,
+    which is of symbols or pixels, must be given.
     """
 
     letter: int
@@ -80,6 +80,7 @@ class Anatomy:
             bool(self.version_flags & GREY),
             bool(self.version_flags & ALPHA),
             bool(self.version_flags & NEUTRAL),
+            bool(self.version_flags & LOSSLESS),
         )
 
 
@@ -108,7 +109,7 @@ def dissect(data: bytes) -> Anatomy | None:
             anatomy.rest = bytes(data[offset:])
             break
         piece = Piece(letter, body if crc is None else body[:-4], crc)
-        if letter != ord("Y") and piece.pack(canonical) == Piece(letter, piece.payload).pack(
+        if letter not in b"YR" and piece.pack(canonical) == Piece(letter, piece.payload).pack(
             canonical
         ):
             piece.crc = None

@@ -36,11 +36,18 @@ ARITHMETIC = [
     "rdae.exact.layers",
     "rdae.codec.concealment",
 ]
+ARITHMETIC += [
+    f"rdae.lossless.{module}"
+    for module in ("fit", "model", "parameters", "pyramid", "stream", "tables", "walk")
+]
 ARITHMETIC += ["rdae.codec.tile", "rdae.model.model", "rdae.rounding"]
 
 with atheris.instrument_imports(include=["rdae"], exclude=ARITHMETIC):
     import mutator
     import oracle
+
+    from rdae.model.installed import load_lossless
+    from rdae.scales import MAX_ERROR
 
 DEFAULTS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=65536")
 _SPACE_BYTES = 2 << 30
@@ -70,7 +77,10 @@ def main() -> None:
     """Fuzz until stopped."""
     given = {argument.split("=")[0] for argument in sys.argv}
     options = [option for option in DEFAULTS if option.split("=")[0] not in given]
-    examine(mutator.wild_file(random.Random(0)))  # loads the model before memory is measured
+    # loads the models, and computes all tables, before memory is measured
+    examine(mutator.wild_file(random.Random(0)))
+    for most in range(MAX_ERROR + 1):
+        load_lossless().mixtures.family(2 * most + 1)
     limit_address_space()
     atheris.Setup([*sys.argv, *options], examine, custom_mutator=change)
     atheris.Fuzz()

@@ -1,4 +1,7 @@
-"""Write the fuzzer's seeds: `python tests/fuzz/make_corpus.py`, once per new default model.
+"""Write the fuzzer's seeds: `python tests/fuzz/make_corpus.py [NAME ...]`.
+
+Without names all files are replaced, once per new default model; with names only those seeds are
+whose names contain one of them.
 
 The seeds are the small golden files, tiny pictures with every flag and chunk, and files with wild
 symbols; all of them are valid. Run tests/golden/make.py first. The crashers are what the fuzzers
@@ -8,6 +11,7 @@ once found, made anew for the bitstream and the model of today.
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import mutator
@@ -26,7 +30,7 @@ _MAX_SEED_BYTES = 2500
 
 def seeds() -> dict[str, bytes]:
     """Name to file."""
-    files = {f"golden-{path.stem}": path.read_bytes() for path in sorted(GOLDEN.glob("*.rd"))}
+    files = _golden()
     rgb = read_picture(PHOTO).rgb
     for width, height in ((1, 1), (16, 16), (17, 33), (64, 64), (80, 40)):
         part = np.ascontiguousarray(rgb[200 : 200 + height, 300 : 300 + width])
@@ -42,6 +46,37 @@ def seeds() -> dict[str, bytes]:
             files[f"{name}-{shape}"] = encode(picture, quality=quality).data
     for seed in range(40):
         files[f"wild-{seed}"] = mutator.wild_file(random.Random(seed))
+    return _small(files)
+
+
+def lossless_seeds() -> dict[str, bytes]:
+    """The same of lossless and near-lossless files."""
+    files = {}
+    rgb = read_picture(PHOTO).rgb
+    for width, height in ((1, 1), (17, 9), (30, 22)):
+        part = np.ascontiguousarray(rgb[200 : 200 + height, 370 : 370 + width])
+        grey = np.repeat(part[:, :, 1:2], 3, axis=2)
+        alpha = np.ascontiguousarray(part[:, :, 0])
+        shape = f"{width}x{height}"
+        for name, picture, most in (
+            ("rgb", Picture(part, None, False), 0),
+            ("grey", Picture(grey, None, True, icc=b"profile"), 1),
+            ("neutral", Picture(grey, None, False), 0),
+            ("alpha", Picture(part, alpha, False, exif=b"MM\0*exif", xmp=b"<x/>"), 15),
+        ):
+            files[f"lossless-{name}-{shape}"] = encode(picture, max_error=most).data
+    for seed in range(24):
+        data = mutator.wild_lossless_file(random.Random(seed), longest=100 if seed % 4 == 0 else 12)
+        files[f"lossless-wild-{seed}"] = data
+    return _small(files)
+
+
+def _golden() -> dict[str, bytes]:
+    """The golden files."""
+    return {f"golden-{path.stem}": path.read_bytes() for path in sorted(GOLDEN.glob("*.rd"))}
+
+
+def _small(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in files.items() if len(data) <= _MAX_SEED_BYTES}
 
 
@@ -57,9 +92,15 @@ def crashers() -> dict[str, bytes]:
     return {name: assemble(anatomy) for name, anatomy in found.items()}
 
 
-def main() -> None:
-    """Replace the corpus and the crashers."""
-    for folder, files in ((CORPUS, seeds()), (CRASHERS, crashers())):
+def main(names: list[str]) -> None:
+    """Replace corpus and crashers, or the seeds whose names contain one of these."""
+    if names:
+        every = _small(_golden()) if all("lossless" in name for name in names) else seeds()
+        for name, data in (every | lossless_seeds()).items():
+            if any(part in name for part in names):
+                (CORPUS / f"{name}.rd").write_bytes(data)
+        return
+    for folder, files in ((CORPUS, seeds() | lossless_seeds()), (CRASHERS, crashers())):
         folder.mkdir(exist_ok=True)
         for old in folder.glob("*.rd"):
             old.unlink()
@@ -68,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """Damage with a plan: a .rd file taken apart, changed, and put together so that checksums hold.
 
-A tile's CRC is of decoded symbols, so wild symbols are really encoded: their file is valid, and a
-decoder must give a picture of it, whatever they are.
+A tile's CRC is of decoded symbols or pixels, so wild ones are really encoded: their file is valid,
+and a decoder must give a picture of it, whatever they are.
 
 All choices come from a `random.Random`: the same seed makes the same file.
 """
@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
-from anatomy import ALPHA, GREY, NEUTRAL, Anatomy, Piece, assemble, dissect
+import pixel_tiles
+from anatomy import ALPHA, GREY, LOSSLESS, NEUTRAL, Anatomy, Piece, assemble, dissect
 from numpy.typing import NDArray
 
 from rdae.bitstream.container import TilePayload, read_container
@@ -22,9 +23,10 @@ from rdae.bitstream.tiles import Tile, tile_grid
 from rdae.codec.tile import decode_tile, encode_tile, follow_passes
 from rdae.errors import RdaeError
 from rdae.geometry import padded
-from rdae.model.installed import find_model, load_model
+from rdae.model.installed import find_model, load_lossless, load_model
 from rdae.model.model import Model
 from rdae.model.quarters import take
+from rdae.scales import MAX_ERROR
 
 MAX_PIXELS = 1 << 15  # of pictures that are made here; they decode in milliseconds
 
@@ -37,7 +39,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     """Change a file in one to three places; the result is mostly damaged, sometimes valid."""
     anatomy = dissect(data)
     if anatomy is None or rng.random() < 0.02:
-        return wild_file(rng)
+        return rng.choice((wild_file, wild_lossless_file))(rng)
     for _ in range(rng.randint(1, 3)):
         rng.choice(_MUTATIONS)(anatomy, rng)
     result = assemble(anatomy)
@@ -52,9 +54,7 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
         longest: side in pixels; but if it is 100 or more, some files have several tiles.
     """
     model = load_model()
-    width, height = rng.randint(1, longest), rng.randint(1, longest)
-    if longest >= 100 and rng.random() < 0.15:
-        width, height = rng.sample([rng.randint(1025, 2100), rng.randint(1, 7)], 2)
+    width, height = _wild_size(rng, longest)
     flags = rng.choice((0, GREY, NEUTRAL)) | rng.choice((0, ALPHA))
     point = rng.choice((0, 255, rng.randrange(256)))
     model_id = model.description.model_id
@@ -67,6 +67,29 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
         payloads.append(_coded(model, anatomy.header, tile, _wild(z, rng), _wild(y, rng)))
     anatomy.chunks += _layered(payloads)
     return assemble(anatomy)
+
+
+def wild_lossless_file(rng: random.Random, *, longest: int = 100) -> bytes:
+    """A valid lossless or near-lossless file, with pixels and parameters as no encoder has them.
+
+    Arguments as of `wild_file`.
+    """
+    model = load_lossless()
+    width, height = _wild_size(rng, longest)
+    flags = LOSSLESS | rng.choice((0, GREY, NEUTRAL)) | rng.choice((0, ALPHA))
+    most = rng.choice((0, 0, 1, rng.randint(0, MAX_ERROR)))
+    anatomy = Anatomy(0x20 | flags, model.model_id, model.fingerprint, most, width, height)
+    if flags & ALPHA:
+        anatomy.chunks.append(_alpha_chunk(anatomy, rng))
+    anatomy.chunks += pixel_tiles.wild_tiles(anatomy.header, rng)
+    return assemble(anatomy)
+
+
+def _wild_size(rng: random.Random, longest: int) -> tuple[int, int]:
+    if longest >= 100 and rng.random() < 0.15:
+        width, height = rng.sample([rng.randint(1025, 2100), rng.randint(1, 7)], 2)
+        return width, height
+    return rng.randint(1, longest), rng.randint(1, longest)
 
 
 def _shapes(model: Model, tile: Tile) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -111,6 +134,9 @@ def _wild(shape: tuple[int, ...], rng: random.Random) -> NDArray[np.int32]:
 
 def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
     """Decode a tile, change some of its symbols, perhaps the quality point, and code it anew."""
+    if anatomy.version_flags & LOSSLESS:
+        _bend_pixels(anatomy, rng)
+        return
     try:
         container = read_container(assemble(anatomy), max_pixels=MAX_PIXELS)
         header = container.header
@@ -140,6 +166,29 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
     anatomy.chunks = front + _layered(payloads)
 
 
+def _bend_pixels(anatomy: Anatomy, rng: random.Random) -> None:
+    """The same for a lossless file: change pixels, or what the header says, and code it anew.
+
+    Or leave the tiles as they are, and give those that still decode checksums that match.
+    """
+    if rng.random() < 0.3:
+        anatomy.quality_point = rng.randint(0, MAX_ERROR)
+    if rng.random() < 0.3:
+        anatomy.version_flags &= ~(GREY | NEUTRAL)
+        anatomy.version_flags |= rng.choice((0, GREY, NEUTRAL))
+    if not 1 <= anatomy.width * anatomy.height <= MAX_PIXELS:
+        return
+    try:
+        header = anatomy.header
+    except ValueError:
+        return  # no file has this header
+    if rng.random() < 0.5:
+        pixel_tiles.with_true_checks(anatomy)
+        return
+    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZCYR"]
+    anatomy.chunks = front + pixel_tiles.wild_tiles(header, rng)
+
+
 def _change_size(anatomy: Anatomy, rng: random.Random) -> None:
     name = rng.choice(("width", "height"))
     near = getattr(anatomy, name) + rng.choice((-16, -1, 1, 16, 64))
@@ -149,11 +198,12 @@ def _change_size(anatomy: Anatomy, rng: random.Random) -> None:
 def _change_header(anatomy: Anatomy, rng: random.Random) -> None:
     kind = rng.randrange(6)
     if kind == 0:
-        anatomy.quality_point = rng.randrange(256)
+        anatomy.quality_point = rng.choice((rng.randrange(256), rng.randrange(MAX_ERROR + 2)))
     elif kind == 1:
         anatomy.version_flags ^= 1 << rng.randrange(8)
     elif kind == 2:
-        anatomy.model_id = rng.choice((0, 1, 2, 255, rng.randrange(256)))
+        lossless = load_lossless().model_id
+        anatomy.model_id = rng.choice((0, 1, 2, lossless, 255, rng.randrange(256)))
     elif kind == 3:
         anatomy.fingerprint = rng.randbytes(4)
     elif kind == 4:
@@ -199,13 +249,15 @@ def _lie_about_a_chunk(anatomy: Anatomy, rng: random.Random) -> None:
 
 def _change_stream(anatomy: Anatomy, rng: random.Random) -> None:
     """Flip, cut, lengthen or replace the words of a tile's stream."""
-    places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter in b"ZCY"]
+    places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter in b"ZCYR"]
     if not places:
         return
     at = rng.choice(places)
     piece = anatomy.chunks[at]
     stream, kind = piece.payload, rng.randrange(5)
-    if kind == 0 and stream:
+    if piece.letter == pixel_tiles.R and rng.random() < 0.6:
+        stream = pixel_tiles.changed_payload(stream, rng)
+    elif kind == 0 and stream:
         stream = _scratched(stream, rng)
     elif kind == 1:
         stream = stream[: 4 * rng.randint(0, len(stream) // 4)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mutator
 import oracle
+import pixel_tiles
 import pytest
 from anatomy import assemble, dissect
 from PIL import Image
@@ -15,8 +16,11 @@ from PIL import Image
 from rdae.bitstream.container import read_container
 from rdae.codec import decode
 from rdae.errors import RdaeError
-from rdae.model.installed import load_model
+from rdae.exact import kernel
+from rdae.model.installed import load_lossless, load_model
 from tests import independent_reader as reader
+from tests.independent_levels import Model as LosslessModel
+from tests.independent_lossless import Reader
 from tests.independent_networks import Networks
 
 HERE = Path(__file__).parent
@@ -36,9 +40,11 @@ def mutated(count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_every_seed_is_a_picture_of_the_default_model(name: str) -> None:
+def test_every_seed_is_a_picture_of_a_model_of_today(name: str) -> None:
     assert isinstance(oracle.examine(CORPUS[name]), Image.Image), "run tests/fuzz/make_corpus.py"
-    assert read_container(CORPUS[name]).header.fingerprint == load_model().fingerprint
+    header = read_container(CORPUS[name]).header
+    model = load_lossless() if header.is_lossless else load_model()
+    assert header.fingerprint == model.fingerprint
 
 
 @pytest.mark.parametrize("name", CRASHERS)
@@ -73,6 +79,30 @@ def test_any_symbols_give_one_picture() -> None:
         assert isinstance(result, Image.Image), f"seed {seed}: {result!r}"
 
 
+def test_any_pixels_and_parameters_give_one_picture() -> None:
+    for seed in range(8):
+        data = mutator.wild_lossless_file(random.Random(seed), longest=30)
+        result = oracle.examine(data)
+        assert isinstance(result, Image.Image), f"seed {seed}: {result!r}"
+
+
+def test_lossless_files_with_true_checksums_still_give_one_picture_or_one_error() -> None:
+    """Streams of a tile are damaged, and what is left of them decides about the checksum."""
+    outcomes: Counter[str] = Counter()
+    names = [name for name in CORPUS if name.startswith("lossless") and "-1x1" not in name]
+    for seed in range(36):
+        rng = random.Random(seed)
+        anatomy = dissect(CORPUS[rng.choice(names)])
+        assert anatomy is not None
+        piece = anatomy.chunks[-1]
+        piece.payload = pixel_tiles.changed_payload(piece.payload, rng)
+        pixel_tiles.with_true_checks(anatomy)
+        result = oracle.examine(assemble(anatomy))
+        outcomes[result.code if isinstance(result, RdaeError) else "picture"] += 1
+    assert outcomes["picture"] > 1 and outcomes["corrupt"] > 12
+    assert set(outcomes) == {"picture", "corrupt"}
+
+
 def test_both_readers_judge_mutated_files_alike() -> None:
     codes: Counter[str] = Counter()
     for data in mutated(300):
@@ -97,3 +127,17 @@ def test_wild_symbols_give_the_pixels_of_the_reader_written_from_the_format_alon
     data = mutator.wild_file(random.Random(1), longest=20)
     networks = Networks(reader.Model(path.read_bytes()), reader.Container(data))
     assert networks.pixels() == decode(data).rgb.tolist()
+
+
+def test_wild_pixels_and_parameters_are_the_same_for_every_carrier_and_reader() -> None:
+    path = HERE.parent.parent / "weights" / "lossless.safetensors"
+    model, before = LosslessModel(path.read_bytes()), kernel.selected()
+    for seed in range(10):
+        data = mutator.wild_lossless_file(random.Random(seed), longest=9)
+        pixels = decode(data).rgb.tolist()
+        assert Reader(model, reader.Container(data)).pixels() == pixels, f"seed {seed}"
+        kernel.select("no")
+        try:
+            assert decode(data).rgb.tolist() == pixels, f"seed {seed}"
+        finally:
+            kernel.select("no" if before == "numpy" else before)

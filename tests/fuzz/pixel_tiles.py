@@ -1,0 +1,156 @@
+"""Tiles of lossless files with any pixels and parameters: legal, but no encoder's choice.
+
+Filters, corrections and samples are random, so sums, tables, escapes and clipping meet values that
+no photo leads to. What is coded here is a valid tile: a decoder must give its pixels.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from anatomy import Anatomy, Piece
+from numpy.typing import NDArray
+
+from rdae.bitstream.header import Header
+from rdae.bitstream.tiles import Tile, pixels_crc, tile_grid
+from rdae.errors import CorruptError
+from rdae.lossless import stream as pixel_stream
+from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile
+from rdae.lossless.graphics import encode_graphics
+from rdae.lossless.parameters import LARGEST_FACTOR, NONE, WINDOWS, Parameters, num_taps
+from rdae.model.installed import load_lossless
+
+Pixels = NDArray[np.uint8]
+
+R = ord("R")
+_ALWAYS, _NEVER = 0, 1 << 30  # cells from which on a level has parameters
+
+
+def wild_samples(rows: int, columns: int, rng: random.Random, *, is_grey: bool) -> Pixels:
+    """Pixels of noise, of a ramp, of extremes, of one colour, or of few."""
+    chance, shape = np.random.default_rng(rng.getrandbits(32)), (rows, columns, 3)
+    kind = rng.randrange(5)
+    if kind == 0:
+        samples = chance.integers(0, 256, shape)
+    elif kind == 1:
+        slopes = chance.integers(-20, 20, (2, 3))
+        samples = np.indices((rows, columns)).transpose(1, 2, 0) @ slopes
+        samples = samples + chance.integers(0, 8, shape)
+    elif kind == 2:
+        samples = chance.choice((0, 255), shape)
+    elif kind == 3:
+        samples = np.broadcast_to(chance.integers(0, 256, 3), shape)
+    else:
+        samples = chance.integers(0, 256, (4, 3))[chance.integers(0, 4, (rows, columns))]
+    pixels = samples.astype(np.uint8)
+    return np.repeat(pixels[..., 1:2], 3, axis=2) if is_grey else np.ascontiguousarray(pixels)
+
+
+def wild_parameters(number: int, rng: random.Random) -> Parameters:
+    """Any legal parameters of a pass."""
+    chance = np.random.default_rng(rng.getrandbits(32))
+    found = Parameters(kind=rng.choice((NONE, *WINDOWS)))
+    most = rng.choice((0, 1, 8, 127))
+    for name in ("slope", "row", "shape", "statistic"):
+        setattr(found, name, chance.integers(-most - 1, most + 1, 3).astype(np.int32))
+    if found.kind != NONE:
+        count = num_taps(number, found.kind)
+        most = rng.choice((1, 10, 300))  # with 300 the sums come near 32 bits
+        found.filter = chance.integers(-most, most + 1, (count, 3)).astype(np.int32)
+        found.offset = chance.integers(-32768, 32768, 3).astype(np.int32) >> rng.randrange(16)
+        for name in ("factors", "gain"):
+            most = rng.choice((1, 100, LARGEST_FACTOR))
+            setattr(found, name, chance.integers(-most, most + 1, 3).astype(np.int32))
+    return found
+
+
+@contextmanager
+def _wild_fit(rng: random.Random) -> Iterator[None]:
+    """Let the encoder draw parameters instead of fitting them, at all levels or at none."""
+
+    def draw(walk: Any, *_: Any) -> Parameters:
+        return wild_parameters(walk.number, rng)
+
+    cells = rng.choice((_ALWAYS, _ALWAYS, _NEVER))
+    with (
+        mock.patch.object(pixel_stream, "fit_pass", draw),
+        mock.patch.object(pixel_stream, "FITTED_CELLS", cells),
+    ):
+        yield
+
+
+def coded(header: Header, tile: Tile, pixels: Pixels, rng: random.Random) -> Piece:
+    """The chunk of a tile with these pixels, or others as near as the header's error allows."""
+    if rng.random() < 0.3:
+        payload, decoded = bytes([GRAPHICS]) + encode_graphics(pixels), pixels
+    else:
+        with _wild_fit(rng):
+            stream, decoded = pixel_stream.encode_pixels(
+                load_lossless(),
+                pixels,
+                is_grey=header.is_colourless,
+                max_error=header.quality_point,
+            )
+        payload = bytes([NETWORK]) + stream
+    return Piece(R, payload, pixels_crc(header, tile.index, decoded))
+
+
+def wild_tiles(header: Header, rng: random.Random) -> list[Piece]:
+    """The chunks of all tiles of a picture that nobody has seen."""
+    pieces = []
+    for tile in tile_grid(header.width, header.height):
+        area = tile.pixels(header.width, header.height)
+        pixels = wild_samples(area.rows, area.columns, rng, is_grey=header.is_colourless)
+        pieces.append(coded(header, tile, pixels, rng))
+    return pieces
+
+
+def decoded(header: Header, tile: Tile, payload: bytes) -> Pixels | None:
+    """What the library makes of the payload of a tile, whatever its checksum says."""
+    area = tile.pixels(header.width, header.height)
+    try:
+        return decode_tile(
+            load_lossless(),
+            payload,
+            area.rows,
+            area.columns,
+            is_grey=header.is_colourless,
+            max_error=header.quality_point,
+        )
+    except CorruptError:
+        return None
+
+
+def with_true_checks(anatomy: Anatomy) -> None:
+    """Give every tile that decodes to anything the checksum of that."""
+    header = anatomy.header
+    places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter == R]
+    for tile, at in zip(tile_grid(header.width, header.height), places, strict=False):
+        pixels = decoded(header, tile, anatomy.chunks[at].payload)
+        if pixels is not None:
+            crc = pixels_crc(header, tile.index, pixels)
+            anatomy.chunks[at] = Piece(R, anatomy.chunks[at].payload, crc)
+
+
+def changed_payload(payload: bytes, rng: random.Random) -> bytes:
+    """Another method, or other fields of WebP's header, or words put in or taken away."""
+    method, stream = payload[:1], payload[1:]
+    kind = rng.randrange(5)
+    if kind == 0:
+        method = bytes([rng.choice((0, 1, 2, 255))])
+    elif kind == 1 and len(stream) >= 5:  # size, alpha_is_used, version
+        fields = int.from_bytes(stream[1:5], "little") ^ 1 << rng.randrange(32)
+        stream = stream[:1] + fields.to_bytes(4, "little") + stream[5:]
+    elif kind == 2:
+        stream = stream[: 4 * rng.randint(0, len(stream) // 4)]
+    elif kind == 3:
+        stream += rng.choice((bytes(4), b"\xff" * 4, rng.randbytes(4 * rng.randint(1, 9))))
+    else:  # the beginning is that of the pixel at the top, and then of parameters
+        at = 4 * rng.randrange(min(4, len(stream) // 4 + 1))
+        stream = stream[:at] + rng.randbytes(4) + stream[at + 4 :]
+    return method + stream
