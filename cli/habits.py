@@ -18,7 +18,8 @@ from rdae.images.formats import INPUT_SUFFIXES
 _COMMANDS = {
     **dict.fromkeys(("encode", "enc", "cjxl", "c", "convert", "shrink"), "compress"),
     **dict.fromkeys(("decode", "dec", "djxl", "d", "x", "extract", "expand"), "decompress"),
-    **dict.fromkeys(("identify", "list", "l", "show"), "info"),
+    **dict.fromkeys(("display", "open", "show"), "view"),
+    **dict.fromkeys(("identify", "list", "l"), "info"),
     **dict.fromkeys(("test", "check", "t"), "verify"),
     **dict.fromkeys(("benchmark", "bench"), "eval"),
 }

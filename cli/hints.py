@@ -12,8 +12,8 @@ from typing import Any
 from rdae.errors import for_command_line
 
 COMMANDS = (
-    *("compress", "decompress", "info", "verify", "eval", "elbo", "compare", "models", "desktop"),
-    *("train", "export", "help"),
+    *("compress", "decompress", "view", "info", "verify", "eval", "elbo", "compare", "models"),
+    *("desktop", "train", "export", "help"),
 )
 _COMMAND = re.compile(rf"\brdae (?:{'|'.join(COMMANDS)})\b")
 _FLAG = re.compile(r"(?<![\w-])--[a-z0-9][a-z0-9-]*")

@@ -39,6 +39,7 @@ def rdae(
 
     rdae compress photo.png            # photo.rd
     rdae decompress photo.rd           # photo.png, or photo.rd.png if that is taken
+    rdae view photo.rd                 # in the browser
     rdae info photo.rd                 # size, quality, and where the bits went
     rdae compress -r photos/ -q 80 --output-dir small/
     rdae eval --quick photos/          # against JPEG and WebP, with plots and a report
@@ -85,6 +86,10 @@ def _add(app: typer.Typer, name: str) -> None:
             from rdae.cli.decompress import decompress
 
             app.command(name, cls=Command)(decompress)
+        case "view":
+            from rdae.cli.view import view
+
+            app.command(name, cls=Command)(view)
         case "info":
             from rdae.cli.info import info
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -14,14 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rdae.codec import decode
+from rdae.codec import decode, encode
 from rdae.errors import RdaeError
+from rdae.images.picture import Picture
+from rdae.scales import point_to_quality
 
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "web"
 GOLDEN = ROOT / "tests" / "golden"
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 WEIGHTS = ROOT / "weights" / "photo.safetensors"
+BY_ADDRESS = {  # what the viewer loads without an import
+    *("viewer.css", "viewer.webmanifest", "viewer/icon.svg", "kernel.wasm", "kernel-plain.wasm"),
+}
 NODE = shutil.which("node")
 pytestmark = [
     pytest.mark.skipif(not WEB.is_dir(), reason="needs the checkout"),
@@ -128,6 +134,82 @@ def test_five_hundred_damaged_files_are_refused_as_python_refuses_them(tmp_path:
     check_damaged(damaged(500, tmp_path))
 
 
+def rescued(paths: list[Path]) -> list[dict[str, Any]]:
+    """What is left of damaged files for the browser's decoder."""
+    command = [str(NODE), str(ROOT / "tests" / "web" / "rescue.mjs"), str(WEIGHTS)]
+    names = "".join(f"{path}\n" for path in paths)
+    done = subprocess.run(command, input=names, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_what_is_left_of_a_damaged_file_is_shown(tmp_path: Path) -> None:
+    waves = np.sin(np.add.outer(np.arange(40) / 9, np.arange(1100) / 30)) * 90 + 120
+    alpha = np.full((40, 1100), 200, np.uint8)
+    whole = encode(
+        Picture(waves.astype(np.uint8)[..., None].repeat(3, 2), alpha, is_grey=False)
+    ).data
+    end = len(whole)
+    files = {
+        "whole": whole,
+        "stream": whole[: end - 12] + bytes([whole[end - 12] ^ 1]) + whole[end - 11 :],
+        "cut": whole[: end - 12],
+        "more": whole + b"behind the end",
+        "alpha": whole[:40] + bytes([whole[40] ^ 1]) + whole[41:],
+        "length": whole[: end - 13] + whole[end - 12 :],
+        "nothing": whole[: end // 3],
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found = dict(zip(files, rescued([tmp_path / name for name in files]), strict=True))
+    assert found["whole"] == {"damage": []} and found["nothing"] == {"error": "truncated"}
+    parts = {name: [one["part"] for one in found[name].get("damage", [])] for name in files}
+    assert parts["stream"] == parts["cut"] == parts["length"] == ["tile"]
+    assert parts["more"] == ["bytes"] and parts["alpha"] == ["alpha"]
+    place = {"index": 1, "x": 1024, "y": 0, "width": 76, "height": 40}
+    assert found["stream"]["damage"][0]["tile"] == place
+    pixels = {
+        name: np.frombuffer((tmp_path / f"{name}.rgba").read_bytes(), np.uint8).reshape(40, 1100, 4)
+        for name in parts
+        if "damage" in found[name]
+    }
+    expected = pixels["whole"]
+    assert np.array_equal(expected[..., 3], alpha)
+    assert np.array_equal(pixels["more"], expected)
+    assert np.array_equal(pixels["alpha"][..., :3], expected[..., :3])
+    assert (pixels["alpha"][..., 3] == 255).all()
+    for name in ("stream", "cut", "length"):
+        # What is filled in has the colours beside it, and reaches as far as the synthesis sees.
+        assert np.array_equal(pixels[name][:, :900], expected[:, :900])
+        assert not np.array_equal(pixels[name][:, 1024:], expected[:, 1024:])
+        edge = pixels[name][:, 1026:1040, :3].mean() - expected[:, 1008:1022, :3].mean()
+        assert abs(edge) < 40
+
+
+def test_qualities_are_those_of_python() -> None:
+    script = """import { qualityOf } from './viewer/facts.js';
+    for (let point = 0; point < 256; point++) console.log(qualityOf(point));"""
+    command = [str(NODE), "--input-type=module", "-e", script]
+    found = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True).stdout
+    wanted = [point_to_quality(point) for point in range(256)]
+    assert [float(line) for line in found.split()] == pytest.approx(wanted, abs=0.051)
+
+
+def test_the_service_worker_keeps_all_that_the_viewer_loads() -> None:
+    loaded = {"viewer.html", "viewer.js", "worker.js", *BY_ADDRESS}
+    waiting = ["viewer.js", "worker.js"]
+    while waiting:
+        name = waiting.pop()
+        text = (WEB / name).read_text(encoding="utf-8")
+        for path in re.findall(r'^import .*?"(\.[^"]+)";$', text, re.MULTILINE):
+            found = (WEB / name).parent.joinpath(path).resolve().relative_to(WEB.resolve())
+            if found.as_posix() not in loaded:
+                loaded.add(found.as_posix())
+                waiting.append(found.as_posix())
+    listed = (WEB / "service-worker.js").read_text().split("const FILES = [")[1].split("];")[0]
+    assert set(re.findall(r'"([^"]+)"', listed)) == loaded | {"../weights/manifest.json"}
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs ziglang")
 def test_the_kernel_is_what_its_sources_are_compiled_to(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("web_build", WEB / "kernel" / "build.py")
@@ -143,7 +225,9 @@ def test_the_kernel_is_what_its_sources_are_compiled_to(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("tsc") is None, reason="needs TypeScript's tsc")
 def test_the_types_in_the_comments_hold() -> None:
     options = "--noEmit --checkJs --allowJs --strict --target es2022 --module nodenext"
-    files = [str(WEB / name) for name in ("rd-image.js", "worker.js")]
+    files = [
+        str(WEB / name) for name in ("rd-image.js", "viewer.js", "worker.js", "service-worker.js")
+    ]
     libraries = ["--moduleResolution", "nodenext", "--lib", "es2022,dom,dom.iterable"]
     command = [str(shutil.which("tsc")), *options.split(), *libraries, *files]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -20,10 +20,14 @@ const CACHE = "rdae-weights";
 
 /** Models of one folder of weights, whose manifest.json names them. */
 export class Decoder {
-  /** @param {string | URL} [folder] with manifest.json and the models' files */
-  constructor(folder = new URL("../weights/", import.meta.url)) {
+  /**
+   * @param {string | URL} [folder] with manifest.json and the models' files
+   * @param {{cache?: boolean}} [options] cache: whether the browser may keep the weights
+   */
+  constructor(folder = new URL("../weights/", import.meta.url), { cache = true } = {}) {
     this.folder = new URL(folder, document.baseURI);
-    /** @type {Promise<Entry[]> | undefined} */
+    this.mayKeep = cache && "caches" in globalThis; // pages that are not served by https have no cache
+    /** @type {Promise<{default: string, models: Entry[]}> | undefined} */
     this.manifest = undefined;
     /** @type {Map<string, Promise<Loaded>>} */
     this.models = new Map();
@@ -32,20 +36,32 @@ export class Decoder {
   /**
    * The pixels of a file; `new ImageData(data, width, height)` makes of them what a canvas takes.
    * @param {Uint8Array | ArrayBuffer} file
-   * @param {{maxPixels?: number}} [options]
+   * @param {{maxPixels?: number, damage?: import("./picture.js").Damage[]}} [options] as of decodePicture
    */
   decode(file, options) {
     const bytes = file instanceof Uint8Array ? file : new Uint8Array(file);
     return decodePicture(bytes, ({ header }) => this.model(header), options);
   }
 
-  /** @param {import("./container.js").Header} header @returns {Promise<Loaded>} */
-  async model(header) {
-    this.manifest ??= fetched(new URL("manifest.json", this.folder)).then(async (response) => (await response.json()).models);
-    const entries = await this.manifest.catch((error) => {
+  /** What manifest.json says. */
+  list() {
+    this.manifest ??= fetched(new URL("manifest.json", this.folder)).then((response) => response.json());
+    return this.manifest.catch((error) => {
       this.manifest = undefined; // the next file may have better luck
       throw error;
     });
+  }
+
+  /** Fetch the usual model before it is needed, where it can be kept. */
+  async keep() {
+    if (!this.mayKeep) return;
+    const { default: usual, models } = await this.list();
+    for (const entry of models) if (entry.name === usual) await this.weightsOf(entry);
+  }
+
+  /** @param {import("./container.js").Header} header @returns {Promise<Loaded>} */
+  async model(header) {
+    const { models: entries } = await this.list();
     const entry = entries[modelOf(header, entries)], known = this.models.get(entry.sha256);
     if (known) return known;
     const loading = this.load(entry);
@@ -65,8 +81,7 @@ export class Decoder {
   /** @param {Entry} entry */
   async weightsOf({ file, sha256: wanted }) {
     const url = new URL(file, this.folder), key = new URL(`?${wanted}`, url);
-    // Pages that are not served by https have no cache of their own.
-    const cache = "caches" in globalThis ? await caches.open(CACHE).catch(() => null) : null;
+    const cache = this.mayKeep ? await caches.open(CACHE).catch(() => null) : null;
     const kept = await cache?.match(key);
     if (kept) {
       const bytes = new Uint8Array(await kept.arrayBuffer());

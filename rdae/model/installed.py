@@ -193,6 +193,28 @@ def verify_weights() -> list[tuple[Path, str]]:
     return results
 
 
+def complete_manifest() -> tuple[dict[str, Any], dict[str, Path]]:
+    """The shipped manifest with the models of `RDAE_WEIGHTS_DIR` in it, for other decoders.
+
+    Returns:
+        The manifest, and the path of each file that it names.
+
+    Raises:
+        WeightsNotFoundError: there is no shipped manifest.
+        WeightsMismatchError: a user's own file cannot be used.
+    """
+    manifest = _manifest()
+    entries, paths = list(manifest["models"]), {}
+    for entry in [*entries, manifest["lossless"]]:
+        paths[entry["file"]] = _shipped(entry["file"])
+    for path, description in _own_models():
+        entry = _entry(path, description.model_id, description.name, _load(path, "").fingerprint)
+        entry["file"] = f"own-{len(paths)}{path.suffix}"  # whatever it is called
+        paths[entry["file"]] = path
+        entries.append(entry)
+    return {**manifest, "models": entries}, paths
+
+
 def write_manifest(folder: Path, default: str) -> None:
     """Write manifest.json for all weights files of `folder`.
 

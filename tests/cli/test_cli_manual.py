@@ -14,6 +14,7 @@ from tests.cli.cli_runner import Run
 COMMANDS = [
     "compress",
     "decompress",
+    "view",
     "info",
     "verify",
     "eval",

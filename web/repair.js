@@ -1,0 +1,154 @@
+import { crc32, number, Reader } from "./bytes.js";
+import { readFile, readHeader } from "./container.js";
+import { RdaeError } from "./errors.js";
+import { stored } from "./store.js";
+
+/* A file whose framing is whole, made of a damaged one: chunks that cannot be found are replaced by empty ones, whose
+   tiles then fail their check; broken metadata is left out, and a broken alpha plane becomes an opaque one. */
+
+const MOST_TRIES = 100_000; // chunks that are looked at in the search for those behind a broken one
+const BROKEN = ["corrupt", "truncated", "unsupported-feature"]; // the last also where damage makes up a type
+const NAMES = /** @type {Record<string, string>} */ ({ A: "alpha", i: "icc", e: "exif", x: "xmp" });
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {import("./picture.js").Damage[]} damage is given what is broken
+ * @param {number} [maxPixels]
+ * @returns {Uint8Array} the file itself, if its framing is whole
+ */
+export function repaired(bytes, damage, maxPixels) {
+  try {
+    readFile(bytes, maxPixels);
+    return bytes;
+  } catch (error) {
+    if (!(error instanceof RdaeError) || !BROKEN.includes(error.code)) throw error;
+    const header = readHeader(bytes, maxPixels); // one that is damaged tells too little
+    const pieces = parts(bytes, header, error, damage);
+    const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+    pieces.reduce((at, piece) => (whole.set(piece, at), at + piece.length), 0);
+    return whole;
+  }
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {import("./container.js").Header} header
+ * @param {RdaeError} error what is wrong
+ * @param {import("./picture.js").Damage[]} damage
+ * @returns {Uint8Array[]} the pieces of a whole file
+ */
+function parts(bytes, header, error, damage) {
+  const { width, height } = header, tiles = Math.ceil(width / 1024) * Math.ceil(height / 1024);
+  const types = (tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"]).flatMap((type) => Array(tiles).fill(type));
+  const front = [], found = /** @type {Map<number, Uint8Array>} */ (new Map());
+  const names = new Set(), before = damage.length;
+  let at = header.size, next = 0, begin = at;
+  while (next < types.length) {
+    const chunk = chunkAt(bytes, at);
+    if (!chunk) break;
+    const type = String.fromCharCode(chunk[0]);
+    if (type === types[next]) found.set(next++, chunk);
+    else if (next === 0 && /[a-zA]/.test(type)) {
+      const fine = isSound(chunk, header);
+      if (fine && !names.has(type)) front.push(chunk), names.add(type);
+      else if (!fine) damage.push({ part: NAMES[type] ?? "chunk", message: `chunk ${type} is damaged` });
+    } else break;
+    begin = at;
+    at += chunk.length;
+  }
+  if (next === types.length && at < bytes.length) damage.push({ part: "bytes", message: "there are bytes behind the last chunk" });
+  // The chunk before may have a wrong length, too.
+  if (next < types.length) for (const [place, chunk] of lastChunks(bytes, begin + 1, types, found.size)) found.set(place, chunk);
+  if (header.alpha && !names.has("A")) {
+    if (!damage.slice(before).some(({ part }) => part === "alpha")) damage.push({ part: "alpha", message: error.message });
+    front.push(opaque(header));
+  }
+  let lost = 0;
+  for (let tile = 0; tile < tiles; tile++) {
+    const places = types.flatMap((_, place) => (place % tiles === tile ? [place] : []));
+    if (places.every((place) => fits(found.get(place)))) continue;
+    for (const place of places) found.set(place, empty(types[place]));
+    lost++;
+  }
+  if (lost === tiles) throw error; // nothing would be left
+  return [bytes.subarray(0, header.size), ...front, ...types.map((_, place) => /** @type {Uint8Array} */ (found.get(place)))];
+}
+
+/** Whether a tile's chunk is there and made of whole words. @param {Uint8Array | undefined} chunk */
+function fits(chunk) {
+  if (!chunk) return false;
+  const body = bodyOf(chunk);
+  const words = chunk[0] === 89 ? body.subarray(0, -4) : body; // Y ends in a checksum
+  const ends = !words.length || chunk[0] === 67 || number(words.subarray(-4)) !== 0; // C is a beginning
+  return body.length % 4 === 0 && ends && (chunk[0] !== 89 || body.length >= 4);
+}
+
+/** The chunk that begins at a place, null if none does. @param {Uint8Array} bytes @param {number} at */
+function chunkAt(bytes, at) {
+  const reader = new Reader(bytes);
+  reader.position = at;
+  try {
+    if (!/[A-Za-z]/.test(String.fromCharCode(reader.byte()))) return null;
+    reader.take(reader.varint());
+  } catch {
+    return null;
+  }
+  return bytes.subarray(at, reader.position);
+}
+
+/** @param {Uint8Array} chunk */
+function bodyOf(chunk) {
+  const reader = new Reader(chunk);
+  reader.byte();
+  return reader.take(reader.varint());
+}
+
+/** Whether a chunk before the tiles has its checksum. @param {Uint8Array} chunk @param {import("./container.js").Header} header */
+function isSound(chunk, header) {
+  const body = bodyOf(chunk), payload = body.subarray(0, -4), name = chunk.subarray(0, 1);
+  const covered = chunk[0] === 65 ? [name, header.canonical, payload] : [name, payload];
+  return body.length > 4 && number(body.subarray(-4)) === crc32(...covered);
+}
+
+/**
+ * The last chunks of a file, by place: the longest run of them to its end. Their order is fixed.
+ * @param {Uint8Array} bytes
+ * @param {number} from
+ * @param {string[]} types of all
+ * @param {number} known how many there are before
+ * @returns {[number, Uint8Array][]}
+ */
+function lastChunks(bytes, from, types, known) {
+  let tries = MOST_TRIES;
+  for (let start = from; start < bytes.length && tries > 0; start++) {
+    if (bytes[start] !== 90 && bytes[start] !== 67 && bytes[start] !== 89) continue;
+    const run = [];
+    let at = start;
+    for (let chunk; at < bytes.length && run.length < types.length - known && (chunk = chunkAt(bytes, at)); at += chunk.length) run.push(chunk);
+    tries -= run.length + 1;
+    const first = types.length - run.length;
+    if (at === bytes.length && run.every((chunk, k) => types[first + k].charCodeAt(0) === chunk[0]))
+      return run.map((chunk, k) => [first + k, chunk]);
+  }
+  return [];
+}
+
+/** A tile's chunk with nothing in it. @param {string} type */
+const empty = (type) => Uint8Array.from(type === "Y" ? [89, 4, 0, 0, 0, 0] : [type.charCodeAt(0), 0]);
+
+/** The chunk of an opaque alpha plane. @param {import("./container.js").Header} header */
+function opaque(header) {
+  const { width, height, canonical } = header;
+  const plane = stored(new Uint8Array(width * height).fill(255)), payload = new Uint8Array(1 + plane.length);
+  payload.set(plane, 1); // behind its filter
+  const check = crc32(Uint8Array.of(65), canonical, payload), length = [];
+  for (let rest = payload.length + 4; ; rest >>>= 7) {
+    length.push(rest > 127 ? (rest & 127) | 128 : rest);
+    if (rest <= 127) break;
+  }
+  const chunk = new Uint8Array(1 + length.length + payload.length + 4);
+  chunk.set([65, ...length]);
+  chunk.set(payload, 1 + length.length);
+  chunk.set([check, check >>> 8, check >>> 16, check >>> 24].map((byte) => byte & 255), chunk.length - 4);
+  return chunk;
+}

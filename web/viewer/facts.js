@@ -1,0 +1,80 @@
+/* What a file is and where its bits went, as `rdae info` has it. */
+
+/** Quality points of qualities 0, 10, ..., 100: rdae/scales.py. */
+const POINTS = [0, 17, 34, 51, 65, 81, 100, 124, 158, 230, 255];
+
+/** The quality of a quality point, to tenths. @param {number} point */
+export function qualityOf(point) {
+  const step = Math.min(POINTS.filter((start) => start <= point).length - 1, POINTS.length - 2);
+  return Math.round(100 * (step + (point - POINTS[step]) / (POINTS[step + 1] - POINTS[step]))) / 10;
+}
+
+/** @typedef {{name: string, bytes: number}} Part */
+
+/**
+ * Bytes of the parts of a file; they add up to all of it.
+ * @param {number} size of the file
+ * @param {{type: string, size: number}[]} chunks
+ * @returns {Part[]}
+ */
+export function partsOf(size, chunks) {
+  const bytes = { latent: 0, "hyper-latent": 0, alpha: 0, metadata: 0 };
+  for (const chunk of chunks) {
+    const stored = bodySize(chunk.size);
+    if (chunk.type === "Z") bytes["hyper-latent"] += stored;
+    else if (chunk.type === "C") bytes.latent += stored;
+    else if (chunk.type === "Y") bytes.latent += stored - 4; // behind it stands a checksum
+    else if (chunk.type === "A") bytes.alpha += stored - 4;
+    else if ("iex".includes(chunk.type)) bytes.metadata += stored - 4;
+  }
+  const parts = Object.entries(bytes).map(([name, count]) => ({ name, bytes: count }));
+  const rest = size - parts.reduce((sum, part) => sum + part.bytes, 0);
+  return [...parts.slice(0, 2), { name: "header and checksums", bytes: rest }, ...parts.slice(2)];
+}
+
+/** Bytes of a chunk without its type and length. @param {number} size */
+function bodySize(size) {
+  for (let digits = 1; ; digits++) {
+    const body = size - 1 - digits;
+    if (body < 128 ** digits) return body;
+  }
+}
+
+/** A number with its thousands set apart. @param {number} value */
+export const grouped = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+/** A number of bytes, k = 1000. @param {number} count */
+export function humanBytes(count) {
+  if (count < 1000) return `${count} B`;
+  const step = Math.min(3, Math.floor(Math.log10(count * 1.00005) / 3));
+  return `${(count / 1000 ** step).toFixed(1)} ${["", "kB", "MB", "GB"][step]}`;
+}
+
+/** How a picture's channels are called. @param {{grey: boolean, alpha: boolean}} header */
+export const modeName = ({ grey, alpha }) => (grey ? "L" : "RGB") + (alpha ? "A" : "");
+
+/** The ratio of two sizes. @param {number} before @param {number} after */
+export function ratio(before, after) {
+  const value = before / Math.max(1, after);
+  return `${value < 100 ? value.toFixed(1) : Math.round(value)}:1`;
+}
+
+/**
+ * One line that says what is broken.
+ * @param {import("../picture.js").Damage[]} damage
+ */
+export function damageLine(damage) {
+  const tiles = damage.flatMap(({ tile }) => (tile ? [tile.index] : []));
+  const lines = tiles.length ? [`${tiles.length > 1 ? "tiles" : "tile"} ${tiles.slice(0, 6).join(", ")}${tiles.length > 6 ? " and others" : ""} damaged, filled from the neighbours`] : [];
+  /** @type {Record<string, string>} */
+  const others = {
+    alpha: "alpha damaged, shown opaque",
+    icc: "colour profile damaged, left out",
+    exif: "EXIF damaged, left out",
+    xmp: "XMP damaged, left out",
+    chunk: "a chunk before the first tile damaged",
+    bytes: "bytes behind the end",
+  };
+  for (const { part } of damage) if (others[part]) lines.push(others[part]);
+  return [...new Set(lines)].join("; ");
+}
