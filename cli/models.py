@@ -47,7 +47,7 @@ def list_command(as_json: Json = False) -> None:
     """List the installed models.
 
     DEC and ENC are thousands of multiplications a pixel; RANGE is from the lowest to the
-    highest quality on photographs.
+    highest quality on photographs. The model of --lossless and --max-error stands last.
 
     Examples:
       rdae models list
@@ -58,9 +58,9 @@ def list_command(as_json: Json = False) -> None:
 
 def show_list(*, as_json: bool) -> None:
     """Print the table of models, or one JSON object a model."""
-    from rdae.model.installed import list_models
+    from rdae.model.installed import list_models, lossless_card
 
-    cards = list_models()
+    cards = [*list_models(), lossless_card()]
     if as_json:
         for card in cards:
             emit(json.dumps(_record(card)))
@@ -77,7 +77,7 @@ def show_list(*, as_json: bool) -> None:
                 _millions(card.parameters, 1),
                 f"{card.decoder_kmacs:.1f}",
                 f"{card.encoder_kmacs:.1f}",
-                f"{min(rates):.2f}-{max(rates):.2f}" if rates else "",
+                _range(card, rates),
             )
         )
     emit(table(rows, left=frozenset({1, 2})))
@@ -94,11 +94,13 @@ def show(
       rdae models show photo
       rdae models show photo --json
     """
-    card = _find(name)
+    from rdae.model.installed import load_model, lossless_card
+
+    lossless = lossless_card()
+    card = lossless if name == lossless.name else _find(name)
     if as_json:
         emit(json.dumps(_record(card)))
         return
-    from rdae.model.installed import load_model
 
     facts = {
         "name": card.name + (" (default)" if card.default else ""),
@@ -188,8 +190,17 @@ def _find(name: str) -> Card:
         if card.name == name:
             return card
     known = ", ".join(card.name for card in cards) or "none"
+    if name == "lossless":
+        known += "; lossless files are written with --lossless"
     effort = "; -e 1..9 is the effort" if name.isdigit() else ""  # cwebp's -m
     raise UsageError(f"there is no model {shown(name)}", hint=f"installed: {known}{effort}")
+
+
+def _range(card: Card, rates: list[float]) -> str:
+    """What a model's files take, from the lowest to the highest quality."""
+    if card.lossless:
+        return "lossless"
+    return f"{min(rates):.2f}-{max(rates):.2f}" if rates else ""
 
 
 def _millions(count: int, digits: int) -> str:
@@ -214,6 +225,7 @@ def _record(card: Card) -> dict[str, Any]:
         "id": card.id,
         "name": card.name,
         "default": card.default,
+        "lossless": card.lossless,
         "file": str(card.file),
         "bytes": card.bytes,
         "sha256": card.sha256,

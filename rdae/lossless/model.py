@@ -136,6 +136,26 @@ class LosslessModel:
         return self._levels[min(number, OWN_LEVELS - 1)]
 
 
+def read_sizes(path: Path) -> tuple[int, int, dict[str, Any]]:
+    """Channels, hidden channels and provenance of a weights file, without its tensors.
+
+    Raises:
+        WeightsNotFoundError: there is no such file.
+        WeightsMismatchError: it is no weights file of a lossless model.
+    """
+    if not path.is_file():
+        raise WeightsNotFoundError(f"there is no weights file {path}")
+    try:
+        content, _ = read_tensors(path, only_metadata=True)
+        if content["format"] != FORMAT:
+            raise ValueError(f"it has no weights of {FORMAT}")
+        return int(content["channels"]), int(content["hidden"]), dict(content["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsMismatchError(
+            f"{path} is not a weights file of a lossless model ({error})", hint=way_out(path)
+        ) from error
+
+
 def is_lossless(path: Path) -> bool:
     """Whether a weights file says that it is one of a lossless model."""
     try:

@@ -13,7 +13,7 @@ Levels from `OWN_LEVELS - 1` on share their weights.
 
 from __future__ import annotations
 
-from rdae.network_spec import Layers
+from rdae.network_spec import Layers, macs_per_cell, walk
 
 NUM_PASSES, NUM_COLOURS = 3, 3
 OWN_LEVELS = 3
@@ -46,3 +46,24 @@ def networks(channels: int, hidden: int) -> dict[str, Layers]:
             seen = c + STATISTICS + ERROR_FEATURES * k
             found[f"head.{p}.{k}"] = [["linear", seen, hidden, LEAK], ["linear", hidden, 3 + k]]
     return found
+
+
+def num_parameters(channels: int, hidden: int) -> int:
+    """Weights and biases of the networks of all levels."""
+    total = 0
+    for name, layers in networks(channels, hidden).items():
+        for _, layer in walk(layers, name):
+            if layer[0] == "linear":
+                total += (layer[1] + 1) * layer[2]
+            elif layer[0] == "depthwise":
+                total += (layer[2] ** 2 + 1) * layer[1]
+    return OWN_LEVELS * total
+
+
+def macs_per_pixel(channels: int, hidden: int) -> float:
+    """Multiply-accumulates of the networks per pixel of a picture, of all its levels together.
+
+    A level has four pixels a cell; all levels together have a third more pixels than the picture.
+    """
+    of_cell = sum(macs_per_cell(layers) for layers in networks(channels, hidden).values())
+    return of_cell / 3

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError, option
-from rdae.lossless.model import LosslessModel, is_lossless
+from rdae.lossless.model import LosslessModel, is_lossless, read_sizes
+from rdae.lossless.networks import macs_per_pixel, num_parameters
 from rdae.model.model import Model
 from rdae.model.weights_file import Description, read_description
 
@@ -44,6 +45,7 @@ class Card:
         decoder_kmacs: thousands of multiply-accumulates per pixel to decode.
         encoder_kmacs: the same for analysis and hyper-analysis.
         provenance: data, steps, lambda range, date, rate-distortion points.
+        lossless: it codes pixels exactly, or within a bound, and no lossy files.
     """
 
     id: int
@@ -57,10 +59,11 @@ class Card:
     decoder_kmacs: float
     encoder_kmacs: float
     provenance: dict[str, Any]
+    lossless: bool = False
 
 
 def list_models() -> list[Card]:
-    """Every installed model: the shipped ones, then those of `RDAE_WEIGHTS_DIR`.
+    """Every installed model of lossy files: the shipped ones, then those of `RDAE_WEIGHTS_DIR`.
 
     Raises:
         WeightsNotFoundError: a shipped file is missing.
@@ -72,6 +75,33 @@ def list_models() -> list[Card]:
         path = _shipped(entry["file"])
         cards.append(_card(path, entry, default=entry["name"] == manifest["default"]))
     return cards + [_card(path, {}, default=False) for path, _ in _own_models()]
+
+
+def lossless_card() -> Card:
+    """The lossless model that ships with rdae; no model to encode a lossy file with.
+
+    Raises:
+        WeightsNotFoundError: its file is missing.
+        WeightsMismatchError: it cannot be read as weights.
+    """
+    entry = _manifest()["lossless"]
+    path = _shipped(entry["file"])
+    channels, hidden, provenance = read_sizes(path)
+    kmacs = macs_per_pixel(channels, hidden) / 1000
+    return Card(
+        id=entry["id"],
+        name=entry["name"],
+        default=False,
+        file=path,
+        bytes=path.stat().st_size,
+        sha256=entry["sha256"],
+        fingerprint=entry["fingerprint"],
+        parameters=num_parameters(channels, hidden),
+        decoder_kmacs=kmacs,
+        encoder_kmacs=kmacs,  # it runs the same networks, and fits filters beside them
+        provenance=provenance,
+        lossless=True,
+    )
 
 
 def load_model(name: str | Path | None = None) -> Model:

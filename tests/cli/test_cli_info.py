@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.cli.cli_runner import Run, names, save
 
@@ -75,9 +76,25 @@ def test_verify_fails_for_one_bad_file_among_good_ones(run: Run, tmp_path: Path,
     assert run("verify", "photo.rd", "--quiet").err == ""
 
 
+def test_the_lossless_model_is_listed_and_described_but_codes_no_lossy_file(
+    run: Run, tmp_path: Path
+) -> None:
+    listed = run("models", "list").out.decode().splitlines()
+    assert listed[-1].split()[:2] == ["128", "lossless"] and listed[-1].endswith("lossless")
+    records = run("models", "list", "--json").records
+    (card,) = [record for record in records if record["lossless"]]
+    assert (card["name"], card["default"]) == ("lossless", False)
+    assert 150_000 < card["parameters"] < 300_000 and 15 < card["decoder_kmacs"] < 25
+    shown = run("models", "show", "lossless").out.decode()
+    assert card["sha256"] in shown and card["fingerprint"] in shown
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    refused = run("compress", "x.png", "-m", "lossless")
+    assert refused.code == 2 and "--lossless" in refused.err
+
+
 def test_models_are_listed_described_and_verified(run: Run) -> None:
     listed = run("models").out.decode().splitlines()
-    assert listed[0].startswith("ID  NAME") and " yes " in listed[1]
+    assert listed[0].split()[:2] == ["ID", "NAME"] and " yes " in listed[1]
     (card,) = [record for record in run("models", "list", "--json").records if record["default"]]
     shown = run("models", "show", card["name"]).out.decode()
     assert card["sha256"] in shown and card["fingerprint"] in shown
