@@ -60,7 +60,8 @@ export function readHeader(bytes, maxPixels = MAX_PIXELS) {
   const width = reader.varint(), height = reader.varint();
   const canonical = bytes.slice(0, reader.position);
   require(number(reader.take(2)) === (crc32(canonical) & 0xffff), "the header is damaged");
-  require(version === VERSION && flags < 8 && (flags & 5) !== 5 && modelId > 0, "the header has an illegal value");
+  require(version === 0 || flags < 8, "lossless files are not read in browsers: rdae decompress reads them", "unsupported-feature");
+  require(version === VERSION && (flags & 5) !== 5 && modelId > 0, "the header has an illegal value");
   const legal = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
   require(legal, `the header says ${width} x ${height} pixels`);
   const few = width * height <= maxPixels;
