@@ -48,9 +48,10 @@ def evaluate(
         _option(
             _CODECS,
             "--against",
-            "Codecs to compare with: jpeg, jpeg2000, webp, avif, heic, jxl, png, webp-lossless, "
-            "compressai:MODEL, or all that are installed. With settings: avif:speed=4, "
-            "jpeg:subsampling=420, webp:quality=20/40/60/80. Without it: jpeg,webp,avif.",
+            "Codecs to compare with: jpeg, jpeg2000, webp, avif, heic, jxl, compressai:MODEL; "
+            "lossless: rdae-lossless, jxl-lossless, webp-lossless, png; or all that are "
+            "installed. With settings: avif:speed=4, jpeg:subsampling=420, "
+            "webp:quality=20/40/60/80. Without it: jpeg,webp,avif.",
             metavar="LIST",
         ),
     ] = None,

@@ -74,6 +74,7 @@ def remarks(summary: Summary) -> list[str]:
         if codec["kind"] == "ours":
             lines += _extremes(codec, metric)
             lines += _times(codec)
+    lines += _lossless_rates(summary)
     lines += _refusals(summary)
     lines += _reused(summary)
     for name, reasons in summary["skipped"].items():
@@ -81,6 +82,17 @@ def remarks(summary: Summary) -> list[str]:
         more = f", and {count - 1} more" if count > 1 else ""
         lines.append(f"no {metric_name(name)} for {shown(reasons[0])}{more}")
     return lines
+
+
+def _lossless_rates(summary: Summary) -> list[str]:
+    """What lossless codecs take for each sample of red, green and blue, the fewest bits first."""
+    rates = sorted(
+        (float(codec["points"][0]["bpp"]) / 3, shown(codec["label"]))
+        for codec in summary["codecs"]
+        if codec["lossless"] and codec["points"]
+    )
+    said = " · ".join(f"{label} {rate:.3f}" for rate, label in rates)
+    return [f"lossless, bits per subpixel: {said}"] if rates else []
 
 
 def _codec(summary: Summary, name: str) -> Mapping[str, Any]:

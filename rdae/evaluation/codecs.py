@@ -15,7 +15,8 @@ Specs name a codec and its settings, `name:key=value:key=value`:
     avif              speed=0..10, subsampling=444 or 420, tune=NAME (libaom's)
     heic              subsampling=444 or 420, preset=NAME, tune=NAME (x265's); pillow-heif
     jxl               effort=1..9; pillow-jxl-plugin
-    png, webp-lossless
+    rdae-lossless, png, webp-lossless
+    jxl-lossless      effort=1..9
     compressai:ZOO    a model of CompressAI's zoo, metric=mse or ms-ssim; `rdae.evaluation.zoo`
 
 and `quality=10/30/50` for all of them. It deliberately does not run external programs.
@@ -30,13 +31,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rdae.evaluation.lossless_codec import RdaeLossless
 from rdae.evaluation.pillow_codecs import FORMATS, PillowCodec
 from rdae.evaluation.protocol import Codec, SpecError, check_range
 from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
 from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT, REFINED_EFFORT, TUNES
 
 # To be had by name; the zoo's models are named one by one.
-CODEC_NAMES = ("rdae", *FORMATS)
+CODEC_NAMES = ("rdae", "rdae-lossless", *FORMATS)
 _RDAE_QUALITIES = (0.0, 5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0)
 
 
@@ -176,6 +178,11 @@ def _make(
                 f"{spec}: tune is {' or '.join(TUNES)}, and counts from effort {REFINED_EFFORT} on"
             )
         return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort), tune)
+    if base == "rdae-lossless":
+        _check_keys(spec, settings, ())
+        if qualities:
+            raise SpecError(f"{spec}: {base} is lossless and has no quality")
+        return RdaeLossless()
     if base not in FORMATS:
         raise SpecError(f"there is no codec {base or spec!r}", hint=_SPEC_HINT)
     _check_keys(spec, settings, tuple(FORMATS[base].keys))

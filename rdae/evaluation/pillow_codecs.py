@@ -132,6 +132,15 @@ FORMATS = {
         "pillow_jxl",
         "pillow-jxl-plugin",
     ),
+    "jxl-lossless": Format(
+        "JPEG XL lossless",
+        "JXL",
+        "",
+        {"lossless": True, "num_threads": 1},
+        {"effort": ("7", *map(str, (1, 2, 3, 4, 5, 6, 8, 9)))},
+        plugin="pillow_jxl",
+        package="pillow-jxl-plugin",
+    ),
     "png": Format("PNG", "PNG", "", {"optimize": True}, {}),
     "webp-lossless": Format(
         "WebP lossless", "WEBP", "webp", {"lossless": True, "quality": 100}, {"method": _METHODS}

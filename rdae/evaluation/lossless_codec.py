@@ -1,0 +1,66 @@
+"""This project's lossless files, as a codec of `rdae eval`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rdae.evaluation.protocol import LOSSLESS_QUALITY, check_range
+from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
+
+
+@dataclass
+class RdaeLossless:
+    """Exact pixels by the lossless model, or by WebP where that is smaller."""
+
+    name: str = "rdae-lossless"
+    label: str = "rdae lossless"
+    qualities: tuple[float, ...] = (LOSSLESS_QUALITY,)
+    kind: str = "codec"  # beside the lossless forms of others; ours are the curves
+    lossless: bool = True
+    has_model: bool = True
+    holds_alpha: bool = True
+
+    @cached_property
+    def _model(self) -> Any:
+        from rdae.model.installed import load_lossless
+
+        return load_lossless()
+
+    @cached_property
+    def settings(self) -> str:
+        """Version, model and its fingerprint."""
+        from rdae import __version__
+
+        return f"rdae {__version__}, model {self._model.name} ({self._model.fingerprint.hex()})"
+
+    def load(self) -> None:
+        """Load the model, and make the tables."""
+        self._model.mixtures.family()
+
+    def check_quality(self, quality: float) -> None:
+        """Raise SpecError if the quality is not that of lossless codecs."""
+        check_range(self.name, quality, LOSSLESS_QUALITY, LOSSLESS_QUALITY)
+
+    def encode(self, pixels: Pixels, quality: float) -> bytes:
+        """Return the bytes of a .rd file."""
+        from rdae.codec import encode
+
+        return encode(picture_of(pixels), max_error=0, threads=1).data
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels of a .rd file."""
+        from rdae.codec import decode
+
+        return pixels_of(decode(data, threads=1))
+
+    def bits(self, data: bytes) -> None:
+        """There is no latent."""
+
+    def cold_command(self, source: Path, output: Path) -> list[str]:
+        """The command line itself."""
+        command = [sys.executable, "-m", "rdae", "decompress", str(source), "-o", str(output)]
+        return [*command, "--quiet"]
