@@ -29,7 +29,7 @@ export function partsOf(size, chunks) {
   }
   const parts = Object.entries(bytes).map(([name, count]) => ({ name, bytes: count }));
   const rest = size - parts.reduce((sum, part) => sum + part.bytes, 0);
-  return [...parts.slice(0, 2), { name: "header and checksums", bytes: rest }, ...parts.slice(2)];
+  return [...parts.slice(0, 2), { name: "header", bytes: rest }, ...parts.slice(2)];
 }
 
 /** Bytes of a chunk without its type and length. @param {number} size */
