@@ -16,7 +16,6 @@ const HINTS = /** @type {Record<string, string>} */ ({
   corrupt: "The file is damaged; copy or download it again.",
   "unknown-model": "It needs the model that it was made with, and a newer rdae may have it.",
   "unsupported-version": "A newer rdae can read it.",
-  "unsupported-feature": "A newer rdae can read it.",
   "not-rdae": "Only .rd files can be shown here.",
 });
 
