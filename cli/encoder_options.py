@@ -72,10 +72,10 @@ Effort = Annotated[
     declare(
         _ENCODER,
         "-e --effort",
-        "How hard to work for few bits at equal PSNR; decoding does not change. 1 is plain; from 3 "
-        "on each picture's latents are refined, which takes from half a minute (3) to ten minutes "
-        "(9) a megapixel, several times that with a target, and needs the extra [train]. At a "
-        "fixed -q part of the gain is a better picture, and the file may even grow.",
+        "How hard to work for few bits at equal quality (see --tune); decoding does not change. 1 "
+        "is plain; from 3 on each picture's latents are refined, which takes from half a minute "
+        "(3) to ten minutes (9) a megapixel, several times that with a target, and needs the extra "
+        "[train]. At a fixed -q part of the gain is a better picture, and the file may even grow.",
         metavar="1..9",
         min=1,
         max=9,
@@ -87,7 +87,7 @@ Tune = Annotated[
         _ENCODER,
         "--tune",
         "What efforts from 3 on save bits at: PSNR, or a mix of squared error, SSIMULACRA2 and "
-        "MS-SSIM. Without it: what the model was trained for.",
+        "MS-SSIM. Without it: what the model was trained for, and psnr with --target-psnr.",
         metavar="psnr|eye",
     ),
 ]

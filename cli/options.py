@@ -162,8 +162,8 @@ RecursiveImages = Annotated[
     declare(
         _INPUT,
         "-r --recursive",
-        "Take the images in folders: png, jpg, jpeg, webp, avif, jxl, bmp, tif, tiff, "
-        "ppm, pgm. Hidden files are left out, symbolic links not followed.",
+        f"Take the images in folders: {', '.join(kind.name for kind in formats.INPUT_FORMATS)}, by "
+        "their names. Hidden files are left out, symbolic links not followed.",
     ),
 ]
 RecursiveRd = Annotated[

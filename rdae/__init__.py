@@ -91,11 +91,12 @@ def compress(
         lossless: instead of all these, give back every pixel.
         max_error: instead, give back samples that are at most so far from the given ones, 1 to 15;
             0 is lossless. `effort` and `model` do not count with these two.
-        effort: 1 (fastest) to 9 (fewest bits at equal PSNR). From 3 on, seconds to minutes are
-            spent on each megapixel, and torch is needed. At a fixed quality, part of what is
+        effort: 1 (fastest) to 9 (fewest bits at equal quality). From 3 on, seconds to minutes
+            are spent on each megapixel, and torch is needed. At a fixed quality, part of what is
             gained is a better picture instead of a smaller file. Decoding does not change.
         tune: from effort 3 on, what bits are saved at: "psnr" for squared error, "eye" for a mix of
-            it with SSIMULACRA2 and MS-SSIM; what the model was trained for if None.
+            it with SSIMULACRA2 and MS-SSIM; if None what the model was trained for, and "psnr" with
+            a target_psnr.
         model: name of an installed model or path of a weights file; the default model if None.
         to_8bit: reduce more than 8 bits per channel instead of refusing them; of arrays, uint16
             from 0 to 65535 and floats from 0 to 1.

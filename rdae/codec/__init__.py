@@ -128,8 +128,8 @@ def encode(
         target_bpp: the same in bits per pixel of the picture.
         target_psnr: find the smallest file whose decoded picture has this PSNR in dB, instead. With
             any target, an effort of 3 or more makes several searches, most often three to six.
-        effort: 1 (fastest) to 9 (fewest bits at equal PSNR); from 3 on it needs torch. It does not
-            change decoding.
+        effort: 1 (fastest) to 9 (fewest bits at equal quality); from 3 on it needs torch. It does
+            not change decoding.
         tune: what an effort of 3 or more saves bits at: "psnr" for squared error, "eye" for a mix
             of it with SSIMULACRA2 and MS-SSIM; if None what the model was trained for, and
             squared error with a target_psnr.
