@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by the number of channels
 CHANNELS = {colour: channels for channels, colour in COLOUR_TYPES.items()}
@@ -149,3 +149,10 @@ def _xyz(values: Sequence[float]) -> bytes:
 
 def _curve(gamma: float) -> bytes:
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(256 * gamma)) + bytes(2)
+
+
+def exif_of_maker() -> Image.Exif:
+    """EXIF data with one tag."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    return exif

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,8 @@ from rdae.bitstream.tables import TableFamily
 from rdae.errors import CorruptError
 from rdae.exact import kernel
 from rdae.limits import max_stream_bytes
-
-TOTAL = 1 << 24
-M64 = (1 << 64) - 1
+from tests.reference_range_coder import TOTAL, ReferenceDecoder, ReferenceEncoder
+from tests.table_samples import draw_symbols, families, gaussian_table
 
 
 @pytest.fixture(scope="module", autouse=True, params=["yes", "no"])
@@ -36,87 +34,6 @@ def coder(request: pytest.FixtureRequest) -> Iterator[str]:
     kernel.select("no" if before == "numpy" else before)
 
 
-class ReferenceDecoder:
-    """FORMAT.md's decoder in plain integers."""
-
-    def __init__(self, data: bytes) -> None:
-        self.words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
-        self.position, self.lower, self.range = 0, 0, M64
-        self.point = self.next_word() << 32 | self.next_word()
-
-    def next_word(self) -> int:
-        self.position += 1
-        return self.words[self.position - 1] if self.position <= len(self.words) else 0
-
-    def decode(self, cdf: list[int]) -> int:
-        scale = self.range >> 24
-        quantile = (self.point - self.lower & M64) // scale
-        if quantile >= TOTAL:
-            raise CorruptError("illegal stream")
-        k = bisect_right(cdf, quantile) - 1
-        self.lower = self.lower + scale * cdf[k] & M64
-        self.range = scale * (cdf[k + 1] - cdf[k])
-        if self.range < 1 << 32:
-            self.lower = self.lower << 32 & M64
-            self.range <<= 32
-            self.point = (self.point << 32 & M64) | self.next_word()
-        return k
-
-    def get(self, indexes: list[int], tables: TableFamily) -> list[int]:
-        order = sorted(range(len(indexes)), key=lambda i: -indexes[i])
-        values, escaped = [0] * len(indexes), []
-        for i in order:
-            t = indexes[i]
-            start, size = int(tables.starts[t]), int(tables.sizes[t])
-            freqs = tables.freqs[start : start + size].tolist()
-            k = self.decode([0, *accumulate(freqs)])
-            values[i] = k + int(tables.lows[t])
-            if k == size - 1:
-                escaped.append(i)
-        uniform = [k << 16 for k in range(257)]
-        high = [self.decode(uniform) for _ in escaped]
-        for i, byte in zip(escaped, high, strict=True):
-            values[i] = (byte << 8 | self.decode(uniform)) - 32768
-        return values
-
-    def ends_well(self) -> bool:
-        read_all = self.position >= len(self.words)
-        return read_all and (self.point - self.lower & M64) < (1 << 33) - 1
-
-
-class ReferenceEncoder:
-    """FORMAT.md's encoder: the interval's lower end as one long integer."""
-
-    def __init__(self) -> None:
-        self.lower, self.range, self.num_words = 0, M64, 2
-
-    def encode(self, cdf: list[int], k: int) -> None:
-        scale = self.range >> 24
-        self.lower += scale * cdf[k]
-        self.range = scale * (cdf[k + 1] - cdf[k])
-        if self.range < 1 << 32:
-            self.lower <<= 32
-            self.range <<= 32
-            self.num_words += 1
-
-    def finish(self) -> bytes:
-        value = -(-self.lower >> 32) << 32
-        words = [value >> 32 * i & 0xFFFFFFFF for i in reversed(range(self.num_words))]
-        while words and not words[-1]:
-            words.pop()
-        return b"".join(word.to_bytes(4, "little") for word in words)
-
-
-def gaussian_table(sigma: float) -> tuple[NDArray[np.int64], int]:
-    """A zero-mean discretised Gaussian out to six sigma, with an escape."""
-    reach = max(2, math.ceil(6 * sigma))
-    edges = [math.erf((k - 0.5) / sigma / math.sqrt(2)) for k in range(-reach, reach + 2)]
-    mass = np.append(np.maximum(np.diff(edges), 0) / 2, 1e-6)
-    freqs = np.maximum(1, np.floor(mass / mass.sum() * (TOTAL - 2 * mass.size))).astype(np.int64)
-    freqs[reach] += TOTAL - freqs.sum()
-    return freqs, -reach
-
-
 SIGMAS = np.exp(np.linspace(np.log(0.11), np.log(256), 128))
 
 
@@ -126,38 +43,11 @@ def gaussians() -> TableFamily:
     return TableFamily(freqs, np.array(lows, np.int32))
 
 
-@st.composite
-def families(draw: st.DrawFn) -> TableFamily:
-    """Any legal family: sizes from 2, frequencies from 1, lows at both ends of the range."""
-    freqs, lows = [], []
-    for _ in range(draw(st.integers(1, 5))):
-        weights = draw(st.lists(st.integers(0, 1 << 12), min_size=2, max_size=9))
-        spare = TOTAL - len(weights)
-        floor = [1 + spare * w // max(1, sum(weights)) for w in weights]
-        floor[draw(st.integers(0, len(weights) - 1))] += TOTAL - sum(floor)
-        freqs.append(np.array(floor, np.int64))
-        lows.append(draw(st.integers(-32768, 32769 - len(weights))))
-    return TableFamily(freqs, np.array(lows))
-
-
 def encode(tables: TableFamily, *parts: tuple[NDArray[Any], NDArray[Any]]) -> bytes:
     encoder = SymbolEncoder()
     for symbols, indexes in parts:
         encoder.put(symbols, indexes, tables)
     return encoder.finish()
-
-
-def draw_symbols(
-    data: st.DataObject, tables: TableFamily, *, max_size: int = 40
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Symbols inside and outside of their tables."""
-    indexes = data.draw(st.lists(st.integers(0, len(tables) - 1), max_size=max_size))
-    symbols = []
-    for t in indexes:
-        low, size = int(tables.lows[t]), int(tables.sizes[t])
-        inside = st.integers(low, low + size - 2)
-        symbols.append(data.draw(st.one_of(inside, inside, st.integers(-32768, 32767))))
-    return np.array(symbols, np.int32), np.array(indexes, np.uint8)
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)

@@ -24,6 +24,7 @@ from rdae.images.picture import Picture  # noqa: E402
 from rdae.training.checkpoint import checkpoints, read_checkpoint  # noqa: E402
 from rdae.training.launch import free_port  # noqa: E402
 from tests.cli.cli_runner import InProcess, environment, run_rdae  # noqa: E402
+from tests.processes import has_members, wait_until  # noqa: E402
 
 SETTINGS = ("--preset", "tiny", "--batch", "2", "--crop", "64", "--precision", "float32")
 STEPS = 60
@@ -87,17 +88,6 @@ def start(folder: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def wait_until_all_are_gone(group: int) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        assert time.monotonic() < deadline, "processes of a killed run go on"
-        time.sleep(0.1)
-
-
 def final_weights(run: Path) -> dict[str, Tensor]:
     content, _ = read_checkpoint(checkpoints(run)[-1])
     assert content["step"] == STEPS
@@ -142,7 +132,7 @@ def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
     process = start(tmp_path, photos, *options, "--steps", str(STEPS))
     process.send_signal(signal.SIGKILL)  # the others notice by themselves
     process.wait()
-    wait_until_all_are_gone(process.pid)
+    wait_until(lambda: not has_members(process.pid))
     killed_at = int(checkpoints(tmp_path / "run")[-1].name.partition("-")[2])
     assert 0 < killed_at < STEPS
     code, _, said = call_quietly("train", str(photos), *options, "--steps", str(STEPS), *SETTINGS)
@@ -163,7 +153,7 @@ def test_a_run_has_one_writer_and_ctrl_c_ends_it_with_a_checkpoint(photos, tmp_p
     assert code == 1 and f"run is in use by process {process.pid} " in said
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
     assert process.wait(60) == 130
-    wait_until_all_are_gone(process.pid)
+    wait_until(lambda: not has_members(process.pid))
     content, processes = read_checkpoint(checkpoints(tmp_path / "run")[-1])
     assert content["step"] > 0 and processes
     assert not (tmp_path / "run" / "rdae.lock").exists()

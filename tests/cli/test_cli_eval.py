@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from rdae.extras import install_hint
 from rdae.folder_lock import FolderLock
 from tests.cli.cli_runner import InProcess, Result, environment, names, run_rdae, save
+from tests.processes import has_members, wait_until
 
 TIMES = ("encode_s", "decode_s", "load_s")
 CHEAP = ("--metric", "psnr", "--no-report")
@@ -176,44 +172,6 @@ def test_a_run_goes_on_with_its_own_pictures(call: InProcess, out: Path) -> None
     assert "\tjpeg\t" in (out / "rows.tsv").read_text()
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(1200):
-        if is_so():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
-
-
-def has_members(group: int) -> bool:
-    """Whether a process group has members that are more than a corpse."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, member_of = stat.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(member_of) == group and state != "Z":
-            return True
-    return False
-
-
-def test_damage_of_the_dataset_is_said_and_the_rest_is_done(tmp_path: Path) -> None:
-    save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    arguments = ("-q", "50", "--against", "", "-o", "out")
-    result = run_rdae(tmp_path, "eval", "good.png", "bad.png", "gone.png", *arguments, *CHEAP)
-    assert result.code == 1
-    assert "rdae: bad.png: unsupported-image: " in result.err
-    assert "rdae: gone.png: no such file or directory\n" in result.err
-    assert "rdae is not comparable in psnr: 1 point, 4 are needed" in result.err
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert [image["image"] for image in summary["dataset"]["images"]] == ["good"]
-    assert [bad["path"] for bad in summary["unreadable"]] == ["bad.png", "gone.png"]
-
-
 def test_table_and_summary_can_be_had_again(call: InProcess, out: Path) -> None:
     code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--anchor", "rdae")
     assert code == 0 and printed.splitlines()[1].startswith("anchor: rdae (rdae ")
@@ -300,19 +258,6 @@ def test_without_matplotlib_there_is_a_table(
     )
 
 
-def test_a_part_of_the_pictures_is_called_one(call: InProcess, tmp_path: Path) -> None:
-    """With --quick four of six are measured, and only with all of them is it "photos"."""
-    (tmp_path / "photos").mkdir()
-    for number in range(6):
-        save(tmp_path / "photos" / f"{number}.png", width=24 + number)
-    quick = ("--quick", "-q", "50", "--against", "", "--metric", "psnr")
-    code, printed, _ = call("eval", "photos", *quick, "-o", "out")
-    assert code == 0 and printed.startswith("photos: 4 of 6 images, ")
-    if find_spec("matplotlib"):
-        page = (tmp_path / "out/report.html").read_text()
-        assert "<title>rdae on 4 of 6 images of photos</title>" in page
-
-
 def test_published_curves_come_in_afterwards(call: InProcess, out: Path) -> None:
     lists = {"bpp": [0.5, 1, 2, 4], "psnr": [25, 30, 35, 40], "source": "a paper"}
     Path(out.parent, "curves.json").write_text(json.dumps({"photos": {"vtm": lists}}))
@@ -385,76 +330,3 @@ def test_a_wrong_call_is_found_before_any_work(
     assert (code, printed) == (2, "")
     assert said.startswith("rdae: ") and why in said
     assert names(out.parent) == before
-
-
-def test_a_folder_without_pictures_or_results(call: InProcess, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    code, _, said = call("eval", "empty", "-o", "out")
-    assert code == 1 and "empty: holds no file to work on" in said
-    assert said.endswith("rdae: there is no picture to evaluate\n")
-    code, _, said = call("eval", "--plot-only", "empty")
-    assert code == 1 and "empty holds no evaluation" in said
-    assert names(tmp_path) == []
-
-
-def test_help_imports_nothing_of_it(tmp_path: Path) -> None:
-    program = (
-        "import sys; from rdae.cli.main import main; sys.argv[0] = 'rdae'; main(); "
-        "print('\\n'.join(sys.modules), file=sys.__stderr__)"
-    )
-    for command in ("eval", "compare"):
-        done = subprocess.run(
-            [sys.executable, "-c", program, command, "-h"],
-            capture_output=True,
-            text=True,
-            env=environment(),
-            check=True,
-        )
-        loaded = set(done.stderr.split())
-        assert not loaded & {"numpy", "PIL.Image", "matplotlib", "rdae.evaluation"}
-        assert f"    rdae {command} " in done.stdout
-
-
-def test_two_pictures_are_compared(call: InProcess, tmp_path: Path) -> None:
-    save(tmp_path / "a.png", width=200, height=180)
-    with Image.open(tmp_path / "a.png") as image:
-        image.save(tmp_path / "b.png")
-        image.save(tmp_path / "c.jpg", quality=50)
-        image.crop((0, 0, 199, 180)).save(tmp_path / "narrow.png")
-        image.crop((0, 0, 50, 50)).save(tmp_path / "little.png")
-    code, printed, said = call("compare", "a.png", "c.jpg", "--metric", "psnr,ms-ssim")
-    assert (code, said) == (0, "")
-    assert [line.split()[0] for line in printed.splitlines()] == ["PSNR", "MS-SSIM"]
-    code, printed, _ = call("compare", "a.png", "b.png", "--json", "--metric", "psnr")
-    record = json.loads(printed)
-    assert (record["identical"], record["psnr"], record["schema"]) == (True, None, "rdae.compare/1")
-    assert "∞" in call("compare", "a.png", "b.png", "--metric", "psnr")[1]
-
-    code, _, said = call("compare", "a.png", "narrow.png")
-    assert code == 1 and "differ in size: 200x180 and 199x180" in said
-    code, _, said = call("compare", "a.png", "gone.png")
-    assert (code, said) == (1, "rdae: gone.png: no such file or directory\n")
-    code, _, said = call("compare", "little.png", "little.png", "--metric", "ms-ssim")
-    assert code == 1 and "161 pixels" in said
-    assert call("compare", "a.png", "b.png", "--metric", "vmaf")[0] == 2
-    assert call("compare", "a.png")[0] == 2
-
-
-def test_transparency_is_compared(call: InProcess, tmp_path: Path) -> None:
-    save(tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as image:
-        image.putalpha(200)
-        image.save(tmp_path / "faded.png")
-    code, printed, said = call("compare", "a.png", "faded.png", "--json", "--metric", "psnr")
-    record = json.loads(printed)
-    assert code == 0 and not record["identical"] and 0 < record["psnr"] < 20
-    assert said.startswith("note: there is transparency; judged on black and on white")
-    code, printed, _ = call("compare", "faded.png", "faded.png", "--json", "--metric", "psnr")
-    assert json.loads(printed)["identical"]
-
-
-def test_a_file_of_ours_is_compared_with_its_source(call: InProcess, photo: Path, rd: Path) -> None:
-    code, printed, _ = call("compare", photo.name, rd.name, "--json", "--metric", "psnr")
-    assert code == 0
-    record = json.loads(printed)
-    assert 25 < record["psnr"] < 60 and (record["width"], record["height"]) == (40, 24)
