@@ -6,11 +6,18 @@ import zlib
 from dataclasses import dataclass
 
 from rdae.bitstream.varint import ByteReader, pack_varint
-from rdae.errors import CorruptError, NotRdaeError, TruncatedError, UnsupportedVersionError, grouped
+from rdae.errors import (
+    CorruptError,
+    NotRdaeError,
+    TooLargeError,
+    TruncatedError,
+    UnsupportedVersionError,
+    grouped,
+)
 from rdae.limits import MAX_DIMENSION
 from rdae.scales import MAX_ERROR
 
-__all__ = ["MAGIC", "VERSION", "Header", "read_header"]
+__all__ = ["MAGIC", "VERSION", "Header", "check_sides", "read_header"]
 
 # The high bit of the first byte betrays 7-bit transport; "RDA" can be read in a hex dump.
 MAGIC = b"\x93RDA"
@@ -21,6 +28,19 @@ _ALPHA = 2
 _NEUTRAL = 4
 _LOSSLESS = 8
 _CHECK_BYTES = 2
+
+
+def check_sides(width: int, height: int) -> None:
+    """Refuse a picture that no header can describe.
+
+    Raises:
+        TooLargeError: a side has more pixels than a header can say.
+    """
+    if max(width, height) > MAX_DIMENSION:
+        raise TooLargeError(
+            f"the picture is {width}x{height}, a side may have {MAX_DIMENSION}",
+            hint="cut it into pieces",
+        )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from rdae.bitstream.container import Container
 from rdae.bitstream.damage import Damage
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tile_grid, tiles_in
+from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tiles_in
 from rdae.codec import coarse
 from rdae.codec.concealment import fill
+from rdae.codec.damaged_tiles import damaged_tiles
 from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import decode_beginning, decode_tile
@@ -189,23 +190,11 @@ def find_damaged_tiles(
     parts: Parts, model: Model, threads: int, progress: Report | None = None
 ) -> list[Damage]:
     """All tiles of a file that are broken or not there, found without making pixels of them."""
-    header = parts.header
-    tiles = tile_grid(header.width, header.height)
-    counter = Counter(progress, len(tiles))
-    lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
 
-    def check_one(tile: Tile) -> Damage | None:
-        if tile.index in lost:
-            return lost[tile.index]
-        try:
-            decode_tile(model, header, tile, parts.tiles[tile.index])
-        except CorruptError as error:
-            return Damage("tile", error, tile)
-        finally:
-            counter.add(1)
-        return None
+    def decode(tile: Tile) -> None:
+        decode_tile(model, parts.header, tile, parts.tiles[tile.index])
 
-    return [damage for damage in parallel_map(check_one, tiles, threads) if damage is not None]
+    return damaged_tiles(parts, decode, threads, progress)
 
 
 def _cells_seen(region: Rectangle, header: Header, model: Model) -> Rectangle:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.chunks import WORD_BYTES
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
-from rdae.bitstream.header import Header
+from rdae.bitstream.header import Header, check_sides
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
 from rdae.bitstream.varint import pack_varint
 from rdae.codec.decoder import decode_pixels
@@ -28,7 +28,6 @@ from rdae.distortion import psnr
 from rdae.errors import TooLargeError, grouped, option
 from rdae.geometry import HYPER_PATCH, Rectangle, padded
 from rdae.images.picture import Picture
-from rdae.limits import MAX_DIMENSION
 from rdae.model.model import Array, Model
 from rdae.model.symbols import TileSymbols
 from rdae.scales import DEFAULT_EFFORT, PLAIN_EFFORT
@@ -82,11 +81,7 @@ class Encoder:
         Raises:
             TooLargeError: a side is longer than a header can say.
         """
-        if max(picture.width, picture.height) > MAX_DIMENSION:
-            raise TooLargeError(
-                f"the picture is {picture.width}x{picture.height}, a side may have {MAX_DIMENSION}",
-                hint="cut it into pieces",
-            )
+        check_sides(picture.width, picture.height)
         self.picture, self.model = picture, model
         self.effort, self.threads = effort, threads
         self._progress, self._searches = progress, 0

@@ -6,6 +6,7 @@ and damage stop at its edges.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,14 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.container import Container, TilePayload, write_container
 from rdae.bitstream.damage import Damage
-from rdae.bitstream.header import Header
+from rdae.bitstream.header import Header, check_sides
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Tile, pixels_crc, tile_grid, tiles_in
+from rdae.bitstream.tiles import Tile, pixels_crc, tile_counts, tile_grid, tiles_in
+from rdae.codec.damaged_tiles import damaged_tiles
 from rdae.codec.progress import Counter, Report
-from rdae.errors import CorruptError, TooLargeError, option
+from rdae.errors import CorruptError, option
 from rdae.geometry import PATCH
 from rdae.images.picture import Picture
-from rdae.limits import MAX_DIMENSION
 from rdae.lossless.coding import decode_tile, encode_tile
 from rdae.lossless.model import LosslessModel
 from rdae.model.installed import find_lossless
@@ -50,11 +51,7 @@ def encode_lossless(
     Raises:
         TooLargeError: a side is longer than a header can say.
     """
-    if max(picture.width, picture.height) > MAX_DIMENSION:
-        raise TooLargeError(
-            f"the picture is {picture.width}x{picture.height}, a side may have {MAX_DIMENSION}",
-            hint="cut it into pieces",
-        )
+    check_sides(picture.width, picture.height)
     header = Header(
         width=picture.width,
         height=picture.height,
@@ -156,22 +153,12 @@ def find_damaged_pixels(
     """All tiles of a lossless file that are broken or not there."""
     header = parts.header
     model = find_lossless(header.model_id, header.fingerprint, weights)
-    tiles = tile_grid(header.width, header.height)
-    counter = Counter(progress, len(tiles))
-    lost = {d.tile.index: d for d in parts.damage if d.tile is not None}
+    own_threads = threads // math.prod(tile_counts(header.width, header.height))
 
-    def check(tile: Tile) -> Damage | None:
-        if tile.index in lost:
-            return lost[tile.index]
-        try:
-            decode_one(parts.tiles[tile.index], tile, header, model, threads // len(tiles))
-        except CorruptError as error:
-            return Damage("tile", error, tile)
-        finally:
-            counter.add(1)
-        return None
+    def decode(tile: Tile) -> None:
+        decode_one(parts.tiles[tile.index], tile, header, model, own_threads)
 
-    return [damage for damage in parallel_map(check, tiles, threads) if damage is not None]
+    return damaged_tiles(parts, decode, threads, progress)
 
 
 def decode_one(
