@@ -43,3 +43,4 @@ def with_alpha(*chunks: bytes) -> bytes:
 
 WIDE = Header(1100, 24, 153, 1, b"abcd")
 LAYERS = [b"Z\4zzz0", b"Z\4zzz1", b"C\x08" + b"word" * 2, b"C\4once"]
+LAYERS += [b"Y\x20" + b"rest" * 7 + b"crc0", b"Y\4crc1"]

@@ -150,7 +150,6 @@ def test_info_lists_a_bounded_number_of_tiles() -> None:
     assert [0, *ends] == [*(field.offset for field in info.fields), len(data)]
 
 
-LAYERS += [b"Y\x20" + b"rest" * 7 + b"crc0", b"Y\4crc1"]
 WIDE_TILES = (
     TilePayload(b"zzz0", b"word" * 2 + b"rest" * 7, int.from_bytes(b"crc0", "little")),
     TilePayload(b"zzz1", b"once", int.from_bytes(b"crc1", "little")),
