@@ -85,15 +85,24 @@ def gather(x: NDArray[np.int16], top: int, bottom: int) -> NDArray[np.int16]:
     size = top + bottom + 1
     padded = np.pad(x, ((top, bottom), (top, bottom), (0, 0)))
     out = np.empty((rows, columns, size, size * channels), x.dtype)
-    flat = padded.reshape(rows + size - 1, -1)
-    down, one = flat.strides
-    # a row of several cells lies in one piece, so that only rows are put one behind the other
-    runs = np.lib.stride_tricks.as_strided(
-        flat,
-        (rows + size - 1, columns, size * channels),
-        (down, channels * one, one),
-        writeable=False,
-    )
+    runs = side_by_side(padded, size)
     for i in range(size):
         out[:, :, i] = runs[i : i + rows]
     return out.reshape(rows, columns, -1)
+
+
+def side_by_side(x: Array, count: int) -> Array:
+    """A view of each cell with those behind it in its row, where there are all of them.
+
+    Args:
+        x: `(rows, columns, channels)`, contiguous in each row.
+        count: of the cells that are seen from each.
+
+    Returns:
+        `(rows, columns - count + 1, count * channels)`, not to be written to.
+    """
+    rows, columns, channels = x.shape
+    # several cells lie in one piece, so that only rows are put one behind the other
+    return np.lib.stride_tricks.as_strided(
+        x, (rows, columns - count + 1, count * channels), x.strides, writeable=False
+    )

@@ -9,6 +9,7 @@ Pixels of the last cells that the picture does not have are not coded: what they
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from rdae.lossless.pyramid import (
     gather,
     local_mean,
     reference,
+    side_by_side,
 )
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES
 
@@ -94,16 +96,24 @@ class LevelWalk:
         """What a filter of that kind sees, `(rows, columns, taps)`."""
         rows, columns = self.shape
         known, added = taps(self.number, kind)
-        values = np.empty((rows, columns, len(known) + len(added), 3), np.int16)
+        values = np.empty((rows, columns, 3 * (len(known) + len(added))), np.int16)
         low, high = WINDOWS[kind]
+        size = 1 + high - low
         edge = np.pad(self._known, ((-low, high), (-low, high), (0, 0)), mode="edge")
-        for i, (y, x) in enumerate(known):
-            top, left = y - low, x - low
-            values[:, :, i] = edge[top : top + rows, left : left + columns] - self._local_mean
+        edge = edge.astype(np.int16)
+        mean = np.tile(self._local_mean.astype(np.int16), size)
+        for i in range(size):  # the taps of a row stand beside each other
+            seen = side_by_side(edge[i : i + rows], size)
+            np.subtract(seen, mean, out=values[:, :, 3 * size * i : 3 * size * (i + 1)])
+        end = 3 * len(known)
         zeros = [np.pad(d, ((1, 1), (1, 1), (0, 0))) for d in self._differences]
-        for i, (earlier, y, x) in enumerate(added, len(known)):
-            values[:, :, i] = zeros[earlier][1 + y : 1 + y + rows, 1 + x : 1 + x + columns]
-        return values.reshape(rows, columns, -1)
+        for (earlier, y), run in groupby(added, lambda tap: tap[:2]):
+            columns_seen = [x for _, _, x in run]
+            first, count = columns_seen[0], len(columns_seen)
+            line = zeros[earlier][1 + y : 1 + y + rows, 1 + first :]
+            values[:, :, end : end + 3 * count] = side_by_side(line, count)[:, :columns]
+            end += 3 * count
+        return values
 
     def own(self, parameters: Parameters) -> Array | None:
         """What the tile's own filter adds, `(rows, columns, 3)` in the order of `COLOURS`."""
