@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -30,13 +31,21 @@ SCHEMA = "rdae.compress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
-    *("bpp", "ratio", "raw_ratio", "quality", "quality_point", "effort", "tries", "psnr"),
+    *("bpp", "ratio", "raw_ratio", "lossless", "other_bytes", "quality", "quality_point"),
+    *("effort", "tries", "psnr"),
     *("remarks", "model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
 
 class CompressCommand(Command):
     """The help of `compress` says what the qualities of the default model mean."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options; `--lossless` may be followed by `=auto`."""
+        end = args.index("--") if "--" in args else len(args)
+        if not ctx.resilient_parsing:  # what the Tab key finds may be half of an option
+            args = [*map(_plain, args[:end]), *args[end:]]
+        return super().parse_args(ctx, args)
 
     def extra(self) -> str:
         """Return the table of qualities, bits per pixel and PSNR."""
@@ -65,6 +74,7 @@ def compress(
     target_bpp: encoder_options.TargetBpp = None,
     target_psnr: encoder_options.TargetPsnr = None,
     lossless: encoder_options.Lossless = False,
+    lossless_if_smaller: encoder_options.LosslessIfSmaller = False,
     max_error: encoder_options.MaxError = None,
     effort: encoder_options.Effort = DEFAULT_EFFORT,
     tune: encoder_options.Tune = None,
@@ -89,6 +99,7 @@ def compress(
       rdae compress photo.png --target-size 40k
       rdae compress photo.png --target-psnr 36 -e 5
       rdae compress scan.png --lossless
+      rdae compress -r pictures/ --lossless=auto
       rdae compress - < photo.png > photo.rd
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
@@ -96,7 +107,9 @@ def compress(
     if output_dir is None:
         names, output = split_output(names, output, RD_EXTENSIONS)
     target = read_target(
-        *(quality, target_size, target_bpp, target_psnr), lossless=lossless, max_error=max_error
+        *(quality, target_size, target_bpp, target_psnr),
+        lossless="auto" if lossless_if_smaller else lossless,
+        max_error=max_error,
     )
     if tune is not None and (effort < REFINED_EFFORT or target.max_error is not None):
         raise UsageError(
@@ -166,6 +179,16 @@ def compress(
     if left_out:
         console.note(left_out_line(left_out))
     raise typer.Exit(code)
+
+
+def _plain(argument: str) -> str:
+    """An argument in which no flag has a value."""
+    flag, equals, value = argument.partition("=")
+    if flag != "--lossless" or not equals:
+        return argument
+    if value != "auto":
+        raise UsageError(f"--lossless takes =auto or nothing, not {shown(value)}")
+    return encoder_options.LOSSLESS_IF_SMALLER
 
 
 def check_output_name(output: str | None) -> None:

@@ -14,14 +14,15 @@ from rdae.cli.batch import Outcome
 from rdae.cli.console import Console, grouped, human_bytes, human_seconds, shown
 from rdae.cli.inputs import Source
 from rdae.cli.paths import Task, is_taken, remove_input, skipped_line, write_output
-from rdae.cli.remarks import is_doubtful, remarks_on
+from rdae.cli.remarks import is_doubtful, remarks_on, smaller_exact_bytes
 from rdae.cli.target import Target
 from rdae.errors import OutputExistsError
 
 if TYPE_CHECKING:
-    from rdae.bitstream.info import Info
-    from rdae.codec import Encoded
+    from rdae.codec.smaller import Choice
     from rdae.images.picture import Picture
+    from rdae.lossless.model import LosslessModel
+    from rdae.model.model import Model
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Compression:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         from rdae import codec
         from rdae.codec import check_padding
+        from rdae.codec.smaller import Choice, encode_smaller
         from rdae.distortion import psnr
         from rdae.model import installed as store
         from rdae.model.model import Model
@@ -67,25 +69,29 @@ class Compression:
         began = time.perf_counter()
         is_lossy = self.target.max_error is None
         model = store.load_model(self.model) if is_lossy else store.load_lossless()
-        name = model.description.name if isinstance(model, Model) else model.name
         load_s = time.perf_counter() - began
-        _log.debug("loaded model %s", name)
+        _log.debug("loaded model %s", _name(model))
         picture, input_bytes, like = self._read(task.source)
         _log.debug("read %d bytes, %dx%d pixels", input_bytes, picture.width, picture.height)
         check_padding(picture.width, picture.height, self.max_pixels)
-        encoded = codec.encode(
-            picture,
-            quality=self.target.quality,
-            target_size=self.target.size,
-            target_bpp=self.target.bpp,
-            target_psnr=self.target.psnr,
-            max_error=self.target.max_error,
-            effort=self.effort,
-            tune=self.tune,
-            model=model if isinstance(model, Model) else None,
-            threads=self.threads,
-            progress=progress,
-        )
+        settings: dict[str, Any] = {
+            "quality": self.target.quality,
+            "target_size": self.target.size,
+            "target_bpp": self.target.bpp,
+            "target_psnr": self.target.psnr,
+            "effort": self.effort,
+            "tune": self.tune,
+            "model": model if isinstance(model, Model) else None,
+            "threads": self.threads,
+            "progress": progress,
+        }
+        if self.target.or_lossless:
+            choice = encode_smaller(picture, **settings)
+            if choice.kept.info.is_lossless:
+                model = store.load_lossless()
+        else:
+            choice = Choice(codec.encode(picture, max_error=self.target.max_error, **settings))
+        encoded = choice.kept
         size = len(encoded.data)
         if self.keep_if_smaller and size >= input_bytes:
             line = f"{shown(task.source.name)}: kept, its .rd file would have {human_bytes(size)}"
@@ -108,22 +114,37 @@ class Compression:
                 threads=self.threads,
             )
             figure = psnr(picture.rgb, decoded.rgb)
+        exact_bytes = (
+            None
+            if self.target.or_lossless  # the smaller one has been found
+            else smaller_exact_bytes(picture, encoded.info, input_bytes)
+        )
         if self.remove:
             remove_input(task)
-        return self._outcome(task, encoded, input_bytes, name, load_s, figure)
+        remarks = remarks_on(
+            encoded.info,
+            input_bytes,
+            figure,
+            self.target,
+            exact_bytes=exact_bytes,
+            to_8bit=self.conversions["to_8bit"],
+        )
+        return self._outcome(task, choice, input_bytes, _name(model), load_s, figure, remarks)
 
     def _outcome(
         self,
         task: Task,
-        encoded: Encoded,
+        choice: Choice,
         input_bytes: int,
         model_name: str,
         load_s: float,
         psnr: float | None,
+        remarks: list[str],
     ) -> Outcome:
+        encoded = choice.kept
         info, size = encoded.info, len(encoded.data)
+        has_quality = self.target.is_quality and not info.is_lossless
         mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
-        remarks = remarks_on(info, input_bytes, psnr, self.target)
         record: dict[str, Any] = {
             "output": task.output_name,
             "width": info.width,
@@ -136,7 +157,9 @@ class Compression:
             "bpp": info.bpp,
             "ratio": input_bytes / size,
             "raw_ratio": figures.raw_bytes(info) / size,
-            "quality": self.target.quality if self.target.is_quality else round(info.quality, 2),
+            "lossless": info.is_lossless,
+            "other_bytes": choice.other_bytes,
+            "quality": self.target.quality if has_quality else round(info.quality, 2),
             "quality_point": info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
@@ -153,7 +176,7 @@ class Compression:
             f"{shown(task.source.name)} → {shown(task.output_name)} ",
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
-            self._quality_text(info),
+            self._quality_text(choice),
             *([figures.psnr_text(psnr)] if psnr is not None and self.shows_psnr else []),
             *(
                 [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
@@ -183,10 +206,17 @@ class Compression:
             pixels=info.width * info.height,
         )
 
-    def _quality_text(self, info: Info) -> str:
-        if info.is_lossless:
-            return figures.exactness(info)
-        return f"q{self.target.quality if self.target.is_quality else round(info.quality, 1):g}"
+    def _quality_text(self, choice: Choice) -> str:
+        info, other = choice.kept.info, choice.other_bytes
+        quality = self.target.quality if self.target.is_quality else round(info.quality, 1)
+        text = f"q{quality:g}"
+        if info.is_lossless:  # of what an input had above 8 bits nothing is left
+            text = figures.exactness(info) + " at 8 bits" * self.conversions["to_8bit"]
+        if not self.target.or_lossless:
+            return text
+        if info.is_lossless:  # without a lossy file where a target could not be met
+            return text if other is None else f"{text} (lossy: {human_bytes(other)})"
+        return f"{text} (lossless: {'larger' if other is None else human_bytes(other)})"
 
     @property
     def shows_psnr(self) -> bool:
@@ -215,3 +245,7 @@ class Compression:
             picture = read_picture(file, max_pixels=self.max_pixels, **self.conversions)
             input_bytes = len(data)
         return picture.without(self.strip), input_bytes, like
+
+
+def _name(model: Model | LosslessModel) -> str:
+    return model.name if hasattr(model, "name") else model.description.name

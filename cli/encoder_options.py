@@ -9,6 +9,10 @@ from rdae.cli.completion import complete_model
 from rdae.cli.options import declare
 from rdae.scales import DEFAULT_QUALITY
 
+# What --lossless=auto is read as. An option with a value that may be left out would take the name
+# of the picture behind it for that value.
+LOSSLESS_IF_SMALLER = "--lossless-if-smaller"
+
 _ENCODER, _QUALITY = "Encoder", "Quality (one of these)"
 
 
@@ -56,8 +60,16 @@ TargetPsnr = Annotated[
 ]
 Lossless = Annotated[
     bool,
-    declare(_QUALITY, "--lossless", "Give back every pixel, in a much larger file."),
+    declare(
+        _QUALITY,
+        "--lossless",
+        "Give back every pixel, of photographs in a much larger file. With =auto, which goes with "
+        "all of these but --max-error, only where that takes no more bytes, as of drawings and "
+        "screenshots, or fits into --target-size.",
+        metavar="[=auto]",
+    ),
 ]
+LosslessIfSmaller = Annotated[bool, declare(_QUALITY, LOSSLESS_IF_SMALLER, "", hidden=True)]
 MaxError = Annotated[
     int | None,
     declare(

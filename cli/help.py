@@ -139,7 +139,8 @@ def _options(command: Any, ctx: Any) -> str:
 def _option(option: Any) -> tuple[str, str]:
     long_first = sorted(option.opts, key=len)
     takes_value = not (option.is_flag or option.count)
-    name = ", ".join(long_first) + (f" {option.metavar}" if takes_value and option.metavar else "")
+    metavar = option.metavar or ""  # of a flag: [=WORD], which may follow it
+    name = ", ".join(long_first) + (f" {metavar}" if takes_value and metavar else metavar)
     notes = []
     if takes_value and option.show_default and option.default not in (None, [], ()):
         default = option.default.value if isinstance(option.default, Enum) else option.default

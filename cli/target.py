@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from rdae.cli.console import UsageError, shown
 from rdae.scales import DEFAULT_QUALITY, MAX_ERROR
@@ -23,6 +24,7 @@ class Target:
         bpp: the same in bits per pixel of the picture.
         psnr: the least PSNR in dB.
         max_error: how far a sample may be off; 0 is lossless.
+        or_lossless: a lossless file is as welcome, where it is smaller.
     """
 
     quality: float = DEFAULT_QUALITY
@@ -30,6 +32,7 @@ class Target:
     bpp: float | None = None
     psnr: float | None = None
     max_error: int | None = None
+    or_lossless: bool = False
 
     @property
     def is_quality(self) -> bool:
@@ -43,10 +46,12 @@ def read_target(
     bpp: float | None,
     psnr: float | None,
     *,
-    lossless: bool = False,
+    lossless: bool | Literal["auto"] = False,
     max_error: int | None = None,
 ) -> Target:
     """Read -q, the targets, --lossless and --max-error, of which one may be given.
+
+    `--lossless=auto` goes with all but the last.
 
     Raises:
         UsageError: there are several, or one makes no sense.
@@ -56,10 +61,12 @@ def read_target(
         "--target-size": size,
         "--target-bpp": bpp,
         "--target-psnr": psnr,
-        "--lossless": lossless or None,
+        "--lossless": (lossless and lossless != "auto") or None,
         "--max-error": max_error,
     }
     names = [name for name, value in given.items() if value is not None]
+    if lossless == "auto" and max_error is not None:
+        names.append("--lossless=auto")
     if len(names) > 1:
         raise UsageError(f"{' and '.join(names)} exclude each other", hint="give one of them")
     if quality is not None and not 0 <= quality <= 100:
@@ -74,7 +81,8 @@ def read_target(
         size=None if size is None else _read_size(size),
         bpp=bpp,
         psnr=psnr,
-        max_error=0 if lossless else max_error,
+        max_error=0 if lossless and lossless != "auto" else max_error,
+        or_lossless=lossless == "auto",
     )
 
 

@@ -14,7 +14,7 @@ Importing this module loads neither NumPy nor Pillow; the functions do when they
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from rdae import errors
 
@@ -65,7 +65,7 @@ def compress(
     target_size: int | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
-    lossless: bool = False,
+    lossless: bool | Literal["auto"] = False,
     max_error: int | None = None,
     effort: int = 2,
     tune: str | None = None,
@@ -88,7 +88,8 @@ def compress(
         target_bpp: the same in bits per pixel.
         target_psnr: instead, the least PSNR in dB of the decoded picture; the smallest file that
             has it is found. With any target, an effort of 3 or more makes several searches.
-        lossless: instead of all these, give back every pixel.
+        lossless: instead of all these, give back every pixel. With "auto", which goes with all of
+            these, only if that takes no more bytes, or fits into the size that is asked for.
         max_error: instead, give back samples that are at most so far from the given ones, 1 to 15;
             0 is lossless. `effort` and `model` do not count with these two.
         effort: 1 (fastest) to 9 (fewest bits at equal quality). From 3 on, seconds to minutes
@@ -114,33 +115,37 @@ def compress(
         rdae.errors.RateTargetError: the target cannot be met; the message says what can.
         rdae.errors.ModelError: there is no such model.
         rdae.errors.MissingDependencyError: the effort needs torch.
-        ValueError: quality, max_error, effort or tune is out of range, or more than one of quality,
-            targets, lossless and max_error is given.
+        ValueError: quality, lossless, max_error, effort or tune is out of range, or more than one
+            of quality, targets, lossless and max_error is given.
         TypeError: quality or a target is no number.
         OSError: the file is not there or cannot be read.
     """
     import numbers
 
     from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, check_padding, encode
+    from rdae.codec.smaller import encode_smaller
     from rdae.files import contents_of
     from rdae.images.inputs import picture_of
     from rdae.model.installed import load_model
 
+    if isinstance(lossless, str) and lossless != "auto":
+        raise ValueError(f"lossless must be True, False or 'auto', got {lossless!r}")
+    is_auto = lossless == "auto"
     targets: dict[str, object] = {
         "quality": quality,
         "target_size": target_size,
         "target_bpp": target_bpp,
         "target_psnr": target_psnr,
         "max_error": max_error,
-        "lossless": int(lossless) or None,
+        "lossless": None if is_auto else int(lossless) or None,
     }
     given = {name: target for name, target in targets.items() if target is not None}
     for name, target in given.items():
         if isinstance(target, bool) or not isinstance(target, numbers.Real):
             raise TypeError(f"{name} must be a number, got {target!r}")
-    if len(given) > 1:
+    if len(given) > 1 or (is_auto and max_error is not None):
         raise ValueError(f"{', '.join(targets)} exclude each other")
-    if lossless:
+    if lossless and not is_auto:
         max_error = 0
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     picture = picture_of(
@@ -151,18 +156,19 @@ def compress(
         to_srgb=to_srgb,
     )
     check_padding(picture.width, picture.height, limit)
-    return encode(
-        picture,
-        quality=DEFAULT_QUALITY if quality is None else quality,
-        target_size=target_size,
-        target_bpp=target_bpp,
-        target_psnr=target_psnr,
-        max_error=max_error,
-        effort=effort,
-        tune=tune,
-        model=load_model(model) if max_error is None else None,
-        threads=threads,
-    ).data
+    settings: dict[str, Any] = {
+        "quality": DEFAULT_QUALITY if quality is None else quality,
+        "target_size": target_size,
+        "target_bpp": target_bpp,
+        "target_psnr": target_psnr,
+        "effort": effort,
+        "tune": tune,
+        "model": load_model(model) if max_error is None else None,
+        "threads": threads,
+    }
+    if is_auto:
+        return encode_smaller(picture, **settings).kept.data
+    return encode(picture, max_error=max_error, **settings).data
 
 
 def decompress(

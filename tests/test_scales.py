@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rdae
-from rdae.codec import _bytes_of, decode, encode
+from rdae.codec import decode, encode, most_bytes
 from rdae.codec.encoder import Encoder
 from rdae.codec.targets import encode_from, encode_within, highest_point, walk
 from rdae.distortion import decoder_variance, psnr
@@ -116,8 +116,8 @@ def test_bits_per_pixel_that_are_no_size_are_refused(crop, bpp):
 
 @given(st.integers(2, 10**9), st.integers(1, 10**9))
 def test_bits_per_pixel_of_a_file_are_a_ceiling_that_it_meets(size, pixels):
-    assert _bytes_of(8 * size / pixels, pixels) == size
-    assert _bytes_of(math.nextafter(8 * size / pixels, 0), pixels) < size
+    assert most_bytes(8 * size / pixels, pixels) == size
+    assert most_bytes(math.nextafter(8 * size / pixels, 0), pixels) < size
 
 
 @pytest.mark.parametrize("red", [False, True])

@@ -57,6 +57,7 @@ __all__ = [
     "decode",
     "encode",
     "find_damage",
+    "most_bytes",
     "preview",
     "read_info",
     "rescue",
@@ -160,7 +161,7 @@ def encode(
         if not 0 < target < math.inf:
             raise ValueError(f"a target is a number above 0, not {target}")
     if target_bpp is not None:
-        target_size = _bytes_of(target_bpp, picture.width * picture.height)
+        target_size = most_bytes(target_bpp, picture.width * picture.height)
     if effort not in range(PLAIN_EFFORT, MAX_EFFORT + 1):
         raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
     if tune is not None and tune not in TUNES:
@@ -197,7 +198,7 @@ def encode(
     return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)
 
 
-def _bytes_of(bpp: float, pixels: int) -> int:
+def most_bytes(bpp: float, pixels: int) -> int:
     """The largest size of a file that has at most so many bits per pixel; 1 byte at least.
 
     A product may be rounded to the wrong side, so what counts is the quotient, as of `Info.bpp`.

@@ -12,6 +12,7 @@ hidden variables, and -log P(finer | coarser) under a mixture of two normals is 
     fit          how the encoder finds them
     stream       a tile to a range-coder stream and back
     graphics     a tile as lossless WebP
+    estimate     whether few bytes may be enough, without asking the networks
     coding       the smaller of the two
 
 All that a decoder computes is integers (FORMAT.md, sections 7 and 14). Papers: the pyramid of

@@ -23,8 +23,18 @@ _ALPHA_BIT, _VERSION_BITS = 1 << 28, 7 << 29  # behind both sides
 
 def encode_graphics(pixels: NDArray[np.uint8]) -> bytes:
     """Code `(rows, columns, 3)` pixels exactly; no side above 16384."""
+    return _bitstream(pixels, quality=75, method=4)
+
+
+def hasty_bytes(pixels: NDArray[np.uint8]) -> int:
+    """How many bytes a quick attempt takes: three to six times as fast, up to double the bytes."""
+    return len(_bitstream(pixels, quality=20, method=1))
+
+
+def _bitstream(pixels: NDArray[np.uint8], *, quality: int, method: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", lossless=True, quality=75, method=4, exact=True)
+    image = Image.fromarray(pixels)
+    image.save(file, "WEBP", lossless=True, quality=quality, method=method, exact=True)
     data = file.getvalue()
     size = int.from_bytes(data[16:20], "little")
     assert data[12:16] == b"VP8L", "what Pillow wrote is no lossless WebP"
