@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
 from rdae.errors import UnsupportedImageError
-from rdae.images.cicp import cicp_of_heif, cicp_of_png
+from rdae.images.av1_header import colours_of
+from rdae.images.cicp import Cicp, cicp_of_heif, cicp_of_png
 from rdae.images.formats import OUTPUT_FORMATS, output_format
 from rdae.images.icc import HLG, PQ, as_rgb_profile, profile_of
 from rdae.images.picture import Picture, from_pillow, read_picture
@@ -65,6 +68,18 @@ def avif(primaries: int, transfer: int, **more: Any) -> bytes:
     return bytes(data)
 
 
+def bare_avif(primaries: int, transfer: int, **more: Any) -> bytes:
+    """An AVIF file without a colour box: its stream alone names the colours."""
+    data = bytearray(avif(BT_709, SRGB_CURVE, **more).replace(b"colrnclx", b"freenclx"))
+    start = data.index(b"mdat") + 4
+    head = bin(1 << 256 | int.from_bytes(data[start : start + 32], "big"))[3:]
+    named = "1" + "".join(f"{number:08b}" for number in (BT_709, SRGB_CURVE))
+    assert head.count(named) == 1
+    head = head.replace(named, f"1{primaries:08b}{transfer:08b}")
+    data[start : start + 32] = int(head, 2).to_bytes(32, "big")
+    return bytes(data)
+
+
 def heic(primaries: int, transfer: int, **more: Any) -> bytes:
     pillow_heif = pytest.importorskip("pillow_heif")
     pillow_heif.register_heif_opener()
@@ -76,11 +91,16 @@ def heic(primaries: int, transfer: int, **more: Any) -> bytes:
     return file.getvalue()
 
 
+@functools.cache
+def made(make: Callable[[int, int], bytes]) -> bytes:
+    return make(DISPLAY_P3, SRGB_CURVE)
+
+
 def profile(icc: bytes) -> Any:
     return ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
 
 
-@pytest.mark.parametrize("make", [png, avif, heic])
+@pytest.mark.parametrize("make", [png, avif, bare_avif, heic])
 def test_wide_colours_without_a_profile_get_one(make: Any) -> None:
     picture = read_picture(io.BytesIO(make(DISPLAY_P3, SRGB_CURVE)))
     assert profile(picture.icc).profile_description == "Display P3"
@@ -90,7 +110,7 @@ def test_wide_colours_without_a_profile_get_one(make: Any) -> None:
     assert profile(read_picture(io.BytesIO(make(BT_2020, 1))).icc).profile_description == "BT.2020"
 
 
-@pytest.mark.parametrize("make", [png, avif, heic])
+@pytest.mark.parametrize("make", [png, avif, bare_avif, heic])
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_hdr_colours_are_refused_with_a_way_out(make: Any, transfer: int) -> None:
     with pytest.raises(UnsupportedImageError, match=r"HDR colours \((PQ|HLG)\)") as caught:
@@ -102,6 +122,36 @@ def test_an_image_that_user_code_opened_is_judged_alike() -> None:
     assert from_pillow(Image.open(io.BytesIO(png(DISPLAY_P3, SRGB_CURVE)))).icc
     with pytest.raises(UnsupportedImageError, match="HDR"):
         from_pillow(Image.open(io.BytesIO(avif(BT_2020, PQ))))
+
+
+def test_the_colour_box_counts_before_the_stream() -> None:
+    data = bare_avif(BT_2020, PQ).replace(b"freenclx", b"colrnclx")
+    assert cicp_of_heif(io.BytesIO(data)) == Cicp(BT_709, SRGB_CURVE, is_full_range=True)
+
+
+def obu(kind: int, body: bytes) -> bytes:
+    return bytes([kind << 3 | 2, len(body)]) + body
+
+
+def bits(*numbers: tuple[int, int]) -> bytes:
+    text = "".join(f"{number:0{count}b}" for number, count in numbers)
+    return int(text.ljust(-len(text) // 8 * -8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+
+
+def test_the_long_form_of_a_sequence_header_is_read_too() -> None:
+    times = [(1, 1), (1, 32), (60, 32), (1, 1), (0b00101, 5), (1, 1), (7, 5), (1, 32), (0, 10)]
+    point = [(0, 12), (8, 5), (1, 1), (1, 1), (0, 17), (1, 1), (9, 4)]
+    size = [(4, 4), (5, 4), (31, 5), (63, 6)]
+    tools = [(1, 1), (0, 7), (0, 3), (0, 4), (1, 1), (3, 2), (0, 1), (1, 1), (0, 1), (1, 1)]
+    order, filters, twelve_bits_grey = [(6, 3)], [(7, 3)], [(1, 1), (1, 1), (1, 1)]
+    start = [(2, 3), (0, 1), (0, 1), *times, (1, 1), (1, 5), *point, *point, *size]
+    header = bits(*start, *tools, *order, *filters, *twelve_bits_grey, (1, 1), (9, 8), (16, 8))
+    stream = obu(2, b"") + obu(1, header)
+    assert colours_of(stream) == (BT_2020, PQ)
+    assert colours_of(obu(2, b"") + obu(5, b"metadata")) is None
+    for length in range(3, len(stream)):
+        with pytest.raises(IndexError):
+            colours_of(stream[:length])
 
 
 def test_a_profile_of_the_file_stays() -> None:
@@ -136,7 +186,8 @@ def test_the_profile_of_display_p3_has_its_published_colorants() -> None:
 
 @given(data=st.binary(max_size=120), where=st.integers(0, 400))
 def test_damaged_boxes_and_chunks_name_nothing_or_something(data: bytes, where: int) -> None:
-    for whole, look in ((avif(12, 13), cicp_of_heif), (png(12, 13), cicp_of_png)):
+    for make, look in ((avif, cicp_of_heif), (bare_avif, cicp_of_heif), (png, cicp_of_png)):
+        whole = made(make)
         changed = whole[:where] + data + whole[where + len(data) :]
         look(io.BytesIO(changed))
         look(io.BytesIO(whole[:where]))

@@ -54,7 +54,14 @@ def animated() -> bytes:
 
 
 def with_depth(*depth: tuple[int, int], channels: tuple[tuple[int, int], ...] = ((0, 2),)) -> bytes:
-    return size(5, 4).put((0, 1), (0, 1), *depth, (1, 1), *channels).data()
+    return size(5, 4).put((0, 1), (0, 1), *depth, (1, 1), *channels, (0, 1), (1, 1)).data()
+
+
+def with_colours(*description: tuple[int, int]) -> bytes:
+    """A header of 8 bits whose colours are described otherwise than as sRGB."""
+    return (
+        size(5, 4).put(*[(0, 1)] * 3, (0, 2), (1, 1), (0, 2), (1, 1), (0, 1), *description).data()
+    )
 
 
 BLACK = ((1, 2), (0, 1), (2, 2), (2, 4), (0, 1), (0, 2), (0, 2), (0, 2))  # type 4, 8 bits, no name
@@ -79,6 +86,32 @@ def test_the_header_is_found_in_boxes_whether_in_one_piece_or_several() -> None:
     )
     for boxes in (whole, parts):
         assert parse_header(BOX_SIGNATURE + boxes) == parse_header(stream)
+
+
+RGB, GREY, XYB, D65 = (0, 2), (1, 2), ((2, 2), (0, 4)), (1, 2)
+OWN = ((2, 2), (0, 4))
+BT_2020, PQ, HLG = ((2, 2), (7, 4)), ((2, 2), (14, 4)), ((3, 2), (0, 6))
+AT = ((3, 2), (5, 21))  # one coordinate
+
+
+@pytest.mark.parametrize(("kind", "number", "name"), [(PQ, 16, "PQ"), (HLG, 18, "HLG")])
+def test_hdr_colours_are_refused(kind: Any, number: int, name: str) -> None:
+    for space in (
+        ((0, 1), RGB, D65, *BT_2020),
+        ((0, 1), RGB, *OWN, *AT, *AT, *OWN, *AT * 6),
+        ((0, 1), GREY, D65),
+    ):
+        data = with_colours(*space, (0, 1), *kind)
+        assert parse_header(data).transfer == number
+        assert f"HDR colours ({name})" in str(refusal(data, to_8bit=True))
+
+
+def test_other_colours_are_known_by_their_transfer_or_not_at_all() -> None:
+    assert parse_header(with_colours((0, 1), RGB, D65, *BT_2020, (0, 1), (1, 2))).transfer == 1
+    assert parse_header(with_colours((0, 1), RGB, D65, *BT_2020, (1, 1), (99, 24))).transfer is None
+    assert parse_header(with_colours((1, 1), RGB)).transfer is None  # a profile follows
+    assert parse_header(with_colours((0, 1), *XYB)).transfer is None
+    assert parse_header(with_depth((0, 1), (0, 2))).transfer == 13
 
 
 def refusal(data: bytes, **options: Any) -> ImageError:

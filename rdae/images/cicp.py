@@ -2,7 +2,9 @@
 
 AVIF and HEIC have them in a colour box of the picture (ISO/IEC 14496-12, section 12.1.5; the
 picture's properties: ISO/IEC 23008-12, section 9.3), PNG in its chunk cICP (PNG, third edition,
-section 11.3.2.6).
+section 11.3.2.6). Without that box those of AVIF are the AV1 stream's own (AVIF 1.1, section
+2.1), which stands where the item's location says (ISO/IEC 14496-12, section 8.11.3). An HEVC
+stream is not asked: what writes HEIC writes the box or a profile.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 
 from rdae.errors import UnsupportedImageError
+from rdae.images.av1_header import colours_of
 from rdae.images.icc import HLG, PQ, profile_of
 
 _MAX_META_BYTES = 16 << 20  # the boxes that describe a file; pixels are not among them
 _MAX_CHUNKS = 1 << 16
-
+_STREAM_BYTES = 1 << 12  # of an AV1 stream; its sequence header has some dozen bytes
+_HINT = "save it in sRGB or Display P3 in an image editor first"
 
 NAMED_PROFILE = "rdae_named_profile"  # attribute of an image
 
@@ -43,15 +47,23 @@ def name_colours(image: Image.Image) -> None:
     if cicp is None or (image.format != "PNG" and image.info.get("icc_profile")):
         return
     icc = profile_of(cicp.primaries, cicp.transfer)
+    refuse_hdr(cicp.transfer)
     if icc is None or not cicp.is_full_range:
-        kind = {PQ: "HDR colours (PQ)", HLG: "HDR colours (HLG)"}.get(
-            cicp.transfer, f"colours of a rare kind (CICP {cicp.primaries}, {cicp.transfer})"
-        )
-        raise UnsupportedImageError(
-            kind, hint="save it in sRGB or Display P3 in an image editor first"
-        )
+        rare = f"colours of a rare kind (CICP {cicp.primaries}, {cicp.transfer})"
+        raise UnsupportedImageError(rare, hint=_HINT)
     if icc and len(image.getbands()) > 2 and not image.info.get("icc_profile"):
         setattr(image, NAMED_PROFILE, icc)  # its info may be another's
+
+
+def refuse_hdr(transfer: int | None) -> None:
+    """Refuse pixels whose levels are more light than a display of sRGB has.
+
+    Raises:
+        UnsupportedImageError: the transfer, as H.273 numbers it, is PQ or HLG.
+    """
+    if transfer in (PQ, HLG):
+        kind = "PQ" if transfer == PQ else "HLG"
+        raise UnsupportedImageError(f"HDR colours ({kind})", hint=_HINT)
 
 
 def _cicp_of(image: Image.Image) -> Cicp | None:
@@ -92,7 +104,7 @@ def cicp_of_heif(file: BinaryIO) -> Cicp | None:
         size, kind = struct.unpack(">I4s", header)
         if kind == b"meta" and 8 <= size <= _MAX_META_BYTES:
             try:
-                return _of_meta(file.read(size - 8))
+                return _of_meta(file.read(size - 8), file)
             except (LookupError, struct.error):
                 return None
         if size < 8:  # to the end of the file, or of 64 bits: the pixels
@@ -101,7 +113,7 @@ def cicp_of_heif(file: BinaryIO) -> Cicp | None:
     return None
 
 
-def _of_meta(meta: bytes) -> Cicp | None:
+def _of_meta(meta: bytes, file: BinaryIO) -> Cicp | None:
     boxes = dict(_boxes(meta[4:]))
     main = boxes[b"pitm"]
     item = int.from_bytes(main[4:8] if main[0] else main[4:6], "big")
@@ -113,7 +125,48 @@ def _of_meta(meta: bytes) -> Cicp | None:
             if name == b"colr" and data.startswith(b"nclx") and len(data) >= 11:
                 primaries, transfer = struct.unpack_from(">HH", data, 4)
                 return Cicp(primaries, transfer, is_full_range=True)
-    return None
+    if not any(kind == b"av1C" for kind, _ in known):
+        return None
+    file.seek(_start_of(_first_part_of(item, boxes.get(b"iref", b"")), boxes[b"iloc"]))
+    named = colours_of(file.read(_STREAM_BYTES))
+    return None if named is None else Cicp(*named, is_full_range=True)
+
+
+def _first_part_of(item: int, iref: bytes) -> int:
+    """The first of the items that an item is put together from, or itself."""
+    layout = ">II" if iref[:1] > b"\0" else ">HH"
+    for kind, body in _boxes(iref[4:]):
+        if kind == b"dimg" and struct.unpack_from(layout, body)[0] == item:
+            count_bytes = struct.calcsize(layout) // 2
+            return int.from_bytes(body[count_bytes + 2 : 2 * count_bytes + 2], "big")
+    return item
+
+
+def _start_of(item: int, iloc: bytes) -> int:
+    """Where in the file the bytes of an item begin; `LookupError` if they are not in it."""
+    version, widths = iloc[0], [iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4, iloc[5] & 15]
+    at, wide = 6, 4 if version == 2 else 2
+
+    def number(num_bytes: int) -> int:
+        nonlocal at
+        at += num_bytes
+        if at > len(iloc):
+            raise IndexError("the box of locations is cut")
+        return int.from_bytes(iloc[at - num_bytes : at], "big")
+
+    for _ in range(number(wide)):
+        one = number(wide)
+        is_elsewhere = version > 0 and number(2) & 15  # in a box, or in another item
+        is_elsewhere |= number(2)  # another file
+        start = number(widths[2])
+        num_extents = number(2)
+        for extent in range(num_extents):
+            number(widths[3] if version else 0)
+            offset = number(widths[0])
+            number(widths[1])
+            if one == item and extent == 0 and not is_elsewhere:
+                return start + offset
+    raise LookupError(f"item {item} has no place")
 
 
 def _properties_of(item: int, ipma: bytes) -> list[int]:

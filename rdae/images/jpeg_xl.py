@@ -32,6 +32,10 @@ _ALPHA, _SPOT_COLOUR, _COLOUR_FILTER = 0, 2, 5
 _HEADER_BYTES = 1 << 14  # of names of channels in the main; the rest is some dozen bytes
 _SIZE = ((1, 9), (1, 13), (1, 18), (1, 30))  # of a U32: least value and number of bits, by selector
 _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
+_COORDINATE = ((0, 19), (524288, 19), (1048576, 20), (2097152, 21))
+_GREY, _XYB = 1, 2  # spaces of colour
+_OWN = 2  # a white point, or primaries, that are told by their coordinates
+_SRGB_CURVE = 13
 _PREVIEW_SIZE = ((1, 6), (65, 8), (321, 10), (1345, 12))
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
@@ -49,6 +53,8 @@ class Header:
         is_animated: there are several frames, to be shown one after another.
         other_channels: types of the channels besides colour and one alpha, as the standard counts.
         is_premultiplied: the colours are multiplied by alpha.
+        transfer: how levels become light, numbered as in ITU-T H.273; None where that is told
+            otherwise, as by an exponent or an ICC profile.
     """
 
     width: int
@@ -57,6 +63,7 @@ class Header:
     is_animated: bool = False
     other_channels: tuple[int, ...] = ()
     is_premultiplied: bool = False
+    transfer: int | None = _SRGB_CURVE
 
 
 class _Bits:
@@ -122,7 +129,9 @@ def parse_header(data: bytes) -> Header:
             bits.u32((1, 0), (0, 2), (3, 4), (19, 8))
     if _ALPHA in types:
         types.remove(_ALPHA)
-    return Header(width, height, depth, is_animated, tuple(types), is_premultiplied)
+    bits.u(1)  # whether the pixels are coded in XYB
+    transfer = _transfer(bits)
+    return Header(width, height, depth, is_animated, tuple(types), is_premultiplied, transfer)
 
 
 def decode(data: bytes, header: Header) -> Image.Image | bytes:
@@ -182,6 +191,25 @@ def _skip_preview_size(bits: _Bits) -> None:
     bits.u32(*choices)
     if not bits.u(3):
         bits.u32(*choices)
+
+
+def _transfer(bits: _Bits) -> int | None:
+    """Return the transfer that a description of colours names."""
+    if bits.u(1):  # sRGB
+        return _SRGB_CURVE
+    has_profile, space = bits.u(1), bits.u32(*_ENUM)
+    if has_profile or space == _XYB:
+        return None
+    if bits.u32(*_ENUM) == _OWN:  # the white point
+        _skip_coordinates(bits, 2)
+    if space != _GREY and bits.u32(*_ENUM) == _OWN:
+        _skip_coordinates(bits, 6)
+    return None if bits.u(1) else bits.u32(*_ENUM)
+
+
+def _skip_coordinates(bits: _Bits, count: int) -> None:
+    for _ in range(count):
+        bits.u32(*_COORDINATE)
 
 
 def _depth(bits: _Bits) -> int:

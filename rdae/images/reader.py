@@ -27,7 +27,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 from rdae.errors import RdaeError, TooLargeError, UnsupportedImageError, grouped, option
 from rdae.images import jpeg_file, jpeg_xl, tiff_strips
 from rdae.images.channels import LEVEL_SCALE
-from rdae.images.cicp import name_colours
+from rdae.images.cicp import name_colours, refuse_hdr
 from rdae.images.colour import COLOUR_MODES
 from rdae.images.formats import InputFormat, foreign_name, format_of, input_names
 from rdae.images.png_file import DAMAGED, check_png
@@ -126,6 +126,7 @@ def _open_jpeg_xl(data: bytes, max_pixels: int, allowed: Allowed) -> Image.Image
             "a JPEG XL file with other channels than colour and alpha (black, depth, ...)",
             hint=_CONVERT,
         )
+    refuse_hdr(header.transfer)
     if header.bits > 8 and not allowed.to_8bit:
         raise UnsupportedImageError("more than 8 bits per channel", hint=_TO_8_BITS)
     image = jpeg_xl.decode(data, header)
