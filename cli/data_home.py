@@ -31,7 +31,7 @@ class Database:
         program: that makes it, called with the folder.
         package: of Debian and others that has the program.
         folder: below the data folder.
-        sources: pattern of the files that it is made of.
+        sources: pattern of the files that it is made of, in the folder or deeper.
         products: what the program leaves in the folder even where there is no source any more.
     """
 
@@ -52,6 +52,13 @@ DATABASES = (
             *("aliases", "generic-icons", "globs", "globs2", "icons", "magic", "mime.cache"),
             *("subclasses", "treemagic", "types", "version", "XMLnamespaces"),
         ),
+    ),
+    Database(
+        program="update-desktop-database",
+        package="desktop-file-utils",
+        folder="applications",
+        sources="*.desktop",
+        products=("mimeinfo.cache",),
     ),
 )
 ICON_THEME = "icons/hicolor"
@@ -135,7 +142,7 @@ def refresh(root: Path) -> list[str]:
             )
         else:
             _run(database.program, folder)
-        if not any(folder.glob(database.sources)):
+        if not any(folder.rglob(database.sources)):
             _remove_products(folder, database)
     if (root / ICON_THEME).is_dir():
         os.utime(root / ICON_THEME)

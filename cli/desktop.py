@@ -20,6 +20,7 @@ from rdae.cli.help import Command, Group
 PLACES = {
     "mime/packages/rdae.xml": "rdae.xml",
     "thumbnailers/rdae.thumbnailer": "rdae.thumbnailer",
+    "applications/rdae.desktop": "rdae.desktop",
     f"{data_home.ICON_THEME}/scalable/mimetypes/image-x-rdae.svg": "image-x-rdae.svg",
 }
 SANDBOX = Path("/usr")  # all that GNOME lets a thumbnailer see
@@ -31,7 +32,7 @@ app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False)
 
 @app.callback(invoke_without_command=True)
 def desktop(context: typer.Context) -> None:
-    """Teach a Linux desktop about .rd files: type, thumbnails, icon.
+    """Teach a Linux desktop about .rd files: type, thumbnails, icon, viewer.
 
     For the user who calls it: everything goes into XDG_DATA_HOME, which is ~/.local/share
     if it is not set, and can be removed again.
@@ -48,7 +49,7 @@ def desktop(context: typer.Context) -> None:
 
 @app.command("install", cls=Command)
 def install(dry_run: DryRun = False, quiet: options.Quiet = False) -> None:
-    """Make the desktop recognise .rd files and show thumbnails.
+    """Make the desktop recognise .rd files, show thumbnails, and open them with rdae view.
 
     Again is the same as once; after rdae has moved, the desktop learns the new place.
 

@@ -19,6 +19,7 @@ from rdae.cli import desktop
 from rdae.cli.data_home import MARK
 from rdae.pillow_plugin import MIME_TYPE
 from tests.cli.cli_runner import InProcess, Run, environment
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="of Linux's desktops")
 
@@ -26,7 +27,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "desktop.md"
 FILES = {
     "mime/packages/rdae.xml",
     "thumbnailers/rdae.thumbnailer",
+    "applications/rdae.desktop",
     "icons/hicolor/scalable/mimetypes/image-x-rdae.svg",
+}
+ODD = 'of "quotes", $HOME, `ls` and back\\slash'  # a folder's name
+OTHERS = {  # files of other programs
+    ".xml": '<mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info"/>',
+    ".desktop": "[Desktop Entry]\nType=Application\nName=Other\nExec=other\nMimeType=image/png;\n",
 }
 needs_mime_database = pytest.mark.skipif(
     shutil.which("update-mime-database") is None, reason="shared-mime-info is not installed"
@@ -81,11 +88,13 @@ def test_what_others_have_installed_stays(run: Run, home: Path) -> None:
     for name in sorted(FILES):
         other = (home / name).with_name("other" + Path(name).suffix)
         other.parent.mkdir(parents=True)
-        other.write_text(
-            '<mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info"/>'
-        )
-    if program := shutil.which("update-mime-database"):
-        subprocess.run([program, home / "mime"], check=True)
+        other.write_text(OTHERS.get(other.suffix, ""))
+    for name, folder in (
+        ("update-mime-database", "mime"),
+        ("update-desktop-database", "applications"),
+    ):
+        if program := shutil.which(name):
+            subprocess.run([program, home / folder], check=True)
     before = tree(home)
     assert run("desktop", "install", XDG_DATA_HOME=str(home)).code == 0
     assert run("desktop", "uninstall", XDG_DATA_HOME=str(home)).code == 0
@@ -112,6 +121,7 @@ def test_without_the_programs_of_a_desktop_it_says_so(run: Run, home: Path) -> N
     result = run("desktop", "install", XDG_DATA_HOME=str(home), PATH="/nowhere")
     assert result.code == 0
     assert "update-mime-database is not installed (package shared-mime-info)" in result.err
+    assert "update-desktop-database is not installed (package desktop-file-utils)" in result.err
     assert {name for name, content in tree(home).items() if content is not None} == FILES
     assert run("desktop", "uninstall", XDG_DATA_HOME=str(home), PATH="/nowhere").code == 0
     assert tree(home) == {}
@@ -186,7 +196,7 @@ def test_the_lines_of_the_page_teach_the_command_file(tmp_path: Path, rd: Path) 
         assert done.stdout == said + "\n"
 
 
-@pytest.mark.parametrize("folder", ["plain", 'of "quotes", $HOME, `ls`, back\\slash and 100 %s'])
+@pytest.mark.parametrize("folder", ["plain", ODD + " and 100 %s"])
 def test_the_thumbnailer_makes_a_thumbnail(tmp_path: Path, rd: Path, folder: str) -> None:
     program = tmp_path / folder / "rdae"
     program.parent.mkdir()
@@ -222,3 +232,34 @@ def test_the_thumbnailer_makes_a_thumbnail(tmp_path: Path, rd: Path, folder: str
             assert image.format == "PNG" and image.size == (20, 12)
     picture.write_bytes(picture.read_bytes()[:-9])
     assert thumbnail() == 1 and not output.read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("gio") is None, reason="gio is not installed")
+@pytest.mark.parametrize("folder", ["plain", ODD])  # GLib finds no program with % in its path
+def test_open_with_shows_all_files_at_once(tmp_path: Path, folder: str) -> None:
+    program = tmp_path / folder / "rdae"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncd "{tmp_path}"\nprintf "%s\\n" "$@" > new\nmv new called\n')
+    program.chmod(0o755)
+    entry = tmp_path / "rdae.desktop"
+    entry.write_bytes(desktop.desktop_files(str(program))["applications/rdae.desktop"])
+    if checker := shutil.which("desktop-file-validate"):
+        subprocess.run([checker, entry], check=True)
+    paths = [str(tmp_path / name) for name in ("a.rd", "a 'second' %f.rd")]
+    subprocess.run(["gio", "launch", entry, *paths], check=True)
+    wait_until((tmp_path / "called").exists)  # the desktop does not wait for programs
+    assert (tmp_path / "called").read_text().splitlines() == ["view", *paths]
+
+
+@in_environment
+@pytest.mark.skipif(shutil.which("gio") is None, reason="gio is not installed")
+@pytest.mark.skipif(
+    shutil.which("update-desktop-database") is None, reason="desktop-file-utils is not installed"
+)
+def test_the_viewer_is_what_opens_the_type(run: Run, home: Path) -> None:
+    places = {"XDG_DATA_HOME": str(home), "XDG_DATA_DIRS": "/nowhere", "LC_ALL": "C"}
+    assert run("desktop", "install", XDG_DATA_HOME=str(home)).code == 0
+    done = subprocess.run(
+        ["gio", "mime", MIME_TYPE], env=environment(places), capture_output=True, text=True
+    )
+    assert "rdae.desktop" in done.stdout.splitlines()[0]
