@@ -7,8 +7,6 @@ chromium`); RDAE_CHROMIUM may name another program. Nothing is downloaded.
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,17 +25,13 @@ from rdae.evaluation.report import page as report
 from rdae.evaluation.report import plots
 from rdae.evaluation.report.scenes import Scene, Version, fitted, overview, saved
 from rdae.evaluation.report.viewer import records_of
+from tests.browsers import CHROMIUM, CHROMIUM_FLAGS
 from tests.evaluation_sample import summary
 
-CHROMIUM = os.environ.get("RDAE_CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a Chromium (Debian: apt-get install chromium)"
 )
 PHOTO = Path(__file__).parent.parent / "examples" / "photo.png"
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 def coarse(photo: np.ndarray, step: int) -> np.ndarray:
@@ -89,7 +83,7 @@ def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield found
         found.close()
 

@@ -8,28 +8,21 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import os
-import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 pytest.importorskip("playwright", reason="needs the package playwright")
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = os.environ.get("RDAE_CHROMIUM") or shutil.which("chromium")
+from tests.browsers import CHROMIUM, CHROMIUM_FLAGS, ROOT
+
 pytestmark = [
     pytest.mark.skipif(not (ROOT / "web").is_dir(), reason="needs the checkout"),
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium"),
-]
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 EXPECTED = json.loads((ROOT / "tests" / "golden" / "expected.json").read_text())
 DECODE = """async (name) => {
@@ -66,8 +59,14 @@ PAGE = """<!doctype html><script type="module" src="/web/rd-image.js"></script>
 <rd-image id="good" src="/tests/golden/photo-q60.rd" alt="A pond"></rd-image>
 <rd-image id="bad" src="/web/kernel/build.py" alt="A script"></rd-image>
 <rd-image id="other" src="/web/kernel/build.py" alt="A script"><b>instead</b></rd-image>
-<div style="height: 9000px"></div>
+<p><svg width="9" height="9000"></svg></p>
 <rd-image id="far" src="/tests/golden/grey-q40.rd" alt="Far below"></rd-image>"""
+
+# What docs/web.md says is enough: no inline style.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
+    "connect-src 'self'; worker-src 'self'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,38 +81,68 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_browser_finds_the_same_pixels_and_fetches_the_weights_once(address: str) -> None:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        for _ in range(2):
-            page.goto(f"{address}/docs/")
-            found = {name: page.evaluate(DECODE, name) for name in EXPECTED}
-            assert found == {name: digest_of(name) for name in EXPECTED}
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that shares nothing with others."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def test_a_browser_finds_the_same_pixels_and_fetches_the_weights_once(
+    page: Page, address: str
+) -> None:
+    Handler.asked.clear()
+    for _ in range(2):
+        page.goto(f"{address}/docs/")
+        found = {name: page.evaluate(DECODE, name) for name in EXPECTED}
+        assert found == {name: digest_of(name) for name in EXPECTED}
     assert Handler.asked.count("/weights/photo.safetensors") == 1
 
 
-def test_the_element_shows_pictures_and_names_what_is_wrong(address: str) -> None:
+def test_the_element_shows_pictures_and_names_what_is_wrong(page: Page, address: str) -> None:
     Handler.asked.clear()
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        page.route("**/page.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
-        page.goto(f"{address}/page.html")
-        painted = """() => {
-          const canvas = document.querySelector("#good").canvas;
-          if (!canvas.width) return false;
-          const { data } = canvas.getContext("2d").getImageData(5, 7, 1, 1);
-          return data[3] === 255 && [canvas.width, canvas.height];
-        }"""
-        assert page.wait_for_function(painted).json_value() == [768, 512]
-        page.wait_for_selector("#bad p:visible")
-        assert page.inner_text("#bad p") == "A script (/web/kernel/build.py: this is no .rd file)"
-        assert page.is_visible("#other b")
-        assert not any("grey-q40" in path for path in Handler.asked)
-        page.locator("#far").scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelector('#far').canvas.width === 200")
-        browser.close()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    headers = {"Content-Type": "text/html", "Content-Security-Policy": POLICY}
+    page.route("**/page.html", lambda route: route.fulfill(body=PAGE, headers=headers))
+    page.goto(f"{address}/page.html")
+    painted = """() => {
+      const canvas = document.querySelector("#good").canvas;
+      if (!canvas.width) return false;
+      const { data } = canvas.getContext("2d").getImageData(5, 7, 1, 1);
+      return data[3] === 255 && [canvas.width, canvas.height];
+    }"""
+    assert page.wait_for_function(painted).json_value() == [768, 512]
+    page.wait_for_selector("#bad p:visible")
+    assert page.inner_text("#bad p") == "A script (/web/kernel/build.py: this is no .rd file)"
+    assert page.is_visible("#other b")
+    style = "document.querySelector('#bad').message.computedStyleMap().get('padding-top').value"
+    assert page.evaluate(style) == 12
+    assert not any("grey-q40" in path for path in Handler.asked)
+    page.locator("#far").scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('#far').canvas.width === 200")
+    assert not [line for line in said if "Content Security Policy" in line]
+
+
+def test_the_example_page_shows_all_it_speaks_of(page: Page, address: str) -> None:
+    page.goto(f"{address}/web/example.html")
+    # Two pictures, of which one has its shape before its pixels.
+    for size, canvas in ((768, "#first').canvas"), (200, "#decoded')")):
+        page.wait_for_function(f"document.querySelector('{canvas}.width === {size}")
+    page.wait_for_function("document.querySelector('#missing img').naturalWidth === 768")
+    assert page.is_visible("#missing img") and page.is_hidden("#first img")
+    page.wait_for_selector("#wrong p:visible")
+    said = page.inner_text("#wrong p")
+    assert said == "A page instead of a picture (example.html: this is no .rd file)"
+    page.locator("#last").scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('#last').canvas.width > 0")

@@ -6,7 +6,6 @@ Needs what tests/test_report_browser.py needs.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,23 @@ import pytest
 pytest.importorskip("playwright", reason="needs the package playwright")
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import rdae
+from tests.browsers import CHROMIUM
 from tests.cli.test_cli_view import viewing
-from tests.test_web_browser import CHROMIUM, FLAGS, Handler, address
+from tests.test_web_browser import Handler, address, browser
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a Chromium (Debian: apt-get install chromium)"
 )
 GOLDEN = Path(__file__).parent / "golden"
-__all__ = ["address"]  # a fixture
+__all__ = ["address", "browser"]  # fixtures
 DROP = """(files) => {
   const data = new DataTransfer();
   for (const [name, bytes] of files) data.items.add(new File([Uint8Array.from(bytes)], name));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +108,7 @@ def test_files_are_shown_saved_and_judged(browser: Browser, folder: Path) -> Non
         page.keyboard.press("Escape")
         assert page.is_hidden("dialog")
         page.close()
-        assert process.wait(60) == 0
+        assert process.wait(60) == 0  # soon after the page
 
 
 def check_zoom_and_pixels(page: Page, path: Path) -> None:
@@ -149,6 +141,7 @@ def pointed(page: Page) -> tuple[tuple[int, int], int]:
     return (column, row), int(value)
 
 
+@pytest.mark.slow
 def test_from_a_static_host_it_works_offline_afterwards(browser: Browser, address: str) -> None:
     page = opened(browser, f"{address}/web/viewer.html?src=../tests/golden/grey-q40.rd")
     shows(page, "grey-q40.rd")

@@ -1,30 +1,35 @@
 """What decoding takes in JavaScript.
 
-    python -m tests.benchmarks.web_decode FILE.rd... [--rounds 7]
+    python -m tests.benchmarks.web_decode [FILE.rd...] [--rounds 7] [--first-view]
 
 In Node.js, which works on one thread, and in Chromium, where a worker for each core shares the
 work; needs what tests/test_web.py and tests/test_web_browser.py need. For each file and place a
 line: milliseconds on the clock and of the processor (all threads of the process), of the first
 decode, and medians and least of the rounds after it. Node.js has loaded the weights before the
 first one; a page fetches them in it, from this machine, and all its code is new.
+
+--first-view opens web/example.html in Chromium with nothing cached: bytes that come, and seconds
+until pictures are seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import gzip
 import http.server
 import json
 import statistics
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browsers import CHROMIUM, CHROMIUM_FLAGS, ROOT
 from tests.test_web import NODE, WEIGHTS
-from tests.test_web_browser import CHROMIUM, FLAGS, ROOT, Handler
+from tests.test_web_browser import Handler
 
 IN_NODE = """
 import { readFileSync } from "node:fs";
@@ -46,6 +51,11 @@ IN_A_PAGE = """async (bytes) => {
   await decode(file);
   return performance.now() - start;
 }"""
+
+SHOWN = """window.shown = {};
+addEventListener("load", ({ target }) => {
+  if (target.localName === "rd-image") shown[target.id] = performance.now();
+}, true);"""
 
 Times = list[tuple[float, float]]
 
@@ -80,6 +90,38 @@ def chromium_times(browser: Browser, address: str, path: Path, rounds: int) -> T
     return times
 
 
+class CountingHandler(Handler):
+    """Remembers how many bytes were sent, by path."""
+
+    sent: ClassVar[dict[str, int]] = {}
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword == "Content-Length":
+            self.sent[self.path] = self.sent.get(self.path, 0) + int(value)
+        super().send_header(keyword, value)
+
+
+def show_first_view(browser: Browser, address: str) -> None:
+    """Print what a first visit of the example page fetches, and when its first picture is there."""
+    page = browser.new_page(viewport={"width": 1000, "height": 700})
+    page.set_default_timeout(600_000)
+    page.add_init_script(SHOWN)
+    CountingHandler.sent.clear()
+    page.goto(f"{address}/web/example.html")
+    seconds = page.wait_for_function("shown.first").json_value() / 1000
+    page.close()
+    sent = CountingHandler.sent
+    code = [path for path in sent if path.endswith((".js", ".wasm"))]
+    packed = sum(len(gzip.compress((ROOT / path[1:]).read_bytes())) for path in code)
+    weights = sum(size for path, size in sent.items() if path.startswith("/weights/"))
+    plain = sum(sent[path] for path in code)
+    print(
+        f"first view: {sum(sent.values()):,} bytes in {len(sent)} files, of which weights "
+        f"{weights:,}, {len(code)} of code {plain:,} ({packed:,} with gzip), "
+        f"all else {sum(sent.values()) - weights - plain:,}; first picture after {seconds:.2f} s"
+    )
+
+
 def show(place: str, path: Path, times: Times) -> None:
     """Print one line."""
     first, *others = times
@@ -93,20 +135,23 @@ def show(place: str, path: Path, times: Times) -> None:
 
 
 def main() -> None:
-    """Print two lines for each file."""
+    """Print two lines for each file, and one for a first visit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--first-view", action="store_true")
     args = parser.parse_args()
-    handler = functools.partial(Handler, directory=str(ROOT))
+    handler = functools.partial(CountingHandler, directory=str(ROOT))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/docs/"
+    address = f"http://127.0.0.1:{server.server_port}"
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         for path in args.files:
             show("Node.js", path, node_times(path, args.rounds))
-            show("Chromium", path, chromium_times(browser, address, path, args.rounds))
+            show("Chromium", path, chromium_times(browser, f"{address}/docs/", path, args.rounds))
+        if args.first_view:
+            show_first_view(browser, address)
         browser.close()
 
 

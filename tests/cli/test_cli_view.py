@@ -16,16 +16,24 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rdae.cli.view_server import LINGER
 from tests.cli.cli_runner import Run, environment
 
+LINGER = 0.5  # seconds
+COMMAND = f"""
+import signal, sys
+from rdae.__main__ import main
+from rdae.cli import view_server
+view_server.LINGER = {LINGER}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background have it ignored
+sys.exit(main())
+"""
 WEIGHTS = Path(str(files("rdae.weights")))
 
 
 @contextlib.contextmanager
 def viewing(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A process of the command; with the address's host and secret folder."""
-    command = [sys.executable, "-m", "rdae", "view", "--no-browser", *arguments]
+    """A process of the command that ends soon after a page; with the host and secret folder."""
+    command = [sys.executable, "-c", COMMAND, "view", "--no-browser", *arguments]
     process = subprocess.Popen(
         command,
         cwd=folder,
