@@ -49,7 +49,8 @@ def elbo(
     around the latents. The coded ones are points: real files, at effort 1 (the encoder's
     own guess), at effort 2, and at that of -e. What they save is a part of the amortisation
     gap. Distortion is in bits of the Gaussian that the quality's lambda stands for. The
-    terms are explained in docs/theory.md.
+    terms are explained in docs/theory.md. Last come the bits of a lossless file's pixels,
+    which say the same picture exactly, by another model.
 
     Examples:
       rdae elbo photo.png
@@ -65,6 +66,7 @@ def elbo(
         require_model(model)
     import numpy as np
 
+    from rdae.codec import encode
     from rdae.codec.elbo import RelaxedPosterior, coded_terms
     from rdae.distortion import decoder_variance
     from rdae.images.picture import read_picture
@@ -94,6 +96,7 @@ def elbo(
             columns[f"coded, effort {level}"] = coded_terms(
                 picture, loaded, point, effort=level, threads=threads, progress=search
             )
+        exact = encode(picture, max_error=0, threads=threads, progress=search).info
     finally:
         console.clear_progress()
     plain = columns[f"coded, effort {PLAIN_EFFORT}"]
@@ -112,6 +115,8 @@ def elbo(
             "decoder_deviation": deviation,
             "posteriors": {name: _record(terms) for name, terms in columns.items()},
             "gap_closed_bits": closed,
+            "lossless_bits": 8 * exact.pixel_bytes,
+            "lossless_bits_per_subpixel": exact.bits_per_subpixel,
         }
         console.record(record)
         return
@@ -129,6 +134,13 @@ def elbo(
         )
     elif effort > PLAIN_EFFORT:
         emit(f"\neffort {effort} closed nothing of the amortisation gap")
+    bits = 8 * exact.pixel_bytes
+    emit(
+        f"\nevery pixel exactly, as really written by --lossless: {grouped(bits)} bits, "
+        f"{bits / plain.pixels:.4f} per pixel, {exact.bits_per_subpixel:.4f} per subpixel;\n"
+        f"-ELBO at effort {effort}, with the Gaussian's bits for what the latents leave open, is "
+        f"{best.negative_elbo / bits:.2f} times that"
+    )
 
 
 def _mean(samples: list[Terms]) -> Terms:

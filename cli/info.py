@@ -25,6 +25,7 @@ SCHEMA = "rdae.info/1"
 FIELDS = (
     *("file_bytes", "width", "height", "mode", "version", "model", "model_id", "fingerprint"),
     *("quality", "quality_point", "tile_columns", "tile_rows", "bpp", "raw_ratio"),
+    *("bits_per_subpixel", "methods"),
     *figures.SPLIT_FIELDS,
     *("metadata", "fields"),
 )
@@ -54,7 +55,8 @@ def info(
     framing and checksums (HEAD), alpha if there is any, metadata. -v lists every field with its
     offset and length in bytes. The model of the file need not be installed. --explain reads
     the file as what it is in theory: one point of a variational autoencoder's posterior, and
-    what it costs.
+    what it costs; of a lossless file it says the bits per subpixel, and how many tiles a
+    network and WebP code.
 
     Examples:
       rdae info photo.rd
@@ -152,7 +154,9 @@ def _explanation(info: Info) -> str:
             ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
             ("x", grouped(x), f"{x / pixels:.4f}", what),
         ]
-        return table(rows, left=frozenset({0, 3}))
+        text = table(rows, left=frozenset({0, 3}))
+        tiles = ", ".join(f"{count} by {name}" for name, count in info.methods.items())
+        return f"{text}\n{info.bits_per_subpixel:.4f} bits per subpixel; tiles: {tiles}."
     rows = [
         ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
         ("z", grouped(z), f"{z / pixels:.4f}", "-log2 P(z): the hyper-latent under its prior"),
@@ -190,6 +194,8 @@ def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
             "tile_rows": info.tile_rows,
             "bpp": info.bpp,
             "raw_ratio": figures.raw_bytes(info) / info.file_bytes,
+            "bits_per_subpixel": info.bits_per_subpixel,
+            "methods": info.methods,
             **figures.split_record(info),
             "metadata": info.metadata,
         }

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rdae import limits
 from rdae.errors import WeightsMismatchError
 from rdae.lossless.model import LosslessModel, is_lossless
+from rdae.model.installed import lossless_card
 from rdae.model.model import Model
 from rdae.model.presets import tiny
 from rdae.model.weights_file import FORMAT, read_description, read_weights
@@ -257,3 +258,16 @@ def test_the_browsers_loader_refuses_as_well(model: Model, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert found == [{"error": "weights-mismatch"}] * len(paths)
+
+
+def test_a_lossless_model_has_no_tensor_that_nothing_uses() -> None:
+    card = lossless_card()
+    content, tensors = read_tensors(card.file, only_metadata=False)
+    assert LosslessModel(content, tensors).fingerprint.hex() == card.fingerprint
+    for name in ("zeros", "level.9.same", "a" * 5000):
+        with pytest.raises(WeightsMismatchError, match="is no part of a lossless model") as caught:
+            LosslessModel(content, {**tensors, name: np.zeros(1, np.int16)})
+        assert len(str(caught.value)) < 100
+    del tensors["level.0.same"]
+    with pytest.raises(WeightsMismatchError, match=r"level\.0\.same is missing"):
+        LosslessModel(content, tensors)

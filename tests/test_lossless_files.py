@@ -20,6 +20,7 @@ from rdae.codec.thumbnail import decode_thumbnail
 from rdae.errors import CorruptError, UnknownModelError
 from rdae.geometry import Rectangle
 from rdae.images.picture import Picture
+from rdae.lossless.coding import NETWORK
 from tests import independent_reader as reader
 
 Pixels = NDArray[np.uint8]
@@ -161,3 +162,46 @@ def test_contradictory_wishes_are_refused(crop: Pixels) -> None:
 
 def test_thumbnails_of_lossless_files(file: bytes) -> None:
     assert decode_thumbnail(file, 52).width == 52
+
+
+def test_info_says_what_codes_the_tiles(
+    wide: Picture, file: bytes, call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    info = parse_info(file)
+    by_network = sum(tile.y[0] == NETWORK for tile in read_container(file).tiles)
+    assert by_network > 0 and info.methods == {"network": by_network, "WebP": 2 - by_network}
+    assert info.bits_per_subpixel == 8 * info.pixel_bytes / wide.rgb.size
+    assert parse_info(rdae.compress(wide.rgb[:8, :8])).bits_per_subpixel is None
+    drawn = rdae.compress(np.zeros((40, 1100), np.uint8), lossless=True)
+    (tmp_path / "drawn.rd").write_bytes(drawn)
+    code, out, _ = call("info", "--explain", "drawn.rd")
+    assert code == 0 and " bits per subpixel; tiles: 0 by network, 2 by WebP." in out
+    record = json.loads(call("info", "drawn.rd", "--json")[1].splitlines()[0])
+    assert record["methods"] == {"network": 0, "WebP": 2}
+    assert record["bits_per_subpixel"] == round(record["pixel_bits"] / 44000, 5)
+
+
+def test_the_command_names_the_lossless_model_that_is_missing(
+    file: bytes, call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    fake = replace(read_container(file).header, fingerprint=b"none", has_alpha=False)
+    begin = parse_info(file).fields[-2].offset
+    (tmp_path / "fake.rd").write_bytes(fake.pack_with_check() + file[begin:])
+    for command in ("decompress", "verify"):
+        code, _, err = call(command, "fake.rd")
+        assert code == 1 and "fake.rd" in err and "6e6f6e65" in err and "model 128" in err
+    code, out, _ = call("info", "fake.rd")
+    assert code == 0 and "id 128 (not installed)" in out
+
+
+def test_elbo_says_what_a_lossless_file_takes(
+    crop: Pixels, call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    small = crop[:48, :64]
+    Image.fromarray(small).save(tmp_path / "x.png")
+    bits = 8 * parse_info(rdae.compress(small, lossless=True)).pixel_bytes
+    code, out, _ = call("elbo", "x.png", "--draws", "1", "--json")
+    assert code == 0 and json.loads(out)["lossless_bits"] == bits
+    code, out, _ = call("elbo", "x.png", "--draws", "1")
+    said = f"--lossless: {bits:_} bits, {bits / 3072:.4f} per pixel, {bits / 9216:.4f} per subpixel"
+    assert code == 0 and said.replace("_", " ") in out

@@ -27,6 +27,7 @@ __all__ = [
     "COARSE_SHARE",
     "CRC_BYTES",
     "METADATA_KINDS",
+    "PIXEL_METHODS",
     "WORD_BYTES",
     "Chunk",
     "checked_payload",
@@ -40,6 +41,7 @@ __all__ = [
 
 CRC_BYTES = 4
 WORD_BYTES = 4
+PIXEL_METHODS = {0: "network", 1: "WebP"}  # by the first byte of a chunk R
 COARSE_SHARE = 8  # one word in so many of a tile's latent stands before the others
 METADATA_KINDS = {"i": "icc", "e": "exif", "x": "xmp"}  # chunk type -> name in the Python interface
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rdae.bitstream.chunks import METADATA_KINDS, Chunk, scan
+from rdae.bitstream.chunks import METADATA_KINDS, PIXEL_METHODS, Chunk, scan
 from rdae.bitstream.container import check_pixels
 from rdae.bitstream.header import MAGIC, VERSION, Header, read_header
 from rdae.bitstream.tiles import tile_counts
@@ -51,6 +51,7 @@ class Info:
         header_bytes: header, framing of chunks, checksums, unknown ancillary chunks.
         z_bytes, y_bytes: range-coder streams; y is that of chunks C and Y.
         pixel_bytes: what codes the pixels of a lossless file, 0 of others.
+        methods: what codes the tiles of a lossless file ("network", "WebP") -> how many tiles.
         alpha_bytes: filter byte and zlib stream.
         metadata_bytes: zlib streams of ICC, EXIF and XMP.
         metadata: kind ("icc", "exif", "xmp") -> stored bytes, of the kinds that are there.
@@ -74,6 +75,7 @@ class Info:
     z_bytes: int
     y_bytes: int
     pixel_bytes: int
+    methods: dict[str, int]
     alpha_bytes: int
     metadata_bytes: int
     metadata: dict[str, int]
@@ -83,6 +85,12 @@ class Info:
     def bpp(self) -> float:
         """Bits per pixel of the whole file."""
         return 8 * self.file_bytes / (self.width * self.height)
+
+    @property
+    def bits_per_subpixel(self) -> float | None:
+        """Bits of the pixels for each sample, three a pixel or one of grey; None of lossy files."""
+        samples = self.width * self.height * (1 if self.is_grey else 3)
+        return 8 * self.pixel_bytes / samples if self.is_lossless else None
 
     @property
     def quality(self) -> float:
@@ -112,12 +120,16 @@ def parse_info(data: bytes) -> Info:
     fields = list(_header_fields(header))
     sizes = {"Z": 0, "C": 0, "Y": 0, "R": 0, "A": 0}
     metadata: dict[str, int] = {}
+    methods = dict.fromkeys(PIXEL_METHODS.values(), 0) if header.is_lossless else {}
     rows, columns = tile_counts(header.width, header.height)
     last_tile = rows * columns - 1
     for chunk in scan(reader, header):
         stored = len(chunk.payload)
         if chunk.type in sizes:
             sizes[chunk.type] += stored
+            if chunk.type == "R":
+                method = _method(chunk)
+                methods[method] = methods.get(method, 0) + 1
         elif kind := METADATA_KINDS.get(chunk.type):
             metadata[kind] = stored
         # The list must not grow with a hostile file of millions of tiny tiles.
@@ -147,6 +159,7 @@ def parse_info(data: bytes) -> Info:
         z_bytes=sizes["Z"],
         y_bytes=sizes["C"] + sizes["Y"],
         pixel_bytes=sizes["R"],
+        methods=methods,
         alpha_bytes=sizes["A"],
         metadata_bytes=metadata_bytes,
         metadata=metadata,
@@ -186,11 +199,18 @@ _MEANING = {
 }
 
 
+def _method(chunk: Chunk) -> str:
+    """What codes the pixels of a chunk R."""
+    return PIXEL_METHODS.get(chunk.payload[0], "unknown") if chunk.payload else "unknown"
+
+
 def _chunk_value(chunk: Chunk) -> str:
     """Describe a chunk in one line."""
     meaning = _MEANING.get(chunk.type) or METADATA_KINDS.get(chunk.type, "unknown").upper()
     parts = [f"{meaning}, {grouped(len(chunk.payload))} bytes"]
-    if chunk.tile is not None and chunk.type != "R":
+    if chunk.type == "R":
+        parts.append(f"method {_method(chunk)}")
+    elif chunk.tile is not None:
         parts.append(f"{chunk.tile.rows} x {chunk.tile.columns} latent cells")
     if chunk.type not in "ZC":
         parts.append(f"CRC-32 {chunk.crc:08x}")

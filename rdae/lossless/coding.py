@@ -14,7 +14,6 @@ from rdae.lossless.model import LosslessModel
 from rdae.lossless.stream import decode_pixels, encode_pixels
 
 NETWORK, GRAPHICS = range(2)
-METHOD_NAMES = {NETWORK: "network", GRAPHICS: "WebP"}
 FEW_COLOURS = 256  # a tile of so few is drawn, and the network is not asked
 SURELY_SMALLER = 1.0  # bits a pixel of WebP that no network of ours reaches on anything
 

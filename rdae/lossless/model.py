@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,24 @@ FORMAT = "lossless 1"
 MAX_CHANNELS = 256
 
 
+class _Watched(Mapping[str, Array]):
+    """Tensors by their names, and which of them were asked for."""
+
+    def __init__(self, tensors: Mapping[str, Array]) -> None:
+        self._tensors = tensors
+        self.left = set(tensors)
+
+    def __getitem__(self, name: str) -> Array:
+        self.left.discard(name)
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
 class Level:
     """The networks of one level.
 
@@ -30,7 +49,7 @@ class Level:
             2^-12: green to red, green to blue, red to blue.
     """
 
-    def __init__(self, path: str, channels: int, hidden: int, tensors: dict[str, Array]) -> None:
+    def __init__(self, path: str, channels: int, hidden: int, tensors: Mapping[str, Array]) -> None:
         spec = networks(channels, hidden)
         steps = {
             name: exact_steps(layers, f"{path}.{name}", tensors) for name, layers in spec.items()
@@ -85,7 +104,7 @@ class LosslessModel:
         """Build the networks and prove them exact.
 
         Raises:
-            WeightsMismatchError: a tensor is missing, malformed, or fails the proof.
+            WeightsMismatchError: a tensor is missing, superfluous, malformed, or fails the proof.
         """
         self.model_id, self.name = content["id"], content["name"]
         self.provenance = content["provenance"]
@@ -95,20 +114,24 @@ class LosslessModel:
         if not all(type(c) is int and 1 <= c <= MAX_CHANNELS for c in (channels, hidden)):
             raise WeightsMismatchError("a lossless model has 1 to 256 channels")
         self.fingerprint = _fingerprint(channels, hidden, tensors)
-        self._levels = [Level(f"level.{i}", channels, hidden, tensors) for i in range(OWN_LEVELS)]
-        self.inverse = take(tensors, "scales.error", "int16", (NUM_SCALES,)).astype(np.int32)
-        normal = tensors.get("tables.normal", np.zeros(0, np.int32))
+        named = _Watched(tensors)
+        self._levels = [Level(f"level.{i}", channels, hidden, named) for i in range(OWN_LEVELS)]
+        self.inverse = take(named, "scales.error", "int16", (NUM_SCALES,)).astype(np.int32)
+        normal = named.get("tables.normal", np.zeros(0, np.int32))
         if normal.dtype != np.int32 or normal.ndim != 1 or normal.size < 2:
             raise WeightsMismatchError("tensor tables.normal is no list of int32")
         try:
             self.mixtures = Mixtures(
                 normal,
-                take(tensors, "tables.inverse", "int32", (NUM_SCALES, 2)),
-                take(tensors, "tables.weight", "int32", (NUM_SHAPES,)),
-                take(tensors, "tables.reach", "int32", (NUM_SCALES,)),
+                take(named, "tables.inverse", "int32", (NUM_SCALES, 2)),
+                take(named, "tables.weight", "int32", (NUM_SHAPES,)),
+                take(named, "tables.reach", "int32", (NUM_SCALES,)),
             )
         except ValueError as error:
             raise WeightsMismatchError(f"the tables of residuals: {error}") from error
+        if named.left:  # it would change the fingerprint, and no pixel
+            name = min(named.left)
+            raise WeightsMismatchError(f"tensor {name[:40]!r} is no part of a lossless model")
 
     @classmethod
     def load(cls, path: Path) -> LosslessModel:
@@ -123,7 +146,10 @@ class LosslessModel:
         try:
             content, tensors = read_tensors(path, only_metadata=False)
             if content["format"] != FORMAT:
-                raise WeightsMismatchError(f"{path} has no weights of {FORMAT}")
+                raise WeightsMismatchError(
+                    f"{path} has no weights of {FORMAT}",
+                    hint="a lossless file needs the lossless model that wrote it",
+                )
             return cls(content, tensors)
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsMismatchError(
