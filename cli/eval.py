@@ -24,6 +24,7 @@ from rdae.cli.eval_inputs import (
     read_images,
     read_metrics,
 )
+from rdae.cli.inputs import left_out_line
 from rdae.cli.options import ColorWhen, Quiet
 from rdae.folder_lock import FolderLock
 
@@ -231,6 +232,8 @@ def evaluate(
         raise UsageError("--resume needs the folder", hint="-o DIR names it")
     metrics = read_metrics(metric, metric_cmd or [])
     pictures = read_dataset(dataset or [], quick=quick)
+    if pictures.left_out:
+        console.note(left_out_line(pictures.left_out))
     codecs = read_codecs(model, quality, against, quick=quick)
     published = read_curves(imports or [], pictures.name)
     names = [*(codec.name for codec in codecs), *(curve["name"] for curve in published)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,14 @@ class Dataset:
         sources: the files that are evaluated.
         found: how many there are.
         whole: they are all that the folder has, so that its published means can be compared with.
+        left_out: counts, by kind, the files in folders that are not taken.
     """
 
     name: str
     sources: list[Source]
     found: int
     whole: bool
+    left_out: Counter[str]
 
 
 def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
@@ -52,11 +55,14 @@ def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
     if not arguments:
         raise UsageError("no pictures given", hint="name a folder or files, as rdae eval photos/")
     found: dict[str, Source] = {}
+    left_out: Counter[str] = Counter()
     for argument in arguments:
         if argument.startswith("@"):
             listed = expand([], extensions=INPUT_SUFFIXES, files_from=argument[1:])
         else:
-            listed = expand([argument], extensions=INPUT_SUFFIXES, recursive=True)
+            listed = expand(
+                [argument], extensions=INPUT_SUFFIXES, recursive=True, left_out=left_out
+            )
         for source in listed:
             if source.path is None:
                 raise UsageError("pictures must be files, not standard input")
@@ -65,11 +71,11 @@ def read_dataset(arguments: Sequence[str], *, quick: bool) -> Dataset:
     chosen = spread(sources, QUICK_IMAGES) if quick else sources
     folders = {source.root or Path(path).parent for path, source in found.items()}
     if len(folders) != 1:
-        return Dataset("pictures", chosen, len(sources), whole=False)
+        return Dataset("pictures", chosen, len(sources), False, left_out)
     folder = folders.pop().resolve()
     there = expand([str(folder)], extensions=INPUT_SUFFIXES, recursive=True)
     name, whole = folder.name or "pictures", len(there) == len(chosen)
-    return Dataset(name, chosen, len(sources), whole)
+    return Dataset(name, chosen, len(sources), whole, left_out)
 
 
 def read_images(

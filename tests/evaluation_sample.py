@@ -42,6 +42,7 @@ def summary(images: int = 24) -> dict[str, Any]:
         "versions": {"rdae": "0.1.0", "pillow": "13.0.0"},
         "machine": {"cpu": "a processor", "cores": 2, "jobs": 2},
         "definitions": {
+            "bd_rate": "more or fewer bits",
             "bpp": "8 x bytes of the whole file / pixels of the original",
             "psnr": "10 log10(255² / MSE)",
             "ms_ssim": "MS-SSIM on 8-bit RGB",

@@ -75,6 +75,7 @@ def test_the_page_is_well_formed_and_in_order(text: str) -> None:
     links = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {f"#{s}" for s in sections if s not in ("headline", "bits")} <= links
     assert {"summary.json", "bd_rate.csv"} <= links and "results.jsonl" not in links
+    assert "<dt>BD-rate</dt>" in text and "<dt>bpp</dt>" in text
 
 
 def test_the_page_loads_nothing(text: str) -> None:

@@ -310,16 +310,17 @@ def tiff_with_short_strip(image: Image.Image, compression: str, end: bytes | Non
     return bytes(data)
 
 
-@pytest.mark.parametrize("end", [b"\xff\xd9", None])
+@pytest.mark.parametrize("end", [b"\xff\xd9", b"", None])
 def test_a_jpeg_strip_of_a_tiff_that_ends_early_is_refused(end: bytes | None) -> None:
     image = Image.fromarray(RNG.integers(0, 256, (48, 40, 3), np.uint8))
     assert "incomplete TIFF file" in str(refusal(tiff_with_short_strip(image, "jpeg", end)))
 
 
+@pytest.mark.parametrize("compression", ["tiff_ccitt", "group3", "group4"])
 @pytest.mark.parametrize("end", [b"\x00\x10\x01", b"", None])
-def test_a_fax_strip_that_ends_early_is_refused(end: bytes | None) -> None:
+def test_a_fax_strip_that_ends_early_is_refused(compression: str, end: bytes | None) -> None:
     image = Image.fromarray(RNG.integers(0, 2, (48, 40), np.uint8) * 255).convert("1")
-    refusal(tiff_with_short_strip(image, "group4", end))
+    refusal(tiff_with_short_strip(image, compression, end))
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "group3", "group4", "tiff_ccitt"])

@@ -104,7 +104,8 @@ def with_extra_bytes(data: bytes) -> bytes | None:
                     return None
                 scan = data[position : end.start()]
                 _check_scan(frame, body, scan, interval)
-                parts += [data[copied:position], _RESTART.sub(_behind_extra, scan), EXTRA]
+                scan = without_fill(_RESTART.sub(_behind_extra, scan))
+                parts += [data[copied:position], scan, EXTRA]
                 position = copied = end.start()
     except UnsupportedImageError:  # which is a ValueError, too
         raise
@@ -115,6 +116,14 @@ def with_extra_bytes(data: bytes) -> bytes | None:
     if any(frame.missing.values()):
         raise UnsupportedImageError("incomplete JPEG file: its last scans are missing", hint=_HINT)
     return b"".join([data[:2], *parts, data[copied:position]])
+
+
+def without_fill(coded: bytes) -> bytes:
+    """Return coded data without the zeros that end them, but for one, which may belong to a code.
+
+    Where a part is not there, some programs have zeros in its place, and these decode to something.
+    """
+    return coded[: len(coded.rstrip(b"\0")) + 1]
 
 
 def check_against(image: Image.Image, twin: Image.Image) -> None:

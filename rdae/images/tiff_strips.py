@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import struct
 
-from rdae.images.jpeg_file import EXTRA, with_extra_bytes
+from rdae.images.jpeg_file import EXTRA, with_extra_bytes, without_fill
 from rdae.images.tiff_directory import Directory, first_directory, integers
 
-_COMPRESSION = 259
+_COMPRESSION, _FILL_ORDER = 259, 266
 _PLACES = ((273, 279), (324, 325))  # offsets and byte counts, of strips and of tiles
 _RUN_LENGTHS, _GROUP_3, _GROUP_4, _JPEG = 2, 3, 4, 7
 _END_OF_BLOCK, _NO_END = 0x001001, 0x5AA736  # of group 4, 24 bits; others that end nothing
+_LINE = bytes.fromhex("00 19 a8 00 13 5a 00 13 5a 00 00")  # group 3: lines that begin black
 _LONG = 4
 _MAX_PARTS = 1 << 20
 
@@ -41,6 +42,7 @@ def with_extra_data(data: bytes) -> bytes | None:
     compression = _values(data, directory, _COMPRESSION)
     if compression not in ([_RUN_LENGTHS], [_GROUP_3], [_GROUP_4], [_JPEG]):
         return None
+    is_reversed = _values(data, directory, _FILL_ORDER) == [2]  # the bits of bytes
     result = bytearray(data)
     for offsets_tag, counts_tag in _PLACES:
         offsets, counts = (_values(data, directory, tag) for tag in (offsets_tag, counts_tag))
@@ -49,10 +51,13 @@ def with_extra_data(data: bytes) -> bytes | None:
         places, sizes = [], []
         for offset, count in zip(offsets, counts, strict=True):
             part = data[offset : offset + count]
-            if compression == [_GROUP_4]:
+            if compression == [_GROUP_4] and not is_reversed:
                 part = _without_end(part)
+            elif compression != [_GROUP_3]:
+                part = without_fill(part)
             # without an end marker, or with what is not known, the bytes come last
-            longer = (compression == [_JPEG] and with_extra_bytes(part)) or part + EXTRA
+            extra = _LINE + EXTRA if compression == [_GROUP_3] else EXTRA
+            longer = (compression == [_JPEG] and with_extra_bytes(part)) or part + extra
             places.append(len(result))
             sizes.append(len(longer))
             result += longer
@@ -71,7 +76,10 @@ def _without_end(part: bytes) -> bytes:
     if (last >> zeros) & 0xFFFFFF == _END_OF_BLOCK:
         last ^= (_END_OF_BLOCK ^ _NO_END) << zeros
         return told[:-8] + last.to_bytes(min(8, len(told)), "big")
-    return part[: len(told) + 1]  # a zero may belong to the last code
+    if not told:
+        return part
+    # No code ends in more than three zeros, and seven are the beginning of an end.
+    return told[:-1] + bytes([told[-1] | (1 << zeros - 3) - 1]) if zeros >= 3 else told + b"\x1f"
 
 
 def _values(data: bytes, directory: Directory, tag: int) -> list[int]:

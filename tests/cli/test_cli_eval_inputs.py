@@ -43,11 +43,19 @@ def test_a_part_of_the_pictures_is_called_one(call: InProcess, tmp_path: Path) -
 def test_a_folder_without_pictures_or_results(call: InProcess, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, _, said = call("eval", "empty", "-o", "out")
-    assert code == 1 and "empty: holds no file to work on" in said
+    assert code == 1 and "empty: holds no file to work on" in said and "left out" not in said
     assert said.endswith("rdae: there is no picture to evaluate\n")
     code, _, said = call("eval", "--plot-only", "empty")
     assert code == 1 and "empty holds no evaluation" in said
     assert names(tmp_path) == []
+
+
+def test_what_is_no_picture_in_a_folder_is_counted(call: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/photo.png").symlink_to(save(tmp_path / "photo.png"))
+    (tmp_path / "links/a.svg").touch()
+    code, _, said = call("eval", "links", "-o", "out")
+    assert code == 1 and said.startswith("left out 2 files: .svg (1), symbolic links (1)\n")
 
 
 def test_help_imports_nothing_of_it(tmp_path: Path) -> None:

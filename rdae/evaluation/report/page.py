@@ -299,7 +299,8 @@ def _method(summary: Summary) -> str:
 
 
 def _term(name: str) -> str:
-    return name if name == "bpp" else metric_name(name)
+    names = {"bpp": "bpp", "bd_rate": "BD-rate", "cold_start": "cold start"}
+    return names.get(name) or metric_name(name)
 
 
 def _data(beside: Sequence[str]) -> str:
