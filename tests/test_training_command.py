@@ -124,6 +124,7 @@ def test_two_hosts_train_as_two_processes_of_one_do(photos, whole, tmp_path):
     assert_same_weights(tmp_path / "run", whole)
 
 
+@pytest.mark.slow  # minutes of starting processes that import torch
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 def test_a_killed_run_resumes_and_ends_like_one_of_torchrun_that_was_not_killed(
     photos, whole, tmp_path, call_quietly

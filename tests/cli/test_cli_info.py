@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rdae.model.installed import load_lossless
 from tests.cli.cli_runner import Run, names, save
 
 
@@ -80,7 +81,8 @@ def test_the_lossless_model_is_listed_and_described_but_codes_no_lossy_file(
     run: Run, tmp_path: Path
 ) -> None:
     listed = run("models", "list").out.decode().splitlines()
-    assert listed[-1].split()[:2] == ["128", "lossless"] and listed[-1].endswith("lossless")
+    number = str(load_lossless().model_id)
+    assert listed[-1].split()[:2] == [number, "lossless"] and listed[-1].endswith("lossless")
     records = run("models", "list", "--json").records
     (card,) = [record for record in records if record["lossless"]]
     assert (card["name"], card["default"]) == ("lossless", False)
