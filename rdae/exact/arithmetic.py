@@ -30,7 +30,8 @@ PIXELS_OF_ONE = 510  # the integers from black, which is -0.5 in training, to wh
 
 def saturated(v: NDArray[Any]) -> NDArray[np.int16]:
     """Numbers as features: clipped to 16 bits; any fraction is cut off."""
-    return np.clip(v, LOWEST, HIGHEST).astype(np.int16)
+    clipped: NDArray[np.int16] = np.clip(v, LOWEST, HIGHEST).astype(np.int16)
+    return clipped
 
 
 def leak_shift(shift: int, leak: int) -> int:
