@@ -215,6 +215,8 @@ def train(
     RUN gets checkpoints, metrics.jsonl, curves.svg and in the end report.md. Ctrl-C ends a
     run with a checkpoint. The last tenth of a run fits the decoder to rounded latents, so a run
     that was stopped before its end is worth less than a shorter one that was not.
+    With --model lossless there is no such tenth, and all crops are shrunk: --downscale,
+    --recolour and --odd-sizes do not count.
 
     Examples:
       rdae train photos/ -o run/ --hours 8

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.bitstream.tiles import TILE_CELLS
+from rdae.geometry import PATCH
 from rdae.lossless.coding import FEW_COLOURS
 from rdae.lossless.graphics import encode_graphics, hasty_bytes
 
-TILE = 1024  # pixels of a side, as of the tiles that are coded
+TILE = TILE_CELLS * PATCH  # pixels of a side
 STRIP = 128  # rows
 HASTE = 3.0  # strips in haste took up to so many times the bytes of whole tiles, photographs 1.1
 NETWORK_GAIN = 1.35  # WebP takes up to so many times the bytes of the networks, 1.1 of photographs

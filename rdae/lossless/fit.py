@@ -44,7 +44,7 @@ LEAST_SCALE = 0.5
 MOST_ERROR = 16  # levels that an error counts with in the statistic of a filter
 STEPS = ((0, 8, 0), (16, 0, 0), (0, 0, 8), (0, 3, 0), (8, 0, 0), (0, 0, 4), (0, 1, 0), (4, 0, 0))
 _ONE = float(1 << FRACTION_BITS)
-_SCALES = np.geomspace(0.1, 80.0, NUM_SCALES)
+SCALES = np.geomspace(0.1, 80.0, NUM_SCALES)  # standard deviations of the tables' rows, in levels
 
 
 def fit_pass(
@@ -64,7 +64,7 @@ def fit_pass(
     cells = target.shape[0] * target.shape[1]
     if not cells:
         return parameters
-    parameters.kind = next((kind for kind, least in WORTH.items() if cells >= least), NONE)
+    parameters.kind = kind_of(cells)
     some = slice(None, None, max(1, cells // MOST_CELLS))
     inputs = _inputs(walk, parameters.kind, there)[some]
     if parameters.kind != NONE:
@@ -82,7 +82,7 @@ def fit_pass(
             matrix = np.column_stack(
                 [matrix, (head[..., 0][there].ravel()[some] / np.float32(_ONE))]
             )
-            scale = np.maximum(_SCALES[scale_rows(head[..., 1])[there]].ravel()[some], LEAST_SCALE)
+            scale = np.maximum(SCALES[scale_rows(head[..., 1])[there]].ravel()[some], LEAST_SCALE)
             _set(parameters, k, more + _solve(matrix, wrong, _weight(wrong, scale)))
         own = walk.own(parameters)
         mean = walk.mean(k, head, before, own, parameters)
@@ -91,6 +91,11 @@ def fit_pass(
         walk.settle(k, values, mean, scales)
     walk.begin_again()
     return parameters
+
+
+def kind_of(cells: int) -> int:
+    """What the filters of a pass of so many cells see."""
+    return next((kind for kind, least in WORTH.items() if cells >= least), NONE)
 
 
 def _inputs(walk: LevelWalk, kind: int, there: tuple[slice, ...]) -> NDArray[np.float32]:

@@ -41,7 +41,8 @@ Array = NDArray[Any]
 ONE = 1 << FRACTION_BITS
 LARGEST_MEAN = 255 * ONE
 NORMALISED_BITS = 6  # of the product of an error and an inverse scale
-LARGEST_NORMALISED = 6 << 12  # six standard deviations
+NORMALISED_FRACTION = 12  # bits behind the point of a normalised error
+LARGEST_NORMALISED = 6 << NORMALISED_FRACTION  # six standard deviations
 UNIT_BITS = 7  # of rows and shapes
 PHASE_BITS = 4  # of a mean, within one of eight phases
 

@@ -68,6 +68,8 @@ class TrainConfig:
             raise ValueError(f"there is no preset {self.preset}, only {', '.join(PRESETS)}")
         if self.tune not in TUNES:
             raise ValueError(f"--tune is one of {', '.join(TUNES)}, not {self.tune}")
+        if self.model == "lossless" and self.tune != "psnr":
+            raise ValueError(f"--tune {self.tune} is for lossy models: exact pixels have no tune")
         if self.precision not in PRECISIONS:
             raise ValueError(f"--precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
         if self.crop < 64 or self.crop % 64:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Depthwise, Linear, Residual
 from rdae.bitstream.tables import PRECISION_BITS
+from rdae.lossless.fit import SCALES
 from rdae.lossless.model import FORMAT, LosslessModel
 from rdae.lossless.networks import (
     ADDED,
@@ -28,12 +29,10 @@ from rdae.lossless.networks import (
 )
 from rdae.lossless.parameters import FACTOR_BITS
 from rdae.lossless.pyramid import FRACTION_BITS
-from rdae.lossless.tables import BETWEEN_BITS, EDGE_BITS, MAX_RESIDUAL, NUM_SCALES, STEP_BITS
-from rdae.lossless.walk import NORMALISED_BITS
+from rdae.lossless.tables import BETWEEN_BITS, EDGE_BITS, MAX_RESIDUAL, STEP_BITS
+from rdae.lossless.walk import NORMALISED_BITS, NORMALISED_FRACTION
 from rdae.tensor_file import read_tensors, write_tensors
 from rdae.training.lossless_networks import (
-    LN_SCALE_RATIO,
-    SCALE_MIN,
     WIDE_RATIO,
     WIDE_WEIGHTS,
     LosslessNetworks,
@@ -43,7 +42,6 @@ from rdae.training.quantise import free_bits, quantise_layer
 FIXED_UNIT = 11  # of all but hidden features
 REACH = 9.0  # standard deviations, and two levels more, that a table has entries for
 NORMAL_REACH = 6.02  # standard deviations beyond which the normal distribution is full
-NORMALISED_FRACTION = 12  # bits behind the point of a normalised error
 
 Array = NDArray[Any]
 
@@ -71,7 +69,22 @@ def export_lossless(
         ValueError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
     """
-    content = {
+    content = _description(net, name, model_id, provenance)
+    tensors = integer_tensors(net, crops)
+    LosslessModel(content, tensors)  # the proof of exactness
+    write_tensors(path, content, tensors)
+
+
+def exact_model(net: LosslessNetworks, crops: NDArray[np.uint8]) -> LosslessModel:
+    """The integer model that networks export to, without a file; errors as of the export."""
+    return LosslessModel(_description(net, "training", 255, {}), integer_tensors(net, crops))
+
+
+def _description(
+    net: LosslessNetworks, name: str, model_id: int, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """What a weights file says of itself."""
+    return {
         "format": FORMAT,
         "id": model_id,
         "name": name,
@@ -79,9 +92,6 @@ def export_lossless(
         "hidden": net.hidden,
         "provenance": provenance,
     }
-    tensors = integer_tensors(net, crops)
-    LosslessModel(content, tensors)  # the proof of exactness
-    write_tensors(path, content, tensors)
 
 
 def integer_tensors(net: LosslessNetworks, crops: NDArray[np.uint8]) -> dict[str, Array]:
@@ -207,17 +217,16 @@ def _units(net: LosslessNetworks, largest: dict[str, float]) -> dict[str, tuple[
 
 def _tables() -> dict[str, Array]:
     """What the tables of residuals are made of (`rdae.lossless.tables.Mixtures`)."""
-    scales = SCALE_MIN * np.exp(LN_SCALE_RATIO * np.arange(NUM_SCALES))
-    both = np.stack([scales, WIDE_RATIO * scales], axis=1)
+    both = np.stack([SCALES, WIDE_RATIO * SCALES], axis=1)
     steps = np.arange(math.ceil(NORMAL_REACH * (1 << STEP_BITS)))
     normal = [0.5 * math.erf(step / (1 << STEP_BITS) / math.sqrt(2)) for step in steps]
     whole = np.rint(np.array(normal) * (1 << PRECISION_BITS)).astype(np.int32)
     inverse = (1 << (STEP_BITS + BETWEEN_BITS - EDGE_BITS)) / both
-    error = (1 << (NORMALISED_FRACTION - FRACTION_BITS + NORMALISED_BITS)) / scales
+    error = (1 << (NORMALISED_FRACTION - FRACTION_BITS + NORMALISED_BITS)) / SCALES
     return {
         "tables.normal": whole,
         "tables.inverse": np.rint(inverse).astype(np.int32),
         "tables.weight": np.array(WIDE_WEIGHTS, np.int32),
-        "tables.reach": np.minimum(np.ceil(REACH * scales + 2), MAX_RESIDUAL).astype(np.int32),
+        "tables.reach": np.minimum(np.ceil(REACH * SCALES + 2), MAX_RESIDUAL).astype(np.int32),
         "scales.error": np.rint(error).astype(np.int16),
     }

@@ -11,18 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdae.lossless.fit import MOST_ERROR, RIDGE
-from rdae.lossless.parameters import MIDDLE, NEAR, NONE, WINDOWS, factor_index, taps
+from rdae.lossless.parameters import NONE, WINDOWS, factor_index, taps
 from rdae.lossless.pyramid import COLOURS
 
-FITTED_CELLS = 1024  # a level of fewer has no parameters
-WORTH = {MIDDLE: 12_000, NEAR: 3_000}  # cells from which on a filter sees so much
 MOST_CELLS = 6_000  # that a filter is fitted to
 UNIT = 16.0  # levels in one of a feature
-
-
-def kind_of(cells: int) -> int:
-    """What the filters of a level of so many cells see."""
-    return next((kind for kind, least in WORTH.items() if cells >= least), NONE)
 
 
 class Fit:
@@ -90,7 +83,7 @@ def tap_values(p: int, kind: int, known: Tensor, differences: list[Tensor]) -> T
 
     Args:
         p: number of the pass.
-        kind: NONE, NEAR or MIDDLE.
+        kind: NONE, NEAR, MIDDLE or WIDE.
         known: `(B, rows, columns, 3)` pixels without their local means.
         differences: of the passes before.
     """

@@ -17,20 +17,23 @@ from torch.nn import functional as F
 
 from rdae.autoencoder.layers import Depthwise, Linear, Points, build
 from rdae.autoencoder.networks import ClampInward
+from rdae.lossless.fit import SCALES, kind_of
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
 from rdae.lossless.parameters import factor_index
 from rdae.lossless.pyramid import COLOURS, PHASES
+from rdae.lossless.stream import FITTED_CELLS
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES
-from rdae.training.lossless_fit import FITTED_CELLS, UNIT, Fit, kind_of, tap_values
+from rdae.lossless.walk import LARGEST_NORMALISED, NORMALISED_FRACTION
+from rdae.training.lossless_fit import UNIT, Fit, tap_values
 
 PRESETS = {"photo": (40, 24), "tiny": (8, 8)}  # channels, and those of heads
 LEVELS = 5  # that are trained: coarser ones have few pixels, and the weights of the last
-SCALE_MIN, SCALE_MAX = 0.1, 80.0  # standard deviations in levels
-LN_SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (NUM_SCALES - 1)
+SCALE_MIN = float(SCALES[0])
+LN_SCALE_RATIO = math.log(SCALES[1] / SCALES[0])
 WIDE_RATIO = 2.7  # of the wide normal's standard deviation to the narrow one's
 WIDE_WEIGHTS = (7, 20, 45, 80)  # of the wide normal in 1/256, for each shape
 LEAST_PROBABILITY = 2.0**-20
-MAX_NORMALISED = 6.0
+MAX_NORMALISED = LARGEST_NORMALISED / (1 << NORMALISED_FRACTION)
 # where a new model begins: errors of four levels, the colours of a pixel nearly alike
 FIRST_ROW, FIRST_SHAPE, FIRST_SAME = 26.0, 1.0, (0.9, 0.7, 0.2)
 

@@ -11,12 +11,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rdae.lossless.model import FORMAT, LosslessModel
 from rdae.lossless.stream import encode_pixels
 from rdae.training.camera import developed, developed_crops
 from rdae.training.config import TrainConfig
 from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache, Pixels
-from rdae.training.lossless_export import from_weights_file, integer_tensors
+from rdae.training.lossless_export import exact_model, from_weights_file
 from rdae.training.lossless_networks import PRESETS, LosslessNetworks
 from rdae.training.validation import middle
 from rdae.training.warm_start import read_weights_to_start_from
@@ -97,16 +96,3 @@ def calibration_crops(photos: PhotoCache) -> Pixels:
     """The same crops every time: `(N, 256, 256, 3)`."""
     rng = np.random.default_rng(0)
     return developed_crops(photos, rng, CALIBRATION_CROPS, CALIBRATION_SIDE)
-
-
-def exact_model(net: LosslessNetworks, crops: Pixels) -> LosslessModel:
-    """The integer model that networks export to, without a file."""
-    content = {
-        "format": FORMAT,
-        "id": 255,
-        "name": "training",
-        "channels": net.channels,
-        "hidden": net.hidden,
-        "provenance": {},
-    }
-    return LosslessModel(content, integer_tensors(net, crops))
