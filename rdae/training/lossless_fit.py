@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdae.lossless.fit import MOST_ERROR, RIDGE
+from rdae.lossless.fit import MOST_ERROR, RIDGE, kind_of
 from rdae.lossless.parameters import NONE, WINDOWS, factor_index, taps
 from rdae.lossless.pyramid import COLOURS
+from rdae.lossless.stream import FITTED_CELLS
 
-MOST_CELLS = 6_000  # that a filter is fitted to
+# Cells of a tile for each of a crop: the networks shall see the filters that files have, and a crop
+# is smaller than a tile. Fitted to one cell in two and used on both, they are neither better nor
+# worse than filters fitted to many cells.
+TILE_RATIO = 4
+MOST_CELLS = 8_192  # that a filter is fitted to
 UNIT = 16.0  # levels in one of a feature
 
 
@@ -76,6 +81,16 @@ class Fit:
         for j, difference in enumerate(before):
             out = out + factors[:, j, None, None] * difference
         return out
+
+
+def has_parameters(cells: int) -> bool:
+    """Whether the level of a tile is fitted whose crop has so many cells."""
+    return TILE_RATIO * cells >= FITTED_CELLS
+
+
+def kind_in_training(cells: int) -> int:
+    """What the filters see of the level of a tile whose crop has so many cells."""
+    return kind_of(TILE_RATIO * cells)
 
 
 def tap_values(p: int, kind: int, known: Tensor, differences: list[Tensor]) -> Tensor:

@@ -17,14 +17,13 @@ from torch.nn import functional as F
 
 from rdae.autoencoder.layers import Depthwise, Linear, Points, build
 from rdae.autoencoder.networks import ClampInward
-from rdae.lossless.fit import SCALES, kind_of
+from rdae.lossless.fit import SCALES
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
-from rdae.lossless.parameters import factor_index
+from rdae.lossless.parameters import NONE, factor_index
 from rdae.lossless.pyramid import COLOURS, PHASES
-from rdae.lossless.stream import FITTED_CELLS
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES
 from rdae.lossless.walk import LARGEST_NORMALISED, NORMALISED_FRACTION
-from rdae.training.lossless_fit import UNIT, Fit, tap_values
+from rdae.training.lossless_fit import UNIT, Fit, has_parameters, kind_in_training, tap_values
 
 PRESETS = {"photo": (40, 24), "tiny": (8, 8)}  # channels, and those of heads
 LEVELS = 5  # that are trained: coarser ones have few pixels, and the weights of the last
@@ -149,10 +148,11 @@ class LosslessNetworks(nn.Module):
             target, base = x[:, row::2, column::2], quarters[..., 2 * row + column, :]
             (linear,) = net["linear"][p]  # type: ignore[index]
             generic = base + UNIT * over_cells(linear, torch.cat([*differences, centred], -1))
+            kind = kind_in_training(cells)
             fit = None
             statistic = x.new_zeros(len(x), NUM_COLOURS)
-            if cells >= FITTED_CELLS:
-                inputs = tap_values(p, kind_of(cells), (known - local) / UNIT, differences)
+            if has_parameters(cells):
+                inputs = tap_values(p, kind, (known - local) / UNIT, differences)
                 fit = Fit(inputs, target, base, generic, net.same[p])
                 statistic = fit.statistic
             settled = _Settled(base)
@@ -164,7 +164,7 @@ class LosslessNetworks(nn.Module):
                 for j, (difference, error) in enumerate(settled.before()):
                     mean = mean + error * (head[..., 3 + j] / (2 * UNIT))
                     mean = mean + difference * net.same[p, factor_index(k, j)]
-                if fit is not None:
+                if fit is not None and kind != NONE:
                     mean = mean + fit.own(k, [difference for difference, _ in settled.before()])
                 mean = _clamped(mean, 255)
                 scale = SCALE_MIN * (LN_SCALE_RATIO * _clamped(head[..., 1], NUM_SCALES - 1)).exp()
