@@ -16,7 +16,7 @@ from rdae.bitstream.tables import TableFamily
 from rdae.errors import CorruptError, RdaeError
 from rdae.exact import kernel
 from rdae.exact.arithmetic import PIXEL_LARGEST
-from rdae.exact.layers import Centre
+from rdae.exact.layers import Around, Centre
 from rdae.exact.network import ExactNetwork, exact_steps
 from rdae.exact.program import Program
 from rdae.exact.stages import Concatenate
@@ -175,6 +175,51 @@ def test_a_pass_gives_its_quarter_of_two_inputs(rows, columns, k, latent, featur
             assert np.array_equal(ExactNetwork(steps)(inputs, 3, 2), wanted), wish
     finally:
         kernel.select("no" if before == "numpy" else before)
+
+
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 60),
+    channels=st.sampled_from([1, 9, 16, 18]),
+    radius=st.integers(1, 2),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=20, deadline=None)
+def test_cells_around_each_are_seen_by_every_carrier(rows, columns, channels, radius, seed):
+    size = 2 * radius + 1
+    spec = [["linear", 20 + size**2 * channels, 7, 3], *block(7)]
+    tensors = random_tensors(spec, seed)
+    h, x = random_input(seed, rows, columns, 20), random_input(seed, rows, columns, channels)
+    padded = np.pad(x, ((radius, radius), (radius, radius), (0, 0)))
+    parts = [padded[i : i + rows, j : j + columns] for i in range(size) for j in range(size)]
+    seen = np.concatenate([h, *parts], axis=2).astype(np.int64)
+    wanted = run(spec, "net", tensors, seen, 0)
+    around = exact_steps(
+        [["linear", size**2 * 7, 5]], "net", random_tensors([["linear", size**2 * 7, 5]], seed)
+    )
+    later = [*exact_steps(spec, "net", tensors), Around(radius), *around]
+    before = kernel.selected()
+    ends = []
+    try:
+        for wish in SETS:
+            kernel.select(wish)
+            steps = [Around(radius), Concatenate(), *exact_steps(spec, "net", tensors)]
+            assert np.array_equal(ExactNetwork(steps)([h, x], 0, 2), wanted), wish
+            ends.append(ExactNetwork(later)(seen.astype(np.int16), 0, 2))
+    finally:
+        kernel.select("no" if before == "numpy" else before)
+    assert all(np.array_equal(ends[0], end) for end in ends)
+
+
+def test_an_input_that_is_a_part_of_wider_cells_is_read_where_it_lies():
+    spec = [["linear", 5, 8, 2]]
+    steps = exact_steps(spec, "net", random_tensors(spec, 1))
+    wide = random_input(2, 3, 50, 16)
+    inputs = [wide[..., :5], wide[..., 11:], wide[:, ::2, 3:8], wide[::-1, ..., 9:14]]
+    for x in inputs:
+        assert np.array_equal(
+            Program(steps, (5,))([x], 0, 1), Program(steps, (5,))([x.copy()], 0, 1)
+        )
 
 
 @given(

@@ -20,7 +20,7 @@ from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile, encode_tile
 from rdae.lossless.graphics import encode_graphics
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.parameters import NONE, WINDOWS, Parameters, num_taps
-from rdae.lossless.pyramid import gather, num_levels, reference
+from rdae.lossless.pyramid import num_levels, reference
 from rdae.lossless.stream import decode_pixels, encode_pixels, to_bins
 from rdae.lossless.tables import NUM_PHASES, NUM_SHAPES, table_index
 from rdae.model.installed import load_lossless
@@ -205,14 +205,6 @@ def test_the_pyramid_ends_in_one_pixel() -> None:
         top = num_levels(rows, columns)
         assert np.zeros((rows, columns))[:: 1 << top, :: 1 << top].shape == (1, 1)
         assert top == 0 or np.zeros((rows, columns))[:: 1 << top - 1, :: 1 << top - 1].size > 1
-
-
-def test_gathered_cells_are_those_around() -> None:
-    x = np.arange(2 * 3 * 2, dtype=np.int16).reshape(2, 3, 2)
-    found = gather(x, 1, 1).reshape(2, 3, 3, 3, 2)
-    assert np.array_equal(found[:, :, 1, 1], x)
-    assert np.array_equal(found[0, 0, 1:, 1:], x[:2, :2])
-    assert not found[0, 0, 0].any() and not found[:, 2, :, 2].any()
 
 
 def test_references_of_a_plane_lie_on_it() -> None:

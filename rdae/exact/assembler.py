@@ -171,6 +171,10 @@ class Assembler:
         busy = {value.slot for value in (*self.stack, *used) if value is not None}
         return next((i for i in range(kernel.BUFFERS) if i not in busy), None)
 
+    def has_room(self) -> bool:
+        """Whether there is a buffer for one more value."""
+        return self._free_buffer() is not None
+
     def operation(self, kind: int, **values: Any) -> dict[str, Any]:
         """Add one to the current stage."""
         numbers = {"r": 1, "other": -1, "source": 0, "to": 0, "buffer": 0, **values}

@@ -1,6 +1,6 @@
 """A network's steps as stages of the compiled kernel.
 
-As in `rdae.exact.stages`, layers are cut into stages where a depthwise layer looks beyond a cell or
+As in `rdae.exact.stages`, layers are cut into stages where a layer looks beyond a cell or
 a shuffle changes the resolution. Here stands which operations a step becomes; where its values lie
 is the business of `rdae.exact.assembler`.
 """
@@ -14,7 +14,17 @@ import numpy as np
 
 from rdae.exact import kernel
 from rdae.exact.assembler import Assembler, Grid, UnsupportedError, Value, whole_panels, with_zeros
-from rdae.exact.layers import ByPhase, Centre, Depthwise, Gain, Levels, Linear, Shuffle, Unshuffle
+from rdae.exact.layers import (
+    Around,
+    ByPhase,
+    Centre,
+    Depthwise,
+    Gain,
+    Levels,
+    Linear,
+    Shuffle,
+    Unshuffle,
+)
 from rdae.exact.stages import Add, Concatenate, Fork, Step, Swap
 
 
@@ -33,8 +43,8 @@ def compile_steps(steps: Sequence[Step], inputs: tuple[int, ...]) -> Assembler:
     """
     asm = Assembler(inputs)
     waiting = list(steps)
-    if isinstance(waiting[0] if waiting else None, Centre | Unshuffle):
-        asm.grids[0].channels = inputs[0]  # nothing else reads it
+    if isinstance(waiting[0] if waiting else None, Centre | Unshuffle | Around):
+        asm.grids[-1].channels = inputs[-1]  # nothing else reads it
     if isinstance(waiting[0] if waiting else None, Centre):
         asm.grids[0].dtype = np.uint8
         waiting.pop(0)
@@ -76,6 +86,8 @@ def _compile(asm: Assembler, step: Step) -> None:
             asm.push(kernel.GAIN, x, x.channels, table=step.table, shift=step.shift)
         case Depthwise():
             _depthwise(asm, step)
+        case Around():
+            _around(asm, step)
         case Shuffle():
             _shuffle(asm, step.r)
         case Unshuffle():
@@ -141,6 +153,26 @@ def _depthwise(asm: Assembler, step: Depthwise) -> None:
         bias=asm.kept(with_zeros(step.bias, x.padded)),
     )
     asm.computed(Value(x.channels, x.scale, x.parts))
+
+
+def _around(asm: Assembler, step: Around) -> None:
+    x = _whole(asm.stack.pop())
+    asm.to_grid(x)
+    assert x.grid is not None
+    grid = asm.grids[x.grid]
+    grid.border = max(grid.border, step.radius)
+    if x.slot is not None or asm.stages[-1].scale != x.scale or not asm.has_room():
+        asm.new_stage(x.scale)
+    asm.stages[-1].sees.append((x.grid, 1, step.radius))
+    size = 2 * step.radius + 1
+    is_dense = grid.channels == x.channels
+    parts = (size * size * x.channels,) if is_dense else (x.channels,) * size**2
+    runs = np.zeros(size, kernel.RUN)  # cells of a row lie side by side
+    runs["grid"], runs["values"] = x.grid, size * grid.channels
+    runs["row"], runs["column"] = np.arange(size) - step.radius, -step.radius
+    value = Value(size * size * x.channels, x.scale, parts)
+    asm.operation(kernel.COLLECT, inputs=0, outputs=value.padded, part=size, bias=asm.kept(runs))
+    asm.computed(value)
 
 
 def _shuffle(asm: Assembler, r: int) -> None:

@@ -2,7 +2,7 @@
 
 A layer is called as `layer(x, point)` with `x` of shape `(rows, columns, channels)`, a part of the
 grid, and the quality point, an int that only gains read. It never writes to `x`. Only `Depthwise`
-looks beyond a cell; what that takes is the business of `rdae.exact.stages`.
+and `Around` look beyond a cell; what that takes is the business of `rdae.exact.stages`.
 
 They hold int16 features in float64 (FORMAT.md, section "Exact arithmetic"). Weights are stored
 times 2^-shift: scaling by a power of two loses nothing, and saves a pass over the output. As all
@@ -149,6 +149,31 @@ class Depthwise:
         np.einsum("ijrcn,ijn->rcn", seen, self._weights[..., : some * channels], out=out)
         add_to_cells(out.reshape(-1, channels), self._biases)
         return settle(out).reshape(rows, columns, channels)
+
+
+class Around:
+    """All channels of the cells around each, row by row, zeros beyond the edges.
+
+    Args:
+        radius: how many cells it sees beyond each edge of its output.
+    """
+
+    def __init__(self, radius: int) -> None:
+        self.radius = radius
+
+    def __call__(self, x: Array, point: int) -> Array:
+        r = self.radius
+        return self.filter(np.pad(x, ((r, r), (r, r), (0, 0))))
+
+    def filter(self, x: Array) -> Array:
+        """The result for all of `x` but an edge as wide as `radius`, which is only seen."""
+        size = 2 * self.radius + 1
+        rows, columns, channels = x.shape[0] - size + 1, x.shape[1] - size + 1, x.shape[2]
+        down, right, one = x.strides
+        # the cells of a row lie side by side, so that they are moved together
+        shape, strides = (rows, columns, size, size * channels), (down, right, down, one)
+        seen = as_strided(x, shape, strides, writeable=False)
+        return seen.reshape(rows, columns, size**2 * channels)
 
 
 class Gain:

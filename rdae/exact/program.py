@@ -126,8 +126,8 @@ class Program:
         """The array of a grid, with its border of zeros; an input as it is, if that will do."""
         grid = self._grids[i]
         b = grid.border
-        if i < len(inputs) and b == 0 and grid.channels == inputs[i].shape[2]:
-            return _dense(inputs[i])
+        if i < len(inputs) and b == 0 and _has_room(inputs[i], grid.channels):
+            return inputs[i]
         height, width = (side + 2 * b for side in grid.size(rows, columns))
         array = kernel.aligned((height, width, grid.channels), grid.dtype)
         for edge in (slice(b), slice(height - b, None)) if b else ():
@@ -164,11 +164,22 @@ def _scaled(area: Rectangle, scale: Scale) -> Rectangle:
     return area.scaled(*Fraction(scale).as_integer_ratio())
 
 
-def _dense(array: Array) -> Array:
-    """An array whose channels lie side by side, and cells and rows in order."""
-    row, cell, channel = array.strides
-    is_dense = channel == array.itemsize and cell >= channel and row >= cell
-    return array if is_dense and array.flags.aligned else np.ascontiguousarray(array)
+def _has_room(x: Array, channels: int) -> bool:
+    """Whether so many channels of every cell can be read where they lie.
+
+    What stands behind those that `x` has does not matter, for its weights are 0; only it must not
+    be beyond the array that `x` is a part of.
+    """
+    row, cell, channel = x.strides
+    if channel != x.itemsize or min(row, cell) <= 0 or not x.flags.aligned:
+        return False
+    if x.shape[2] == channels:
+        return True
+    whole = x.base
+    if not isinstance(whole, np.ndarray) or not whole.flags.c_contiguous:
+        return False
+    last = x.ctypes.data + (x.shape[0] - 1) * row + (x.shape[1] - 1) * cell
+    return bool(last + channels * channel <= whole.ctypes.data + whole.nbytes)
 
 
 def _products(code: Array) -> int:

@@ -1,9 +1,9 @@
 """Run the layers of a network over a grid in stages, part by part on several threads.
 
-Only depthwise layers look beyond a cell, so they alone need all of what is before them: there the
-layers are cut into stages. A stage runs on parts of the grid that are small enough to stay in the
-cache from its first layer to its last, in any order and on any number of threads, and no part
-computes what another one does.
+Only depthwise layers and `Around` look beyond a cell, so they alone need all of what is before
+them: there the layers are cut into stages. A stage runs on parts of the grid that are small enough
+to stay in the cache from its first layer to its last, in any order and on any number of threads,
+and no part computes what another one does.
 
 The branches of residuals and sums are flattened to steps on a stack of values, the last of which is
 the current one: a layer replaces it, `Fork`, `Swap`, `Add` and `Concatenate` do what they say.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.exact.layers import ByPhase, Depthwise, Layer, Shuffle, Unshuffle, saturate
+from rdae.exact.layers import Around, ByPhase, Depthwise, Layer, Shuffle, Unshuffle, saturate
 from rdae.geometry import Rectangle
 from rdae.threads import parallel_map
 
@@ -84,7 +84,7 @@ class Network:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = list(steps)
-        filters = {i: step for i, step in enumerate(self.steps) if isinstance(step, Depthwise)}
+        filters = {i: s for i, s in enumerate(self.steps) if isinstance(s, Depthwise | Around)}
         borders = [*(step.radius for step in filters.values()), 0]
         reaches = [sum(_radii(self.steps)[i:]) for i in range(len(borders))]
         bounds = zip([0, *filters], [*filters, len(self.steps)], strict=True)
@@ -118,7 +118,7 @@ class Network:
 
 
 class _Stage:
-    """The steps from one depthwise layer, if they begin with one, to the next.
+    """The steps from one layer that looks around, if they begin with one, to the next.
 
     Args:
         steps: what to do.
@@ -129,7 +129,7 @@ class _Stage:
     def __init__(self, steps: Sequence[Step], border: int, reach: float) -> None:
         self.border, self.reach = border, reach
         first = steps[0] if steps else None
-        self.filter = first if isinstance(first, Depthwise) else None
+        self.filter = first if isinstance(first, Depthwise | Around) else None
         self._steps = steps[1:] if self.filter else steps
         self._grain = 2 if any(isinstance(step, ByPhase) for step in steps) else 1
 
@@ -148,6 +148,8 @@ class _Stage:
         # on no columns at all, the steps only tell the forms of their results, and which of their
         # inputs they hand through
         empty = [grid.inside[:, :0] for grid in given]
+        if isinstance(self.filter, Around):  # its result has more channels
+            empty[-1] = self.filter(empty[-1], point)
         forms, shapes = self._apply(empty, point)
         rows = math.gcd(*(shape[0] for shape in shapes)) // self._grain
         columns = given[-1].inside.shape[1] * rows // given[-1].inside.shape[0]
@@ -225,7 +227,7 @@ class Grid:
 
 
 def _radii(steps: Sequence[Step]) -> list[float]:
-    """The radius of each depthwise layer, in cells of the network's input."""
+    """The radius of each layer that looks around, in cells of the network's input."""
     radii: list[float] = []
     scales = [1.0] * 3  # of the values on the stack; a network has three inputs at most
     for step in steps:
@@ -233,7 +235,7 @@ def _radii(steps: Sequence[Step]) -> list[float]:
             scales[-1] *= step.r
         elif isinstance(step, Unshuffle):
             scales[-1] /= step.r
-        elif isinstance(step, Depthwise):
+        elif isinstance(step, Depthwise | Around):
             radii.append(step.radius / scales[-1])
         elif isinstance(step, Add | Concatenate):
             scales.pop()

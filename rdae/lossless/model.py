@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
+from rdae.exact.layers import Around
 from rdae.exact.network import ExactNetwork, exact_steps, take
 from rdae.exact.stages import Add, Concatenate, Step
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
@@ -54,11 +55,11 @@ class Level:
         steps = {
             name: exact_steps(layers, f"{path}.{name}", tensors) for name, layers in spec.items()
         }
-        self._begin = ExactNetwork(steps["begin"])
-        self._linear = [ExactNetwork(steps[f"linear.{p}"]) for p in range(NUM_PASSES)]
+        self._begin = ExactNetwork([Around(1), *steps["begin"]])
+        self._linear = [ExactNetwork([Around(1), *steps[f"linear.{p}"]]) for p in range(NUM_PASSES)]
         self._passes = []
         for p in range(NUM_PASSES):
-            seen: list[Step] = [Concatenate()] if p else []
+            seen: list[Step] = [Around(1), Concatenate()] if p else []
             layers = [*seen, *steps[f"pass.{p}"], Add(), *steps[f"block.{p}"]]
             self._passes.append(ExactNetwork(layers))
         self._heads = [
@@ -68,12 +69,18 @@ class Level:
         self.same = take(tensors, f"{path}.same", "int16", (NUM_PASSES, 3)).astype(np.int32)
 
     def begin(self, references: Array, threads: int) -> NDArray[np.int16]:
-        """Features from the references around each cell."""
+        """Features from the references of all cells, `(rows, columns, 12)`."""
         return self._begin(references, 0, threads)
 
-    def linear(self, number: int, around: Array, threads: int) -> NDArray[np.int16]:
-        """What the generic filter adds to the references of a pass, `(rows, columns, 3)`."""
-        return self._linear[number](around, 0, threads)
+    def linear(self, number: int, known: Array, threads: int) -> NDArray[np.int16]:
+        """What the generic filter adds to the references of a pass, `(rows, columns, 3)`.
+
+        Args:
+            number: of the pass.
+            known: of all cells, differences of the passes before and references.
+            threads: how many to use.
+        """
+        return self._linear[number](known, 0, threads)
 
     def go_on(self, number: int, h: Array, added: Array | None, threads: int) -> NDArray[np.int16]:
         """The features for a pass, from those before and what the last pass added."""

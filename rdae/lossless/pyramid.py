@@ -70,27 +70,6 @@ def local_mean(quarters: Array) -> Array:
     return mean
 
 
-def gather(x: NDArray[np.int16], top: int, bottom: int) -> NDArray[np.int16]:
-    """The cells around each cell, zeros beyond the edges.
-
-    Args:
-        x: `(rows, columns, channels)`.
-        top: how many rows above and columns before each cell.
-        bottom: how many below and behind it.
-
-    Returns:
-        `(rows, columns, (top + bottom + 1)**2 * channels)`: row by row, column by column.
-    """
-    rows, columns, channels = x.shape
-    size = top + bottom + 1
-    padded = np.pad(x, ((top, bottom), (top, bottom), (0, 0)))
-    out = np.empty((rows, columns, size, size * channels), x.dtype)
-    runs = side_by_side(padded, size)
-    for i in range(size):
-        out[:, :, i] = runs[i : i + rows]
-    return out.reshape(rows, columns, -1)
-
-
 def side_by_side(x: Array, count: int) -> Array:
     """A view of each cell with those behind it in its row, where there are all of them.
 

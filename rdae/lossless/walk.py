@@ -29,7 +29,6 @@ from rdae.lossless.pyramid import (
     COLOURS,
     FRACTION_BITS,
     PHASES,
-    gather,
     local_mean,
     reference,
     side_by_side,
@@ -71,16 +70,16 @@ class LevelWalk:
         self._local_mean = local_mean(self._quarters)
         centred = (self._quarters << (FRACTION_BITS - 2)) - self._local_mean[:, :, None]
         self._centred = centred.astype(np.int16).reshape(*self.shape, -1)
-        self._h = self._net.begin(gather(self._centred, 1, 1), threads)
+        self._h = self._net.begin(self._centred, threads)
         self._differences: list[NDArray[np.int16]] = []
         self._new: list[NDArray[np.int16]] = []
 
     def begin_pass(self, number: int) -> None:
         """Go on to a pass; those before are settled."""
         self.number = number
-        new = gather(np.concatenate(self._new, axis=2), 1, 1) if self._new else None
+        new = np.concatenate(self._new, axis=2) if self._new else None
         self._h = self._net.go_on(number, self._h, new, self._threads)
-        seen = gather(np.concatenate([*self._differences, self._centred], axis=2), 1, 1)
+        seen = np.concatenate([*self._differences, self._centred], axis=2)
         row, column = PHASES[number]
         self.reference = self._quarters[:, :, 2 * row + column] << (FRACTION_BITS - 2)
         self.generic = self.reference + self._net.linear(number, seen, self._threads)

@@ -12,7 +12,7 @@
 #define SLOTS 16   /* values that a stage may hold */
 #define BUFFERS 6  /* of them in scratch */
 
-enum kind { READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS };
+enum kind { READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS, COLLECT };
 
 /* One operation of a stage; `rdae.exact.program` makes them. */
 typedef struct {
@@ -34,6 +34,13 @@ typedef struct {
     void *data;
     int64_t row, cell;
 } Grid;
+
+/* Values of a grid that lie in one piece, from the cell so many rows and columns away on; `part` of
+   them, at `bias`, are what COLLECT puts one behind the other for each cell. */
+typedef struct {
+    int32_t grid, row, column, values;
+    int32_t is_centred; /* three values of the grid `with` are taken away, again and again */
+} Run;
 
 typedef void StageFn(const Op *ops, int count, const Grid *grids, int top, int bottom, int left,
                      int right, int16_t *scratch);

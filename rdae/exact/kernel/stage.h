@@ -281,6 +281,31 @@ INLINE TARGET void NAME(pixels)(Grid g, int row, int column, int cells, int part
         }
 }
 
+/* Runs of values around each cell, one behind the other. */
+INLINE TARGET void NAME(collect)(const Run *runs, int count, const Grid *grids, const Grid *mean,
+                                 int row, int column, int cells, Slot out) {
+    int16_t means[3 * PANEL];
+    for (int c = 0; c < cells; c++) {
+        int16_t *to = out.data + c * out.cell;
+        if (mean) {
+            const int16_t *of = (const int16_t *)mean->data + row * mean->row + (column + c) * mean->cell;
+            const int16_t a = of[0], b = of[1], d = of[2];
+            for (int k = 0; k < 3 * PANEL; k += 3) means[k] = a, means[k + 1] = b, means[k + 2] = d;
+        }
+        for (const Run *run = runs; run < runs + count; to += run->values, run++) {
+            const Grid *g = grids + run->grid;
+            const int16_t *from = (const int16_t *)g->data + (row + run->row) * g->row +
+                                  (column + c + run->column) * g->cell;
+            if (!run->is_centred)
+                memcpy(to, from, (size_t)run->values * sizeof *to);
+            else
+                for (int first = 0; first < run->values; first += 3 * PANEL)
+                    for (int k = first; k < run->values && k < first + 3 * PANEL; k++)
+                        to[k] = (int16_t)(from[k] - means[k - first]);
+        }
+    }
+}
+
 /* Run a stage on rows [top, bottom) and columns [left, right), segment by segment, so that what is
    between its layers never leaves the cache. Threads may run other parts meanwhile. */
 static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int top, int bottom,
@@ -353,6 +378,9 @@ static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int 
                     break;
                 case PIXELS:
                     NAME(pixels)(*g, row, column, n, op->part, op->r, out);
+                    break;
+                case COLLECT:
+                    NAME(collect)((const Run *)(const void *)op->bias, op->part, grids, g, row, column, n, out);
                     break;
                 case LEVELS:
                     NAME(levels)(in, n, op->part, op->r, op->shift, row, column, *g);
