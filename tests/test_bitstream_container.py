@@ -81,7 +81,8 @@ def containers(draw: st.DrawFn) -> Container:
     seed = draw(st.integers(0, 99))
     alpha = np.random.default_rng(seed).integers(0, 9, (height, width), dtype=np.uint8)
     blocks = [draw(st.binary(max_size=40)) for _ in range(3)]
-    return Container(header, tiles, alpha if has_alpha else None, *blocks)
+    icc, exif, xmp = blocks
+    return Container(header, tiles, alpha if has_alpha else None, icc, exif, xmp)
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

@@ -97,7 +97,7 @@ def test_every_error_of_the_format_is_one_of_ours() -> None:
 
 def test_every_metadata_chunk_is_in_the_table_of_types() -> None:
     rows = re.findall(r"^\| `([a-zA-Z])` \| (.*?) \|", section(4), re.MULTILINE)
-    assert {letter for letter, _ in rows} == {*METADATA_KINDS, "A", "Z", "C", "Y", "R"}
+    assert {letter for letter, _ in rows} == {*METADATA_KINDS, "A", "L", "Z", "C", "Y", "R"}
 
 
 def test_each_pass_codes_every_group_and_phase_once() -> None:

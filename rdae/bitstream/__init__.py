@@ -4,6 +4,7 @@
     header       size, model, quality point, flags
     tiles        the grid of tiles and their checksum
     chunks       framing, order and length of chunks
+    rest         what makes a lossy file exact
     payload      deflated metadata and alpha
     container    a whole file to bytes and back
     info         what a file's framing tells

@@ -28,6 +28,7 @@ __all__ = [
     "CRC_BYTES",
     "METADATA_KINDS",
     "PIXEL_METHODS",
+    "REST_BYTES",
     "WORD_BYTES",
     "Chunk",
     "checked_payload",
@@ -42,7 +43,9 @@ __all__ = [
 CRC_BYTES = 4
 WORD_BYTES = 4
 PIXEL_METHODS = {0: "network", 1: "WebP"}  # by the first byte of a chunk R
+REST_BYTES = 6  # of the fields of a chunk L
 COARSE_SHARE = 8  # one word in so many of a tile's latent stands before the others
+_KNOWN_CRITICAL = "ALZCYR"
 METADATA_KINDS = {"i": "icc", "e": "exif", "x": "xmp"}  # chunk type -> name in the Python interface
 
 
@@ -80,15 +83,20 @@ class Chunk:
         return int.from_bytes(self.body[-CRC_BYTES:], "little")
 
 
-def layers(num_tiles: int, *, is_lossless: bool = False) -> str:
+def layers(num_tiles: int, *, is_lossless: bool = False, has_rest: bool = False) -> str:
     """Return the types of a tile's chunks, in the order in which they stand in the file.
 
     The chunks of one type stand together, in raster order of tiles: first a rough picture of all
     tiles, then all that is left of them. With one tile there is nothing to wait for between.
+
+    Args:
+        num_tiles: of the picture.
+        is_lossless: the header's flag: there are pixels and no latents.
+        has_rest: there is a chunk L: the latents are followed by pixels.
     """
     if is_lossless:
         return "R"
-    return "ZCY" if num_tiles > 1 else "ZY"
+    return ("ZCY" if num_tiles > 1 else "ZY") + "R" * has_rest
 
 
 def coarse_bytes(stream_bytes: int) -> int:
@@ -119,8 +127,13 @@ def checked_payload(chunk: Chunk, prefix: bytes = b"") -> memoryview:
     return chunk.payload
 
 
-def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
+def scan(reader: ByteReader, header: Header, *, only_lossy: bool = False) -> Iterator[Chunk]:
     """Yield the chunks after the header, each one judged before it is yielded.
+
+    Args:
+        reader: stands behind the header.
+        header: of the file.
+        only_lossy: in a file with a chunk L, stop where its lossy picture ends.
 
     Raises:
         TruncatedError: the file ends before its last chunk.
@@ -129,13 +142,21 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         UnsupportedFeatureError: a critical chunk of unknown type.
     """
     rows, columns = tile_counts(header.width, header.height)
-    yield from _scan_front(reader, header)
+    has_rest = False
+    for chunk in _scan_front(reader, header):
+        has_rest |= chunk.type == "L"
+        yield chunk
+    order = layers(
+        rows * columns,
+        is_lossless=header.is_lossless,
+        has_rest=has_rest and not only_lossy,
+    )
     try:
-        yield from _scan_tiles(reader, header, rows * columns)
+        yield from _scan_tiles(reader, header, order, rows * columns)
     except TruncatedError as error:
         error.hint += f"; {option('best_effort')} shows what is there"
         raise
-    if reader.left:
+    if reader.left and not (has_rest and only_lossy):
         _reject_unknown_critical(chr(reader.data[reader.offset]))
         raise CorruptError(
             f"there are bytes after the end of the picture: {grouped(reader.left)}",
@@ -143,10 +164,10 @@ def scan(reader: ByteReader, header: Header) -> Iterator[Chunk]:
         )
 
 
-def _scan_tiles(reader: ByteReader, header: Header, num_tiles: int) -> Iterator[Chunk]:
+def _scan_tiles(reader: ByteReader, header: Header, order: str, num_tiles: int) -> Iterator[Chunk]:
     """Yield the chunks of the tiles."""
     coarse: dict[int, int] = {}
-    for letter in layers(num_tiles, is_lossless=header.is_lossless):
+    for letter in order:
         for index in range(num_tiles):
             tile = tile_at(header.width, header.height, index)
             chunk = _expect(reader, header, letter, tile, coarse)
@@ -162,15 +183,16 @@ def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
     while reader.left and (letter := chr(reader.data[reader.offset])) != first:
         if letter in "ZCYR":
             raise CorruptError(f"chunk {letter} of tile 0 stands where its chunk {first} should be")
-        if letter == "A":
-            if not header.has_alpha:
-                raise CorruptError("there is a chunk A, but the header says no alpha")
-        else:
+        if letter == "A" and not header.has_alpha:
+            raise CorruptError("there is a chunk A, but the header says no alpha")
+        if letter == "L" and header.is_lossless:
+            raise CorruptError("there is a chunk L, but the header says no lossy picture")
+        if letter not in "AL":
             _reject_unknown_critical(letter)
             _reject_non_letter(letter, reader.offset)
-        if letter in seen and (letter == "A" or letter in METADATA_KINDS):
+        if letter in seen and (letter in "AL" or letter in METADATA_KINDS):
             raise CorruptError(f"there is more than one chunk {letter}")
-        if sum(map(str.islower, seen)) == MAX_ANCILLARY_CHUNKS and letter != "A":
+        if sum(map(str.islower, seen)) == MAX_ANCILLARY_CHUNKS and letter not in "AL":
             raise CorruptError(f"there are more than {MAX_ANCILLARY_CHUNKS} ancillary chunks")
         seen.append(letter)
         yield read_chunk(reader, header, None)
@@ -194,7 +216,7 @@ def _expect(
 
 
 def _reject_unknown_critical(letter: str) -> None:
-    if "A" <= letter <= "Z" and letter not in "AZCYR":
+    if "A" <= letter <= "Z" and letter not in _KNOWN_CRITICAL:
         raise UnsupportedFeatureError(
             f"the file needs a feature (chunk {letter}) that this rdae does not know",
             hint="install a newer rdae",
@@ -231,7 +253,7 @@ def read_chunk(
     if not low <= length <= (high if high is not None else length):
         raise CorruptError(
             f"the length of {name} is {grouped(length)}, it must be {grouped(low)}"
-            + (f" to {grouped(high)}" if high is not None else " or more")
+            + ("" if low == high else " or more" if high is None else f" to {grouped(high)}")
         )
     if tile and letter != "R" and length % WORD_BYTES:
         raise CorruptError(
@@ -261,6 +283,8 @@ def _length_bounds(
     if letter == "A":
         samples = header.width * header.height
         return 1 + CRC_BYTES, 1 + CRC_BYTES + max_deflated_bytes(samples)
+    if letter == "L":
+        return REST_BYTES + CRC_BYTES, REST_BYTES + CRC_BYTES
     if letter in METADATA_KINDS:
         return CRC_BYTES, CRC_BYTES + max_deflated_bytes(MAX_METADATA_BYTES)
     return CRC_BYTES, None

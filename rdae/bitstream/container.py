@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from rdae.bitstream.chunks import (
 )
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.payload import deflate, inflate, pack_alpha, unpack_alpha
+from rdae.bitstream.rest import Rest
 from rdae.bitstream.tiles import Tile, symbols_crc, tile_counts, tile_grid
 from rdae.bitstream.varint import ByteReader
 from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, grouped, option
@@ -52,8 +54,8 @@ class TilePayload:
 
     Attributes:
         z: range-coder stream of the hyper-latent, a multiple of 4 bytes.
-        y: range-coder stream of the latent, a multiple of 4 bytes. Of a lossless file what codes
-            the pixels, any number of bytes; z is empty.
+        y: range-coder stream of the latent, a multiple of 4 bytes. Of exact pixels what codes
+            them, any number of bytes; z is empty.
         crc: `symbols_crc` of the tile, or `pixels_crc`, uint32.
     """
 
@@ -81,6 +83,8 @@ class Container:
         icc: the colour profile, empty for none; like EXIF and XMP at most 8 MiB.
         exif: the EXIF block, empty for none.
         xmp: the XMP packet, empty for none.
+        rest: of a lossy file that is exact in the end, what the rest of it is; otherwise None.
+        exact: one payload a tile of the pixels given the lossy picture, if there is a rest.
     """
 
     header: Header
@@ -89,6 +93,8 @@ class Container:
     icc: bytes = b""
     exif: bytes = b""
     xmp: bytes = b""
+    rest: Rest | None = None
+    exact: tuple[TilePayload, ...] = ()
 
 
 def write_container(container: Container) -> bytes:
@@ -104,7 +110,15 @@ def write_container(container: Container) -> bytes:
         raise ValueError(
             f"there are {len(container.tiles)} tiles, the picture has {rows * columns}"
         )
+    if (container.rest is not None) != bool(container.exact) or (
+        container.rest and header.is_lossless
+    ):
+        raise ValueError("exact pixels and what they are contradict each other")
+    if container.exact and len(container.exact) != len(container.tiles):
+        raise ValueError("some tiles have exact pixels and others have not")
     out = [header.pack_with_check()]
+    if container.rest is not None:
+        out.append(container.rest.pack(header))
     for letter, kind in METADATA_KINDS.items():
         data: bytes = getattr(container, kind)
         if len(data) > MAX_METADATA_BYTES:
@@ -125,11 +139,7 @@ def write_container(container: Container) -> bytes:
             )
         out.append(pack_checked("A", pack_alpha(container.alpha), header.pack()))
     if header.is_lossless:
-        out += [
-            pack_chunk("R", tile.y + tile.crc.to_bytes(CRC_BYTES, "little"))
-            for tile in container.tiles
-        ]
-        return b"".join(out)
+        return b"".join(out + _pixel_chunks(container.tiles))
     for tile in container.tiles:
         if len(tile.z) % WORD_BYTES or len(tile.y) % WORD_BYTES:
             raise ValueError("a tile's stream is not a whole number of words")
@@ -143,10 +153,16 @@ def write_container(container: Container) -> bytes:
                 "Y": tile.y[begin:] + tile.crc.to_bytes(CRC_BYTES, "little"),
             }
             out.append(pack_chunk(letter, body[letter]))
-    return b"".join(out)
+    return b"".join(out + _pixel_chunks(container.exact))
 
 
-def read_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
+def _pixel_chunks(tiles: Sequence[TilePayload]) -> list[bytes]:
+    return [pack_chunk("R", tile.y + tile.crc.to_bytes(CRC_BYTES, "little")) for tile in tiles]
+
+
+def read_container(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, only_lossy: bool = False
+) -> Container:
     """Return the parts of a file, with everything checked that needs no model.
 
     Checked are structure, lengths and the checksums of header, alpha and metadata. The tiles'
@@ -155,6 +171,8 @@ def read_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     Args:
         data: the whole file.
         max_pixels: refuse a larger picture before anything is allocated for it.
+        only_lossy: leave out the rest of a file that has a lossy picture first; what is behind
+            that is not read.
 
     Raises:
         BitstreamError: the bytes are not a valid file of this version.
@@ -164,22 +182,35 @@ def read_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     header = read_header(reader)
     check_pixels(header.width, header.height, max_pixels)
     alpha: NDArray[np.uint8] | None = None
-    metadata: dict[str, bytes] = {}
+    metadata: dict[str, Any] = {}
     of_tiles: dict[str, list[Chunk]] = {"Z": [], "C": [], "Y": [], "R": []}
+    rest: Rest | None = None
     # The walk comes first: a file that breaks off late is refused before its front is inflated.
-    for chunk in list(scan(reader, header)):
+    for chunk in list(scan(reader, header, only_lossy=only_lossy)):
         if chunk.tile is not None:
             of_tiles[chunk.type].append(chunk)
         elif chunk.type == "A":
             packed = checked_payload(chunk, header.pack())
             alpha = unpack_alpha(packed, header.width, header.height)
+        elif chunk.type == "L":
+            rest = Rest.checked(chunk, header)
         else:
             block = read_ancillary(chunk)
             if kind := METADATA_KINDS.get(chunk.type):
                 metadata[kind] = block
+    pixels = tuple(TilePayload.of([chunk]) for chunk in of_tiles.pop("R"))
+    if header.is_lossless:
+        return Container(header=header, tiles=pixels, alpha=alpha, **metadata)
     layers_of_tiles = [some for some in of_tiles.values() if some]
     tiles = tuple(TilePayload.of(chunks) for chunks in zip(*layers_of_tiles, strict=True))
-    return Container(header=header, tiles=tiles, alpha=alpha, **metadata)
+    return Container(
+        header=header,
+        tiles=tiles,
+        alpha=alpha,
+        rest=rest if pixels else None,
+        exact=pixels,
+        **metadata,
+    )
 
 
 def check_pixels(width: int, height: int, limit: int, *, what: str = "picture") -> None:

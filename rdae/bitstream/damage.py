@@ -17,6 +17,7 @@ LISTED_TILES = 6  # that a line names; a message must stay readable
 
 _NAMES = {
     "alpha": "the alpha plane",
+    "exact": "the chunk that makes the picture exact",
     "icc": "the ICC profile",
     "exif": "the EXIF block",
     "xmp": "the XMP packet",
@@ -49,21 +50,24 @@ class Damage:
     """One broken part of a file.
 
     Attributes:
-        part: "tile", "alpha", "icc", "exif", "xmp", "chunk" (one before the first tile whose
+        part: "tile", "alpha", "icc", "exif", "xmp", "exact" (what says how the lossy picture
+            becomes the exact one), "chunk" (one before the first tile whose
             meaning is not known; what it held is lost) or "bytes" (between or behind the chunks,
             where there should be none; nothing is lost).
         error: what reading it would raise.
         tile: the tile, of a "tile".
         filled_with: of a tile in a rescued picture, what stands in its place: the colours of its
-            "neighbours", "grey" where nothing intact was beside it, or "coarse" for what the
-            beginning of its own streams tells, in a file that was cut off; otherwise empty.
+            "neighbours", "grey" where nothing intact was beside it, "coarse" for what the
+            beginning of its own streams tells, in a file that was cut off, or "lossy" for what
+            the lossy picture has there, where only its exact pixels are lost, or "exact" where
+            only its lossy pixels are; otherwise empty.
         is_begun: of a tile in such a file, whether there is a beginning of its streams.
     """
 
     part: str
     error: BitstreamError
     tile: Tile | None = None
-    filled_with: Literal["", "neighbours", "grey", "coarse"] = ""
+    filled_with: Literal["", "neighbours", "grey", "coarse", "lossy", "exact"] = ""
     is_begun: bool = False
 
 
@@ -101,6 +105,14 @@ def rescue_text(found: Sequence[Damage], header: Header, cut: Cut | None = None)
         is_all = len(coarse) == num_tiles
         parts.append(f"{'all of the picture is' if is_all else _tiles(coarse, header)} coarser")
         parts = [": ".join(parts)]
+    lossy = [damage for damage in found if damage.filled_with == "lossy"]
+    if lossy:
+        is_all = len(lossy) == num_tiles
+        what = f"{'all of the picture is' if is_all else _tiles(lossy, header)} lossy, not exact"
+        parts = [": ".join([*parts, what])] if len(parts) == 1 and not coarse else [*parts, what]
+    exact = [damage for damage in found if damage.filled_with == "exact"]
+    if exact:
+        parts.append(f"{_tiles(exact, header)} damaged in the lossy picture, but exact")
     filled = [damage for damage in found if damage.filled_with == "neighbours"]
     grey = [damage for damage in found if damage.filled_with == "grey"]
     if filled:
@@ -114,6 +126,8 @@ def rescue_text(found: Sequence[Damage], header: Header, cut: Cut | None = None)
     for damage in found:
         if damage.part == "alpha":
             parts.append("the alpha plane is damaged, all pixels were made opaque")
+        elif damage.part == "exact":
+            parts.append(f"{_NAMES[damage.part]} is damaged, all of it is lossy")
         elif damage.part == "chunk":
             parts.append("a chunk before the first tile is damaged, metadata may be missing")
         elif name := _NAMES.get(damage.part):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rdae.bitstream.chunks import METADATA_KINDS, PIXEL_METHODS, Chunk, scan
 from rdae.bitstream.container import check_pixels
 from rdae.bitstream.header import MAGIC, VERSION, Header, read_header
+from rdae.bitstream.rest import Rest
 from rdae.bitstream.tiles import tile_counts
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import grouped
@@ -42,15 +43,18 @@ class Info:
         width, height: pixels.
         has_alpha, is_grey, is_neutral: the header's flags.
         version: of the bitstream.
-        model_id: permanent number of the model.
+        model_id: permanent number of the model; of the lossy one if there is a `rest`.
         fingerprint: of the model's decoder, 8 hex digits.
-        is_lossless: the header's flag; the pixels are exact, or within `max_error`.
-        quality_point: 0 to 255.
+        is_lossless: the pixels are exact, or within `max_error`.
+        rest: of a file with a lossy picture first, what its exact pixels are made by; None of
+            files that have only one of both.
+        quality_point: 0 to 255; of a lossless file without a lossy picture its largest error.
         tile_columns, tile_rows: of the grid of tiles.
         file_bytes: the sum of the following six.
         header_bytes: header, framing of chunks, checksums, unknown ancillary chunks.
         z_bytes, y_bytes: range-coder streams; y is that of chunks C and Y.
-        pixel_bytes: what codes the pixels of a lossless file, 0 of others.
+        pixel_bytes: what codes the pixels of a lossless file, given its lossy picture if it has
+            one; 0 of others.
         methods: what codes the tiles of a lossless file ("network", "WebP") -> how many tiles.
         alpha_bytes: filter byte and zlib stream.
         metadata_bytes: zlib streams of ICC, EXIF and XMP.
@@ -64,6 +68,7 @@ class Info:
     is_grey: bool
     is_neutral: bool
     is_lossless: bool
+    rest: Rest | None
     version: int
     model_id: int
     fingerprint: str
@@ -88,9 +93,13 @@ class Info:
 
     @property
     def bits_per_subpixel(self) -> float | None:
-        """Bits of the pixels for each sample, three a pixel or one of grey; None of lossy files."""
+        """Bits of each sample, three a pixel or one of grey; None of lossy files.
+
+        Those of a lossy picture that comes first are counted.
+        """
         samples = self.width * self.height * (1 if self.is_grey else 3)
-        return 8 * self.pixel_bytes / samples if self.is_lossless else None
+        coded = self.z_bytes + self.y_bytes + self.pixel_bytes
+        return 8 * coded / samples if self.is_lossless else None
 
     @property
     def quality(self) -> float:
@@ -100,7 +109,14 @@ class Info:
     @property
     def max_error(self) -> int | None:
         """How far a sample may be from the original: 0 of exact files, None of lossy ones."""
+        if self.rest is not None:
+            return self.rest.max_error
         return self.quality_point if self.is_lossless else None
+
+    @property
+    def base_quality(self) -> float | None:
+        """The quality of the lossy picture that a lossless file has first, None if it has none."""
+        return None if self.rest is None else point_to_quality(self.quality_point)
 
 
 def parse_info(data: bytes) -> Info:
@@ -120,7 +136,8 @@ def parse_info(data: bytes) -> Info:
     fields = list(_header_fields(header))
     sizes = {"Z": 0, "C": 0, "Y": 0, "R": 0, "A": 0}
     metadata: dict[str, int] = {}
-    methods = dict.fromkeys(PIXEL_METHODS.values(), 0) if header.is_lossless else {}
+    methods = dict.fromkeys(PIXEL_METHODS.values(), 0)
+    rest: Rest | None = None
     rows, columns = tile_counts(header.width, header.height)
     last_tile = rows * columns - 1
     for chunk in scan(reader, header):
@@ -130,6 +147,8 @@ def parse_info(data: bytes) -> Info:
             if chunk.type == "R":
                 method = _method(chunk)
                 methods[method] = methods.get(method, 0) + 1
+        elif chunk.type == "L":
+            rest = Rest.of(chunk)
         elif kind := METADATA_KINDS.get(chunk.type):
             metadata[kind] = stored
         # The list must not grow with a hostile file of millions of tiny tiles.
@@ -138,8 +157,8 @@ def parse_info(data: bytes) -> Info:
         elif chunk.tile.index == last_tile:
             name = f"chunks {chunk.type} of tiles {MAX_LISTED_TILES} to {last_tile}"
             listed = fields[-1].offset + fields[-1].length
-            rest = chunk.offset + chunk.length - listed
-            fields.append(Field(listed, rest, name, "not listed one by one"))
+            length = chunk.offset + chunk.length - listed
+            fields.append(Field(listed, length, name, "not listed one by one"))
     metadata_bytes = sum(metadata.values())
     return Info(
         width=header.width,
@@ -147,7 +166,8 @@ def parse_info(data: bytes) -> Info:
         has_alpha=header.has_alpha,
         is_grey=header.is_grey,
         is_neutral=header.is_neutral,
-        is_lossless=header.is_lossless,
+        is_lossless=header.is_lossless or rest is not None,
+        rest=rest,
         version=VERSION,
         model_id=header.model_id,
         fingerprint=header.fingerprint.hex(),
@@ -159,7 +179,7 @@ def parse_info(data: bytes) -> Info:
         z_bytes=sizes["Z"],
         y_bytes=sizes["C"] + sizes["Y"],
         pixel_bytes=sizes["R"],
-        methods=methods,
+        methods=methods if header.is_lossless or rest is not None else {},
         alpha_bytes=sizes["A"],
         metadata_bytes=metadata_bytes,
         metadata=metadata,
@@ -196,6 +216,7 @@ _MEANING = {
     "Y": "latent",
     "R": "pixels",
     "A": "alpha plane",
+    "L": "how the lossy picture becomes exact",
 }
 
 
@@ -208,6 +229,10 @@ def _chunk_value(chunk: Chunk) -> str:
     """Describe a chunk in one line."""
     meaning = _MEANING.get(chunk.type) or METADATA_KINDS.get(chunk.type, "unknown").upper()
     parts = [f"{meaning}, {grouped(len(chunk.payload))} bytes"]
+    if chunk.type == "L":
+        rest = Rest.of(chunk)
+        parts.append(f"model id {rest.model_id}, fingerprint {rest.fingerprint.hex()}")
+        parts.append(f"largest error {rest.max_error} of 255")
     if chunk.type == "R":
         parts.append(f"method {_method(chunk)}")
     elif chunk.tile is not None:

@@ -32,6 +32,7 @@ from rdae.bitstream.container import Container, TilePayload, check_pixels, read_
 from rdae.bitstream.damage import Cut, Damage
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.payload import unpack_alpha, unpack_alpha_region
+from rdae.bitstream.rest import Rest
 from rdae.bitstream.tiles import Tile, tile_at, tile_counts
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import BitstreamError, CorruptError, TruncatedError, UnsupportedFeatureError
@@ -40,6 +41,7 @@ from rdae.limits import MAX_INFO_PIXELS, MAX_PIXELS, MAX_SEARCHED_CHUNKS
 
 __all__ = ["Beginning", "Parts", "read_parts"]
 
+_OTHER_KINDS = {"A": "alpha", "L": "exact"}
 _TILE_CHUNKS = re.compile(rb"[ZCYR]")
 
 
@@ -65,13 +67,18 @@ class Parts:
     Attributes:
         header: size, model and flags.
         region: the part of the picture that was asked for.
-        tiles: the tiles that were found, by index, of the whole picture.
+        tiles: the tiles that were found, by index, of the whole picture. Those with exact pixels
+            above a lossy picture are in `exact`.
         beginnings: what there is of other tiles, if the file was cut off.
         cut: where it was, if so.
         alpha: `(region.rows, region.columns)` uint8, None exactly when the header says no alpha;
             255 where it is damaged.
         metadata: the blocks that are there, by "icc", "exif" and "xmp".
         damage: what is broken, as far as can be told without a model.
+        rest: of a lossy file that is exact in the end, what the rest of it is; None if there is
+            none, or it is damaged.
+        exact: the tiles' exact pixels that were found, given the lossy picture, by index.
+        exact_damage: the tiles whose exact pixels were not, if there should be any.
     """
 
     header: Header
@@ -82,6 +89,9 @@ class Parts:
     alpha: NDArray[np.uint8] | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
+    rest: Rest | None = None
+    exact: dict[int, TilePayload] = field(default_factory=dict)
+    exact_damage: list[Damage] = field(default_factory=list)
 
     @classmethod
     def of(cls, container: Container) -> Parts:
@@ -94,6 +104,8 @@ class Parts:
             dict(enumerate(container.tiles)),
             alpha=container.alpha,
             metadata={kind: block for kind, block in blocks.items() if block},
+            rest=container.rest,
+            exact=dict(enumerate(container.exact)),
         )
 
     def check_front(self) -> None:
@@ -109,7 +121,11 @@ class Parts:
 
 
 def read_parts(
-    data: bytes, *, region: Rectangle | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    *,
+    region: Rectangle | None = None,
+    max_pixels: int = MAX_PIXELS,
+    only_lossy: bool = False,
 ) -> Parts:
     """Return all parts of a file that can be found.
 
@@ -119,6 +135,7 @@ def read_parts(
         max_pixels: refuse a larger region before anything is allocated for it. Of a picture with
             alpha this counts the whole rows from the first to the region's last, since the alpha
             plane has no tiles and is inflated from its beginning.
+        only_lossy: as of `read_container`.
 
     Raises:
         BitstreamError: the header is damaged, or not that of a file of this version.
@@ -137,11 +154,14 @@ def read_parts(
         rows = "alpha plane, which must be inflated down to the region's last row,"
         check_pixels(header.width, region.bottom, max_pixels, what=rows)
     parts = Parts(header, region)
-    for chunk in _find_tiles(data, reader, parts):
-        kind = METADATA_KINDS.get(chunk.type, "alpha" if chunk.type == "A" else "chunk")
+    for chunk in _find_tiles(data, reader, parts, only_lossy=only_lossy):
+        kind = METADATA_KINDS.get(chunk.type) or _OTHER_KINDS.get(chunk.type, "chunk")
         try:
             if chunk.type == "A":
                 parts.alpha = _alpha(chunk, header, region)
+            elif chunk.type == "L":
+                rest = Rest.checked(chunk, header)
+                parts.rest = None if only_lossy else rest
             elif (block := read_ancillary(chunk)) and kind in METADATA_KINDS.values():
                 parts.metadata[kind] = block
         except CorruptError as error:
@@ -165,10 +185,13 @@ def _alpha(chunk: Chunk, header: Header, region: Rectangle) -> NDArray[np.uint8]
 class _Order:
     """The order of the tiles' chunks in a file."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, *, has_rest: bool) -> None:
         rows, columns = tile_counts(header.width, header.height)
         self._header, self.num_tiles = header, rows * columns
-        self.layers = layers(self.num_tiles, is_lossless=header.is_lossless)
+        self.layers = layers(self.num_tiles, is_lossless=header.is_lossless, has_rest=has_rest)
+        self.first_layers = (
+            self.layers.rstrip("R") or "R"
+        )  # without what is given the lossy picture
         self.num_chunks = self.num_tiles * len(self.layers)
 
     def __getitem__(self, position: int) -> tuple[str, Tile]:
@@ -176,18 +199,18 @@ class _Order:
         return self.layers[layer], tile_at(self._header.width, self._header.height, index)
 
 
-def _find_tiles(data: bytes, reader: ByteReader, parts: Parts) -> list[Chunk]:
+def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bool) -> list[Chunk]:
     """Find the tiles of a file, as far as that goes; note what is missing.
 
     Returns:
         The other chunks that were found.
     """
-    order, front = _Order(parts.header), []
+    front: list[Chunk] = []
     found: dict[tuple[str, int], Chunk] = {}
     begin, broken = reader.offset, None
     end = begin
     try:
-        for chunk in scan(reader, parts.header):
+        for chunk in scan(reader, parts.header, only_lossy=only_lossy):
             begin, end = chunk.offset, chunk.offset + chunk.length
             if chunk.tile is None:
                 front.append(chunk)
@@ -195,26 +218,33 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts) -> list[Chunk]:
                 found[chunk.type, chunk.tile.index] = chunk
     except BitstreamError as error:
         broken = error
+    has_rest = any(chunk.type == "L" for chunk in front)
+    order = _Order(parts.header, has_rest=has_rest and not only_lossy)
     in_front = broken is not None and not found and data[end : end + 1] != order.layers[0].encode()
     if broken is not None:
         position = len(found)  # of the chunk that is broken; or the one before has a wrong length
-        found |= _last_chunks(data, begin + 1, parts.header, order, found)
+        if not (has_rest and only_lossy):  # of a file whose end is not to be read
+            found |= _last_chunks(data, begin + 1, parts.header, order, found)
         is_cut = isinstance(broken, TruncatedError) and len(found) == position
         if is_cut and not in_front and not parts.header.is_lossless:
             _keep_beginnings(data, end, parts, order, found)
-    lost = []
     for index in range(order.num_tiles):
-        chunks = [found[letter, index] for letter in order.layers if (letter, index) in found]
-        if len(chunks) == len(order.layers):
+        chunks = [found[key] for letter in order.first_layers if (key := (letter, index)) in found]
+        tile = tile_at(parts.header.width, parts.header.height, index)
+        if len(chunks) == len(order.first_layers):
             parts.tiles[index] = TilePayload.of(chunks)
         elif broken is not None:
-            tile = tile_at(parts.header.width, parts.header.height, index)
             is_begun = index in parts.beginnings
-            lost.append(Damage("tile", broken, tile, is_begun=is_begun))
-    parts.damage += lost
+            parts.damage.append(Damage("tile", broken, tile, is_begun=is_begun))
+        if order.layers == order.first_layers:
+            continue
+        if ("R", index) in found:
+            parts.exact[index] = TilePayload.of([found["R", index]])
+        elif broken is not None:
+            parts.exact_damage.append(Damage("tile", broken, tile))
     if broken is not None and in_front:
         parts.damage.append(Damage("chunk", broken))
-    elif broken is not None and not lost:
+    elif broken is not None and not (parts.damage or parts.exact_damage):
         parts.damage.append(Damage("bytes", broken))
     return front
 
@@ -245,7 +275,8 @@ def _keep_beginnings(
         rest = data[reader.offset :]
         whole[letter, tile.index] = rest[: length - CRC_BYTES] if letter == "Y" else rest
     for index in range(order.num_tiles):
-        if ("Z", index) in whole and not all((kind, index) in found for kind in order.layers):
+        is_whole = all((kind, index) in found for kind in order.first_layers)
+        if ("Z", index) in whole and not is_whole:
             y = whole.get(("C", index), b"") + whole.get(("Y", index), b"")
             parts.beginnings[index] = Beginning(whole["Z", index], ("Z", index) in found, y)
     parts.cut = Cut(len(data), _whole_size(end, num_known, order, found))

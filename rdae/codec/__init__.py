@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rdae.bitstream.container import read_container
 from rdae.bitstream.damage import Cut, Damage, damage_text, rescue_text
@@ -25,6 +26,7 @@ from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import Encoder, check_padding
 from rdae.codec.lossless import decode_lossless, encode_lossless, find_damaged_pixels
 from rdae.codec.progress import Progress, Report
+from rdae.codec.rest import decode_exact, encode_rest, find_inexact
 from rdae.codec.targets import encode_from, encode_within
 from rdae.errors import BitstreamError, TruncatedError, option
 from rdae.geometry import Rectangle
@@ -115,6 +117,7 @@ def encode(
     effort: int = DEFAULT_EFFORT,
     tune: str | None = None,
     max_error: int | None = None,
+    base: float | None = None,
     model: Model | None = None,
     threads: int | None = None,
     progress: Report | None = None,
@@ -136,7 +139,9 @@ def encode(
             squared error with a target_psnr.
         max_error: write a lossless file instead: 0 for exact pixels, up to 15 for samples that may
             be that far from the given ones. The quality does not count then, nor do effort and
-            model.
+            model if there is no `base`.
+        base: quality of a lossy picture that such a file has first, 0 to 100; None for none. The
+            pixels are coded given that one.
         model: the model; the default one if None.
         threads: how many threads to use; one per core if None.
         progress: is called now and then, from any thread, one at a time: after each tile, or
@@ -166,10 +171,28 @@ def encode(
         raise ValueError(f"effort must be from 1 to 9, got {effort!r}")
     if tune is not None and tune not in TUNES:
         raise ValueError(f"tune must be {' or '.join(TUNES)}, got {tune!r}")
-    if tune is not None and (effort < REFINED_EFFORT or max_error is not None):
+    if base is not None and max_error is None:
+        raise ValueError("base goes with lossless files: give a max_error, 0 for exact pixels")
+    is_all_exact = max_error is not None and base is None
+    if tune is not None and (effort < REFINED_EFFORT or is_all_exact):
         raise ValueError(f"tune counts from effort {REFINED_EFFORT} on, in lossy files")
     point = quality_to_point(quality)
     threads = threads or default_threads()
+    if max_error is not None and base is not None:
+        model, lossless = model or load_model(), load_lossless()
+        start = time.perf_counter()
+        settings: dict[str, Any] = {"effort": effort, "tune": tune, "threads": threads}
+        lossy = encode(picture, quality=base, model=model, progress=progress, **settings).data
+        data = encode_rest(
+            picture,
+            lossy,
+            model,
+            lossless,
+            max_error=max_error,
+            threads=threads,
+            progress=progress,
+        )
+        return Encoded(data, parse_info(data), time.perf_counter() - start)
     if max_error is not None:
         lossless = load_lossless()
         start = time.perf_counter()
@@ -216,6 +239,7 @@ def decode(
     weights: Path | None = None,
     threads: int | None = None,
     region: Rectangle | None = None,
+    lossy: bool = False,
     progress: Report | None = None,
 ) -> Picture:
     """Decode the bytes of a .rd file.
@@ -228,6 +252,7 @@ def decode(
         threads: how many threads to use; one per core if None.
         region: the part to decode, the same pixels as in the whole; the whole if None. Time and
             memory are those of the part, and damage to tiles that it does not need is not seen.
+        lossy: of an exact file that has a lossy picture first, decode that; the rest is not read.
         progress: is called now and then, from any thread, one at a time.
 
     Raises:
@@ -237,9 +262,9 @@ def decode(
         ModelError: the file's model is not there.
     """
     if region is None:
-        parts = Parts.of(read_container(data, max_pixels=max_pixels))
+        parts = Parts.of(read_container(data, max_pixels=max_pixels, only_lossy=lossy))
     else:
-        parts = read_parts(data, region=region, max_pixels=max_pixels)
+        parts = read_parts(data, region=region, max_pixels=max_pixels, only_lossy=lossy)
         parts.check_front()
     return _picture(parts, weights, threads, progress, best_effort=False)
 
@@ -251,6 +276,7 @@ def rescue(
     weights: Path | None = None,
     threads: int | None = None,
     region: Rectangle | None = None,
+    lossy: bool = False,
     progress: Report | None = None,
 ) -> Rescued:
     """Decode what is left of a damaged .rd file.
@@ -264,7 +290,7 @@ def rescue(
     Args and errors are those of `decode`, but of `BitstreamError` there are only those of the
     header, without which there is nothing to rescue.
     """
-    parts = read_parts(data, region=region, max_pixels=max_pixels)
+    parts = read_parts(data, region=region, max_pixels=max_pixels, only_lossy=lossy)
     picture = _picture(parts, weights, threads, progress, best_effort=True)
     return Rescued(picture, parts.header, tuple(parts.damage), parts.cut)
 
@@ -317,6 +343,8 @@ def find_damage(
     threads = threads or default_threads()
     if header.is_lossless:
         tiles = find_damaged_pixels(parts, weights, threads, progress)
+    elif parts.rest is not None:
+        tiles = find_inexact(parts, weights, threads, progress)
     else:
         model = find_model(header.model_id, header.fingerprint, weights)
         tiles = find_damaged_tiles(parts, model, threads, progress)
@@ -349,6 +377,8 @@ def _picture(
     threads = threads or default_threads()
     if header.is_lossless:
         rgb = decode_lossless(parts, weights, threads, best_effort=best_effort, progress=progress)
+    elif parts.rest is not None:
+        rgb = decode_exact(parts, weights, threads, best_effort=best_effort, progress=progress)
     else:
         model = find_model(header.model_id, header.fingerprint, weights)
         rgb = decode_region(parts, model, threads, best_effort=best_effort, progress=progress)

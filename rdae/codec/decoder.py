@@ -67,7 +67,7 @@ def decode_region(
         BitstreamError: a tile that is needed is damaged or not there, and must not be.
     """
     region = parts.region
-    header, window = parts.header, _cells_seen(region, parts.header, model)
+    header, window = parts.header, cells_seen(region, parts.header, model)
     tiles = tiles_in(header.width, header.height, window)
     counter = Counter(progress, sum(tile.cells.area for tile in tiles) + window.area)
     return render(
@@ -197,7 +197,7 @@ def find_damaged_tiles(
     return damaged_tiles(parts, decode, threads, progress)
 
 
-def _cells_seen(region: Rectangle, header: Header, model: Model) -> Rectangle:
+def cells_seen(region: Rectangle, header: Header, model: Model) -> Rectangle:
     """The latent cells that the synthesis must see to make these pixels."""
     reach = math.ceil(halo(model.spec.synthesis))
     every = latent_cells(header.width, header.height)

@@ -63,24 +63,48 @@ def encode_lossless(
         is_neutral=_is_colourless(picture) and not picture.is_grey,
         is_lossless=True,
     )
+    payloads = encode_tiles(picture, header, model, max_error, threads, progress)
+    p = picture
+    return write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
+
+
+def encode_tiles(
+    picture: Picture,
+    header: Header,
+    model: LosslessModel,
+    max_error: int,
+    threads: int,
+    progress: Report | None = None,
+    base: NDArray[np.uint8] | None = None,
+) -> tuple[TilePayload, ...]:
+    """Code the pixels of all tiles.
+
+    Args:
+        picture: what to encode.
+        header: of the file.
+        model: the model.
+        max_error: how far a decoded sample may be off.
+        threads: how many threads to use.
+        progress: is called after each tile.
+        base: `(H, W, 3)` the lossy picture that a decoder has first, if there is one.
+    """
     tiles = tile_grid(picture.width, picture.height)
     counter = Counter(progress, len(tiles))
 
     def code(tile: Tile) -> TilePayload:
-        area = tile.pixels(picture.width, picture.height)
+        place = tile.pixels(picture.width, picture.height).slices()
         payload, decoded = encode_tile(
             model,
-            np.ascontiguousarray(picture.rgb[area.slices()]),
+            np.ascontiguousarray(picture.rgb[place]),
             is_grey=header.is_colourless,
             max_error=max_error,
             threads=threads // len(tiles),
+            base=None if base is None else base[place],
         )
         counter.add(1)
         return TilePayload(b"", payload, pixels_crc(header, tile.index, decoded))
 
-    payloads = tuple(parallel_map(code, tiles, threads))
-    p = picture
-    return write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
+    return tuple(parallel_map(code, tiles, threads))
 
 
 def _is_colourless(picture: Picture) -> bool:
@@ -126,7 +150,12 @@ def decode_lossless(
         if damage is None:
             try:
                 pixels = decode_one(
-                    parts.tiles[tile.index], tile, header, model, threads // len(tiles)
+                    parts.tiles[tile.index],
+                    tile,
+                    header,
+                    model,
+                    threads // len(tiles),
+                    max_error=header.quality_point,
                 )
             except CorruptError as error:
                 if not best_effort:
@@ -156,15 +185,32 @@ def find_damaged_pixels(
     own_threads = threads // math.prod(tile_counts(header.width, header.height))
 
     def decode(tile: Tile) -> None:
-        decode_one(parts.tiles[tile.index], tile, header, model, own_threads)
+        payload = parts.tiles[tile.index]
+        decode_one(payload, tile, header, model, own_threads, max_error=header.quality_point)
 
     return damaged_tiles(parts, decode, threads, progress)
 
 
 def decode_one(
-    payload: TilePayload, tile: Tile, header: Header, model: LosslessModel, threads: int
+    payload: TilePayload,
+    tile: Tile,
+    header: Header,
+    model: LosslessModel,
+    threads: int,
+    *,
+    max_error: int,
+    base: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """The pixels of a tile, `(rows, columns, 3)`.
+
+    Args:
+        payload: of the tile.
+        tile: where it lies.
+        header: of the file.
+        model: the lossless model.
+        threads: how many threads to use.
+        max_error: how far samples may be off.
+        base: the pixels of the lossy picture in its place, if there is one.
 
     Raises:
         CorruptError: their checksum does not match, or no encoder writes these bytes.
@@ -177,8 +223,9 @@ def decode_one(
             area.rows,
             area.columns,
             is_grey=header.is_colourless,
-            max_error=header.quality_point,
+            max_error=max_error,
             threads=threads,
+            base=base,
         )
     except CorruptError as error:
         raise CorruptError(f"tile {tile.index}: {error}") from error

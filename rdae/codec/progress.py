@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 
@@ -50,3 +50,10 @@ class Counter:
             with self._lock:
                 self._done += part
                 self._report(Progress(self._done / self._total, self._search))
+
+
+def share_of(report: Report | None, begin: float, end: float) -> Report | None:
+    """A report of a part of the work, which is that share of the whole."""
+    if report is None:
+        return None
+    return lambda p: report(replace(p, done=begin + (end - begin) * p.done))

@@ -66,7 +66,8 @@ def decode_thumbnail(
         ValueError: `side` is below 1.
     """
     _check_side(side)
-    parts = Parts.of(read_container(data, max_pixels=max_pixels))
+    # what makes a lossy picture exact cannot be seen in a small one
+    parts = Parts.of(read_container(data, max_pixels=max_pixels, only_lossy=True))
     header = parts.header
     if header.is_lossless:
         rgb = decode_lossless(parts, weights, threads or default_threads())

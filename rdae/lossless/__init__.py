@@ -9,6 +9,7 @@ hidden variables, and -log P(finer | coarser) under a mixture of two normals is 
     tables       tables of residuals, computed with integers
     walk         one level, pass by pass, the same for encoder and decoder
     parameters   what a tile carries: filters of its own, corrections of scales
+    base         what filters see of a lossy picture beneath
     fit          how the encoder finds them
     stream       a tile to a range-coder stream and back
     graphics     a tile as lossless WebP

@@ -25,6 +25,7 @@ def encode_tile(
     is_grey: bool = False,
     max_error: int = 0,
     threads: int = 1,
+    base: NDArray[np.uint8] | None = None,
 ) -> tuple[bytes, NDArray[np.uint8]]:
     """Code the pixels of a tile; arguments as of `encode_pixels`.
 
@@ -35,7 +36,7 @@ def encode_tile(
     is_drawn = 8 * len(graphics) < SURELY_SMALLER * pixels.size / 3 or _has_few_colours(pixels)
     if not (is_drawn and max_error == 0):
         stream, decoded = encode_pixels(
-            model, pixels, is_grey=is_grey, max_error=max_error, threads=threads
+            model, pixels, is_grey=is_grey, max_error=max_error, threads=threads, base=base
         )
         if len(stream) <= len(graphics):
             return bytes([NETWORK]) + stream, decoded
@@ -51,8 +52,9 @@ def decode_tile(
     is_grey: bool = False,
     max_error: int = 0,
     threads: int = 1,
+    base: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode the pixels of a tile, `(rows, columns, 3)`.
+    """Decode the pixels of a tile, `(rows, columns, 3)`; `base` is that of `encode_tile`.
 
     Raises:
         CorruptError: no encoder writes this payload.
@@ -60,7 +62,14 @@ def decode_tile(
     method, stream = payload[:1], payload[1:]
     if method == bytes([NETWORK]):
         return decode_pixels(
-            model, stream, rows, columns, is_grey=is_grey, max_error=max_error, threads=threads
+            model,
+            stream,
+            rows,
+            columns,
+            is_grey=is_grey,
+            max_error=max_error,
+            threads=threads,
+            base=base,
         )
     if method == bytes([GRAPHICS]):
         return decode_graphics(stream, rows, columns, is_grey=is_grey)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.tables import TableFamily
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.parameters import (
+    BASE,
     COEFFICIENT_BITS,
     LARGEST_FACTOR,
     MIDDLE,
@@ -36,6 +37,7 @@ WORTH = {
     MIDDLE: 12_000,
     NEAR: 3_000,
 }  # cells from which on a filter is worth its bits
+WORTH_ON_BASE = {**WORTH, NEAR: 1_000, BASE: 128}  # the same where filters see a lossy picture
 MOST_CELLS = 40_000  # that a filter is fitted to
 MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
 RIDGE = 1e-5
@@ -64,7 +66,7 @@ def fit_pass(
     cells = target.shape[0] * target.shape[1]
     if not cells:
         return parameters
-    parameters.kind = kind_of(cells)
+    parameters.kind = kind_of(cells, has_base=walk.has_base)
     some = slice(None, None, max(1, cells // MOST_CELLS))
     inputs = _inputs(walk, parameters.kind, there)[some]
     if parameters.kind != NONE:
@@ -93,9 +95,10 @@ def fit_pass(
     return parameters
 
 
-def kind_of(cells: int) -> int:
+def kind_of(cells: int, *, has_base: bool = False) -> int:
     """What the filters of a pass of so many cells see."""
-    return next((kind for kind, least in WORTH.items() if cells >= least), NONE)
+    worth = WORTH_ON_BASE if has_base else WORTH
+    return next((kind for kind, least in worth.items() if cells >= least), NONE)
 
 
 def _inputs(walk: LevelWalk, kind: int, there: tuple[slice, ...]) -> NDArray[np.float32]:

@@ -17,13 +17,14 @@ from rdae.errors import CorruptError
 from rdae.exact.arithmetic import LARGEST, SUM_LIMIT
 from rdae.exact.layers import Linear
 from rdae.exact.network import ExactNetwork
+from rdae.lossless.base import AROUND
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.pyramid import PHASES
 from rdae.lossless.tables import NUM_PHASES, NUM_SCALES, table_index
 
 Array = NDArray[Any]
 
-NONE, NEAR, MIDDLE, WIDE = range(4)  # what a filter sees
+NONE, NEAR, MIDDLE, WIDE, BASE = range(5)  # what a filter sees; the last a lossy picture alone
 WINDOWS = {NEAR: (0, 1), MIDDLE: (-1, 2), WIDE: (-2, 3)}  # first and last cell beside its own
 COEFFICIENT_BITS = 9
 SLOPE_BITS = 8
@@ -66,9 +67,12 @@ def taps(number: int, kind: int) -> tuple[list[tuple[int, int]], list[tuple[int,
     return known, added
 
 
-def num_taps(number: int, kind: int) -> int:
+def num_taps(number: int, kind: int, *, has_base: bool = False) -> int:
     """How many inputs a filter has."""
-    return 0 if kind == NONE else NUM_COLOURS * sum(len(seen) for seen in taps(number, kind))
+    if kind == NONE:
+        return 0
+    count = 0 if kind == BASE else sum(len(seen) for seen in taps(number, kind))
+    return NUM_COLOURS * (count + len(AROUND) * has_base)
 
 
 @dataclass
@@ -76,7 +80,7 @@ class Parameters:
     """Of one pass of one level; colours are in the order of `COLOURS`.
 
     Attributes:
-        kind: what the filter sees: NONE, NEAR, MIDDLE or WIDE.
+        kind: what the filter sees: NONE, NEAR, MIDDLE, WIDE or BASE.
         filter: `(taps, 3)` coefficients in 2^-9.
         offset: `(3,)` added to the mean, in 1/16 level.
         factors: `(3,)` of the differences of the colours before: green for red, green for blue,
@@ -137,22 +141,24 @@ class Parameters:
             encoder.put(values, _tables_of(scale, values.size), tables)
 
     @classmethod
-    def read(cls, decoder: SymbolDecoder, tables: TableFamily, number: int) -> Parameters:
-        """Decode those of pass `number`.
+    def read(
+        cls, decoder: SymbolDecoder, tables: TableFamily, number: int, *, has_base: bool = False
+    ) -> Parameters:
+        """Decode those of pass `number`, of a tile with or without a base.
 
         Raises:
             CorruptError: no encoder writes these.
         """
         kind = int(get_bytes(decoder, 1)[0])
-        if kind not in (NONE, *WINDOWS):
-            raise CorruptError(f"a filter is of kind {kind}, it must be 0 to 3")
+        if not NONE <= kind <= (BASE if has_base else WIDE):
+            raise CorruptError(f"a filter is of kind {kind}, which there is not")
         slope, row, shape, statistic = get_bytes(decoder, 4 * NUM_COLOURS).reshape(4, -1)
         found = cls(kind=kind, slope=slope, row=row, shape=shape, statistic=statistic)
         if kind != NONE:
             scale = int(get_bytes(decoder, 1)[0])
             if not 0 <= scale < NUM_SCALES:
                 raise CorruptError(f"a filter's scale is {scale}, it must be 0 to {NUM_SCALES - 1}")
-            count = num_taps(number, kind)
+            count = num_taps(number, kind, has_base=has_base)
             size = (count + 3) * NUM_COLOURS
             values = decoder.get(_tables_of(scale, size), tables)
             found.filter = values[: count * NUM_COLOURS].reshape(count, NUM_COLOURS)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
-from rdae.lossless.fit import fit_pass
+from rdae.lossless.fit import WORTH_ON_BASE, fit_pass
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
 from rdae.lossless.parameters import Parameters, get_bytes, put_bytes
@@ -27,6 +27,7 @@ from rdae.lossless.walk import LevelWalk, scale_rows, shapes, split_mean
 Array = NDArray[Any]
 
 FITTED_CELLS = 1024  # a level of fewer cells has no parameters: they would cost more than they save
+FITTED_ON_BASE = min(WORTH_ON_BASE.values())
 _BYTE_OFFSET = 128
 
 
@@ -37,6 +38,7 @@ def encode_pixels(
     is_grey: bool = False,
     max_error: int = 0,
     threads: int = 1,
+    base: NDArray[np.uint8] | None = None,
 ) -> tuple[bytes, NDArray[np.uint8]]:
     """Code the pixels of a tile.
 
@@ -46,6 +48,7 @@ def encode_pixels(
         is_grey: all three colours are equal, and only one is coded.
         max_error: how far a decoded sample may be from the given one.
         threads: how many threads the networks may use.
+        base: the same tile of a lossy picture that the decoder has, if it has one.
 
     Returns:
         The stream, and the pixels that a decoder makes of it.
@@ -59,8 +62,10 @@ def encode_pixels(
     put_bytes(encoder, pixels[0, 0, list(COLOURS[:coded])].astype(np.int32) - _BYTE_OFFSET)
     for number in reversed(range(num_levels(*pixels.shape[:2]))):
         level = level_of(decoded, number)
-        walk = LevelWalk(model, number, level[::2, ::2], threads)
-        has_parameters = walk.shape[0] * walk.shape[1] >= FITTED_CELLS
+        beneath = None if base is None else level_of(base, number)
+        walk = LevelWalk(model, number, level[::2, ::2], threads, beneath)
+        least = FITTED_CELLS if base is None else FITTED_ON_BASE
+        has_parameters = walk.shape[0] * walk.shape[1] >= least
         put_bytes(encoder, [int(has_parameters)])
         for p in range(NUM_PASSES):
             walk.begin_pass(p)
@@ -94,8 +99,9 @@ def decode_pixels(
     is_grey: bool = False,
     max_error: int = 0,
     threads: int = 1,
+    base: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode the pixels of a tile, `(rows, columns, 3)`.
+    """Decode the pixels of a tile, `(rows, columns, 3)`; `base` is that of `encode_pixels`.
 
     Raises:
         CorruptError: no encoder writes these bytes. Most damage gives other pixels instead, which
@@ -109,7 +115,8 @@ def decode_pixels(
     pixels[0, 0, list(COLOURS)] = get_bytes(decoder, coded) + _BYTE_OFFSET
     for number in reversed(range(num_levels(rows, columns))):
         level = level_of(pixels, number)
-        walk = LevelWalk(model, number, level[::2, ::2], threads)
+        beneath = None if base is None else level_of(base, number)
+        walk = LevelWalk(model, number, level[::2, ::2], threads, beneath)
         has_parameters = int(get_bytes(decoder, 1)[0])
         if has_parameters not in (0, 1):
             raise CorruptError(f"the flag of a level is {has_parameters}, it must be 0 or 1")
@@ -118,7 +125,8 @@ def decode_pixels(
             target = added(level, p)
             parameters = Parameters()
             if has_parameters:
-                parameters = Parameters.read(decoder, model.mixtures.family(), p)
+                family = model.mixtures.family()
+                parameters = Parameters.read(decoder, family, p, has_base=base is not None)
             own = walk.own(parameters)
             for k, colour in enumerate(COLOURS):
                 mean, scales, index = _predict(walk, k, parameters, own)

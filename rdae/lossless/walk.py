@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.lossless.base import AROUND, base_values
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.parameters import (
+    BASE,
     COEFFICIENT_BITS,
     FACTOR_BITS,
     STATISTIC_BITS,
     WINDOWS,
     Parameters,
     factor_index,
+    num_taps,
     taps,
 )
 from rdae.lossless.pyramid import (
@@ -53,7 +56,12 @@ class LevelWalk:
     """
 
     def __init__(
-        self, model: LosslessModel, number: int, known: NDArray[np.uint8], threads: int
+        self,
+        model: LosslessModel,
+        number: int,
+        known: NDArray[np.uint8],
+        threads: int,
+        base: NDArray[np.uint8] | None = None,
     ) -> None:
         """Begin a level.
 
@@ -62,7 +70,10 @@ class LevelWalk:
             number: of the level.
             known: `(rows, columns, 3)`, the upper left pixels of the cells.
             threads: how many threads the networks may use.
+            base: `(rows, columns, 3)`, the level of a lossy picture with all its pixels, if there
+                is one beneath.
         """
+        self._base = base
         self._model, self._net, self._threads = model, model.level(number), threads
         self.shape = known.shape[:2]
         self._known = known.astype(np.int32) << FRACTION_BITS
@@ -73,6 +84,11 @@ class LevelWalk:
         self._h = self._net.begin(self._centred, threads)
         self._differences: list[NDArray[np.int16]] = []
         self._new: list[NDArray[np.int16]] = []
+
+    @property
+    def has_base(self) -> bool:
+        """Whether filters see a lossy picture."""
+        return self._base is not None
 
     def begin_pass(self, number: int) -> None:
         """Go on to a pass; those before are settled."""
@@ -95,13 +111,21 @@ class LevelWalk:
     def tap_values(self, kind: int) -> NDArray[np.int16]:
         """What a filter of that kind sees, `(rows, columns, taps)`."""
         rows, columns = self.shape
+        local_mean = self._local_mean.astype(np.int16)
+        values = np.empty(
+            (rows, columns, num_taps(self.number, kind, has_base=self.has_base)), np.int16
+        )
+        if self._base is not None:
+            seen = base_values(self._base, self.number)
+            values[:, :, -seen.shape[2] :] = seen - np.tile(local_mean, len(AROUND))
+        if kind == BASE:
+            return values
         known, added = taps(self.number, kind)
-        values = np.empty((rows, columns, 3 * (len(known) + len(added))), np.int16)
         low, high = WINDOWS[kind]
         size = 1 + high - low
         edge = np.pad(self._known, ((-low, high), (-low, high), (0, 0)), mode="edge")
         edge = edge.astype(np.int16)
-        mean = np.tile(self._local_mean.astype(np.int16), size)
+        mean = np.tile(local_mean, size)
         for i in range(size):  # the taps of a row stand beside each other
             seen = side_by_side(edge[i : i + rows], size)
             np.subtract(seen, mean, out=values[:, :, 3 * size * i : 3 * size * (i + 1)])
