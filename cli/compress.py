@@ -22,6 +22,7 @@ from rdae.cli.paths import (
     plan,
 )
 from rdae.cli.target import read_target
+from rdae.distortion import require_ssimulacra2
 from rdae.errors import ModelError
 from rdae.images.formats import INPUT_SUFFIXES
 from rdae.limits import MAX_PIXELS
@@ -32,7 +33,7 @@ FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
     *("bpp", "ratio", "raw_ratio", "lossless", "other_bytes", "quality", "quality_point"),
-    *("effort", "tries", "psnr"),
+    *("effort", "tries", "psnr", "ssimulacra2"),
     *("remarks", "model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
@@ -73,6 +74,7 @@ def compress(
     target_size: encoder_options.TargetSize = None,
     target_bpp: encoder_options.TargetBpp = None,
     target_psnr: encoder_options.TargetPsnr = None,
+    target_ssimulacra2: encoder_options.TargetSsimulacra2 = None,
     lossless: encoder_options.Lossless = False,
     lossless_if_smaller: encoder_options.LosslessIfSmaller = False,
     max_error: encoder_options.MaxError = None,
@@ -107,7 +109,7 @@ def compress(
     if output_dir is None:
         names, output = split_output(names, output, RD_EXTENSIONS)
     target = read_target(
-        *(quality, target_size, target_bpp, target_psnr),
+        *(quality, target_size, target_bpp, target_psnr, target_ssimulacra2),
         lossless="auto" if lossless_if_smaller else lossless,
         max_error=max_error,
     )
@@ -116,6 +118,8 @@ def compress(
             f"--tune counts from effort {REFINED_EFFORT} on, in lossy files",
             hint=f"-e 5 --tune {tune.value}",
         )
+    if target.ssimulacra2 is not None:
+        require_ssimulacra2()
     if effort >= REFINED_EFFORT and target.max_error is None:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     left_out: Counter[str] = Counter()

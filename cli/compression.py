@@ -58,10 +58,9 @@ class Compression:
             raise
         if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
-        from rdae import codec
+        from rdae import codec, distortion
         from rdae.codec import check_padding
         from rdae.codec.smaller import Choice, encode_smaller
-        from rdae.distortion import psnr
         from rdae.model import installed as store
         from rdae.model.model import Model
 
@@ -79,6 +78,7 @@ class Compression:
             "target_size": self.target.size,
             "target_bpp": self.target.bpp,
             "target_psnr": self.target.psnr,
+            "target_ssimulacra2": self.target.ssimulacra2,
             "effort": self.effort,
             "tune": self.tune,
             "model": model if isinstance(model, Model) else None,
@@ -104,8 +104,9 @@ class Compression:
                 like=like if self.preserve else None,
             )
         _log.debug("encoded %d bytes", len(encoded.data))
-        figure = None
-        if self.shows_psnr or is_doubtful(encoded.info):
+        psnr = ssimulacra2 = None
+        is_judged = self.target.ssimulacra2 is not None
+        if self.shows_psnr or is_judged or is_doubtful(encoded.info):
             decoded = codec.decode(
                 encoded.data,
                 max_pixels=self.max_pixels,
@@ -113,7 +114,9 @@ class Compression:
                 weights=model.path if isinstance(model, Model) else None,
                 threads=self.threads,
             )
-            figure = psnr(picture.rgb, decoded.rgb)
+            psnr = distortion.psnr(picture.rgb, decoded.rgb)
+            if is_judged:
+                ssimulacra2 = distortion.ssimulacra2(picture.rgb, decoded.rgb)
         exact_bytes = (
             None
             if self.target.or_lossless  # the smaller one has been found
@@ -124,12 +127,13 @@ class Compression:
         remarks = remarks_on(
             encoded.info,
             input_bytes,
-            figure,
+            psnr,
             self.target,
             exact_bytes=exact_bytes,
             to_8bit=self.conversions["to_8bit"],
         )
-        return self._outcome(task, choice, input_bytes, _name(model), load_s, figure, remarks)
+        measured = {"psnr": psnr if self.shows_psnr else None, "ssimulacra2": ssimulacra2}
+        return self._outcome(task, choice, input_bytes, _name(model), load_s, measured, remarks)
 
     def _outcome(
         self,
@@ -138,7 +142,7 @@ class Compression:
         input_bytes: int,
         model_name: str,
         load_s: float,
-        psnr: float | None,
+        measured: dict[str, float | None],
         remarks: list[str],
     ) -> Outcome:
         encoded = choice.kept
@@ -163,7 +167,7 @@ class Compression:
             "quality_point": info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
-            "psnr": psnr if self.shows_psnr else None,
+            **measured,
             "remarks": remarks,
             "model": model_name,
             "model_id": info.model_id,
@@ -177,7 +181,7 @@ class Compression:
             f"{human_bytes(input_bytes)} → {human_bytes(size)}",
             f"({grouped(8 * size)} bits, {info.bpp:.3f} bpp, {ratio})",
             self._quality_text(choice),
-            *([figures.psnr_text(psnr)] if psnr is not None and self.shows_psnr else []),
+            *figures.measured_texts(measured),
             *(
                 [f"{encoded.tries} {'try' if encoded.tries == 1 else 'tries'}"]
                 if encoded.tries

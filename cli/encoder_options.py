@@ -58,6 +58,16 @@ TargetPsnr = Annotated[
         metavar="DB",
     ),
 ]
+TargetSsimulacra2 = Annotated[
+    float | None,
+    declare(
+        _QUALITY,
+        "--target-ssimulacra2",
+        "The same of SSIMULACRA2: 90 is visually lossless, 70 high, 50 medium; needs the extra "
+        "[eval].",
+        metavar="X",
+    ),
+]
 Lossless = Annotated[
     bool,
     declare(
@@ -99,7 +109,8 @@ Tune = Annotated[
         _ENCODER,
         "--tune",
         "What efforts from 3 on save bits at: PSNR, or a mix of squared error, SSIMULACRA2 and "
-        "MS-SSIM. Without it: what the model was trained for, and psnr with --target-psnr.",
+        "MS-SSIM. Without it: what the model was trained for, psnr with --target-psnr, eye with "
+        "--target-ssimulacra2.",
         metavar="psnr|eye",
     ),
 ]

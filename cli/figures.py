@@ -76,6 +76,17 @@ def psnr_text(value: float) -> str:
     return f"PSNR {value:.2f} dB" if math.isfinite(value) else "PSNR ∞"
 
 
+def measured_texts(measured: dict[str, float | None]) -> list[str]:
+    """Return what was measured of a decoded picture as it is printed.
+
+    Args:
+        measured: `psnr` and `ssimulacra2`, None where it was not.
+    """
+    psnr, ssimulacra2 = measured["psnr"], measured["ssimulacra2"]
+    texts = [] if psnr is None else [psnr_text(psnr)]
+    return texts if ssimulacra2 is None else [*texts, f"SSIMULACRA2 {ssimulacra2:.2f}"]
+
+
 def peak_memory() -> str:
     """Return the process's peak memory for `-v`, as ` · peak memory 212 MB`, or nothing."""
     try:

@@ -72,7 +72,8 @@ def remarks_on(
     has_ceiling = target.size is not None or target.bpp is not None
     if has_ceiling and info.quality_point == NUM_POINTS - 1:
         remarks.append("the target is not reached: quality 100, the model's best, takes less")
-    if target.psnr is not None and info.quality_point == 0:
+    has_floor = target.psnr is not None or target.ssimulacra2 is not None
+    if has_floor and info.quality_point == 0:
         remarks.append("the target is exceeded: quality 0, the model's smallest, has more")
     larger_than = ["the input"] * (info.file_bytes > input_bytes)
     if exact_bytes is not None:

@@ -1,4 +1,4 @@
-"""What a file is to be: of a quality, or as good as a size allows, or as small as a PSNR allows."""
+"""What a file is to be: of a quality, as good as a size allows, or as small as a PSNR allows."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Target:
         size: the largest file in bytes.
         bpp: the same in bits per pixel of the picture.
         psnr: the least PSNR in dB.
+        ssimulacra2: the least SSIMULACRA2.
         max_error: how far a sample may be off; 0 is lossless.
         or_lossless: a lossless file is as welcome, where it is smaller.
     """
@@ -31,13 +32,15 @@ class Target:
     size: int | None = None
     bpp: float | None = None
     psnr: float | None = None
+    ssimulacra2: float | None = None
     max_error: int | None = None
     or_lossless: bool = False
 
     @property
     def is_quality(self) -> bool:
         """Whether the quality counts."""
-        return self.size is self.bpp is self.psnr is self.max_error is None
+        others = (self.size, self.bpp, self.psnr, self.ssimulacra2, self.max_error)
+        return all(other is None for other in others)
 
 
 def read_target(
@@ -45,6 +48,7 @@ def read_target(
     size: str | None,
     bpp: float | None,
     psnr: float | None,
+    ssimulacra2: float | None,
     *,
     lossless: bool | Literal["auto"] = False,
     max_error: int | None = None,
@@ -61,6 +65,7 @@ def read_target(
         "--target-size": size,
         "--target-bpp": bpp,
         "--target-psnr": psnr,
+        "--target-ssimulacra2": ssimulacra2,
         "--lossless": (lossless and lossless != "auto") or None,
         "--max-error": max_error,
     }
@@ -71,7 +76,12 @@ def read_target(
         raise UsageError(f"{' and '.join(names)} exclude each other", hint="give one of them")
     if quality is not None and not 0 <= quality <= 100:
         raise UsageError(f"-q takes 0 to 100 (higher is better), not {quality:g}")
-    for name, value in (("--target-bpp", bpp), ("--target-psnr", psnr)):
+    floats = {
+        "--target-bpp": bpp,
+        "--target-psnr": psnr,
+        "--target-ssimulacra2": ssimulacra2,
+    }
+    for name, value in floats.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"{name} takes a number above 0, not {value:g}")
     if max_error is not None and not 0 <= max_error <= MAX_ERROR:
@@ -81,6 +91,7 @@ def read_target(
         size=None if size is None else _read_size(size),
         bpp=bpp,
         psnr=psnr,
+        ssimulacra2=ssimulacra2,
         max_error=0 if lossless and lossless != "auto" else max_error,
         or_lossless=lossless == "auto",
     )

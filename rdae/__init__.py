@@ -65,6 +65,7 @@ def compress(
     target_size: int | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
+    target_ssimulacra2: float | None = None,
     lossless: bool | Literal["auto"] = False,
     max_error: int | None = None,
     effort: int = 2,
@@ -88,6 +89,8 @@ def compress(
         target_bpp: the same in bits per pixel.
         target_psnr: instead, the least PSNR in dB of the decoded picture; the smallest file that
             has it is found. With any target, an effort of 3 or more makes several searches.
+        target_ssimulacra2: the same of SSIMULACRA2: 90 is visually lossless, 70 high, 50 medium, 30
+            low. Needs the package ssimulacra2.
         lossless: instead of all these, give back every pixel. With "auto", which goes with all of
             these, only if that takes no more bytes, or fits into the size that is asked for.
         max_error: instead, give back samples that are at most so far from the given ones, 1 to 15;
@@ -97,7 +100,7 @@ def compress(
             gained is a better picture instead of a smaller file. Decoding does not change.
         tune: from effort 3 on, what bits are saved at: "psnr" for squared error, "eye" for a mix of
             it with SSIMULACRA2 and MS-SSIM; if None what the model was trained for, and "psnr" with
-            a target_psnr.
+            a target_psnr, "eye" with a target_ssimulacra2.
         model: name of an installed model or path of a weights file; the default model if None.
         to_8bit: reduce more than 8 bits per channel instead of refusing them; of arrays, uint16
             from 0 to 65535 and floats from 0 to 1.
@@ -114,7 +117,7 @@ def compress(
         rdae.errors.ImageError: the image cannot be used; the message says why.
         rdae.errors.RateTargetError: the target cannot be met; the message says what can.
         rdae.errors.ModelError: there is no such model.
-        rdae.errors.MissingDependencyError: the effort needs torch.
+        rdae.errors.MissingDependencyError: the effort needs torch, or the target ssimulacra2.
         ValueError: quality, lossless, max_error, effort or tune is out of range, or more than one
             of quality, targets, lossless and max_error is given.
         TypeError: quality or a target is no number.
@@ -136,6 +139,7 @@ def compress(
         "target_size": target_size,
         "target_bpp": target_bpp,
         "target_psnr": target_psnr,
+        "target_ssimulacra2": target_ssimulacra2,
         "max_error": max_error,
         "lossless": None if is_auto else int(lossless) or None,
     }
@@ -161,6 +165,7 @@ def compress(
         "target_size": target_size,
         "target_bpp": target_bpp,
         "target_psnr": target_psnr,
+        "target_ssimulacra2": target_ssimulacra2,
         "effort": effort,
         "tune": tune,
         "model": load_model(model) if max_error is None else None,

@@ -13,12 +13,18 @@ objective` for training, `rdae.codec.elbo` for one picture, docs/theory.md for a
 
 from __future__ import annotations
 
+import io
 import math
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.errors import MissingDependencyError
+from rdae.extras import install_hint
+
 PEAK = 255
+SSIMULACRA2_SIDE = 8  # the shortest that it can judge
 
 _ROWS = 256  # at a time, so that the squares of a large picture need little memory
 
@@ -47,6 +53,40 @@ def psnr(source: Rgb, decoded: Rgb) -> float:
 def psnr_of(total: float, samples: int) -> float:
     """The PSNR in dB of `samples` values whose squared errors add up to `total`."""
     return 10 * math.log10(PEAK**2 * samples / total) if total else math.inf
+
+
+def ssimulacra2(source: Rgb, decoded: Rgb) -> float:
+    """SSIMULACRA2 of two `(H, W, 3)` arrays as the package ssimulacra2 has it; 100 if identical.
+
+    A port of Cloudinary's reference to Python; its constants are the reference's. Sides must be at
+    least 8 pixels long. Reference: an identical pair has exactly 100.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+    """
+    require_ssimulacra2()
+    from ssimulacra2 import compute_ssimulacra2
+
+    return float(compute_ssimulacra2(_as_file(source), _as_file(decoded)))
+
+
+def has_ssimulacra2() -> bool:
+    """Whether the package of the metric is installed."""
+    return find_spec("ssimulacra2") is not None
+
+
+def require_ssimulacra2() -> None:
+    """Raise MissingDependencyError if the package of the metric is not installed."""
+    if not has_ssimulacra2():
+        raise MissingDependencyError(
+            "the metric ssimulacra2 needs the package ssimulacra2", hint=install_hint("eval")
+        )
+
+
+def _as_file(rgb: Rgb) -> io.BytesIO:
+    """A PPM file, which is all that the package takes besides paths."""
+    rows, columns, _ = rgb.shape
+    return io.BytesIO(b"P6 %d %d 255\n" % (columns, rows) + np.ascontiguousarray(rgb).tobytes())
 
 
 def decoder_variance(rd_lambda: float) -> float:

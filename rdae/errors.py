@@ -193,7 +193,8 @@ class RateTargetError(RdaeError):
     """No quality point of the model meets the target.
 
     Attributes:
-        reachable: the smallest size in bytes, or the best PSNR in dB, that can be had.
+        reachable: the smallest size in bytes, or the best PSNR in dB or SSIMULACRA2, that can be
+            had.
     """
 
     code = "rate-target"

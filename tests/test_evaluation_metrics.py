@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rdae import distortion
 from rdae.errors import MissingDependencyError
 from rdae.evaluation import metrics
 from rdae.evaluation.metrics import Metric, MetricError, ms_ssim, ms_ssim_db, psnr, ssimulacra2
@@ -101,7 +102,7 @@ def test_ssimulacra2_orders_pictures(pattern: Rgb, photo: Picture) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    monkeypatch.setattr(distortion, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="ssimulacra2") as caught:
         metrics.require(["psnr", "ssimulacra2"])
     assert caught.value.hint == install_hint("eval")

@@ -22,6 +22,7 @@ from rdae.autoencoder.precision import bfloat16_pays  # noqa: E402
 from rdae.autoencoder.search_decoder import SearchDecoder  # noqa: E402
 from rdae.codec import decode, encode, read_info  # noqa: E402
 from rdae.codec.encoder import Encoder, quantise  # noqa: E402
+from rdae.codec.measures import PSNR  # noqa: E402
 from rdae.codec.refined import RefiningEncoder  # noqa: E402
 from rdae.codec.targets import encode_from, encode_within  # noqa: E402
 from rdae.distortion import psnr  # noqa: E402
@@ -127,7 +128,7 @@ def test_targets_are_met_with_refinement_and_as_closely_as_the_points_allow(crop
     for target_size in (700, 1000):
         sized = encode_within(encoder, target_size)
         assert len(sized) <= target_size < len(encoder.encode(point_of(sized) + 1))
-    floored = encode_from(encoder, 28)
+    floored = encode_from(encoder, PSNR, 28)
     below = encoder.encode(point_of(floored) - 1)
     assert psnr(picture.rgb, decode(below).rgb) < 28 <= psnr(picture.rgb, decode(floored).rgb)
     assert floored == encode(picture, target_psnr=28, effort=3, threads=1).data
@@ -175,10 +176,14 @@ def test_larger_targets_never_end_at_lower_points_with_refinement(
         except RateTargetError:
             return None
 
-    for what, scale in ((encode_within, 1), (encode_from, 0.01)):
+    for what, scale in ((encode_within, 1), (good_enough, 0.01)):
         points = [met(scale * t, what) for t in (target, target + more)]
         if None not in points:
             assert points[0] <= points[1]
+
+
+def good_enough(encoder, least):
+    return encode_from(encoder, PSNR, least)
 
 
 class Imagined(RefiningEncoder):
@@ -194,7 +199,7 @@ class Imagined(RefiningEncoder):
     def estimate_bytes(self, point):
         return 200 + 10 * point + self.jitter[point]
 
-    def estimate_psnr(self, point):
+    def estimate_value(self, point, measure):
         return 20 + 0.05 * point + 0.01 * self.jitter[point]
 
     def encode(self, point):
@@ -204,8 +209,8 @@ class Imagined(RefiningEncoder):
     def encode_plain(self, point):
         return bytes([point]) + bytes(self.estimate_bytes(point))
 
-    def psnr_of(self, data):
-        return self.estimate_psnr(data[0]) + self.factor - 0.9
+    def value_of(self, data, measure):
+        return self.estimate_value(data[0], measure) + self.factor - 0.9
 
 
 def test_tiny_pictures_and_alpha_are_refined_too(crop):

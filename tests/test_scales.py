@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 import rdae
 from rdae.codec import decode, encode, most_bytes
 from rdae.codec.encoder import Encoder
+from rdae.codec.measures import PSNR
 from rdae.codec.targets import encode_from, encode_within, highest_point, walk
-from rdae.distortion import decoder_variance, psnr
-from rdae.errors import RateTargetError
+from rdae.distortion import decoder_variance, psnr, ssimulacra2
+from rdae.errors import RateTargetError, UnsupportedImageError
 from rdae.images.picture import Picture
 from rdae.scales import LAMBDA_RANGE, NUM_POINTS, point_to_quality, quality_to_point, rd_lambda_at
 
@@ -74,6 +75,19 @@ def test_a_psnr_is_a_floor_for_the_decoded_picture(small, decibels):
     assert encoded.tries <= 9
 
 
+def test_a_ssimulacra2_is_a_floor_for_the_decoded_picture(small):
+    pytest.importorskip("ssimulacra2")
+    encoded = encode(small, target_ssimulacra2=60)
+    assert ssimulacra2(small.rgb, decode(encoded.data).rgb) >= 60
+    below = encode(small, quality=point_to_quality(encoded.info.quality_point - 1))
+    assert ssimulacra2(small.rgb, decode(below.data).rgb) < 60
+    with pytest.raises(RateTargetError, match="SSIMULACRA2 100 is out of reach") as many:
+        encode(small, target_ssimulacra2=100)
+    assert 80 < many.value.reachable < 100
+    with pytest.raises(UnsupportedImageError, match="sides of 8 pixels or more"):
+        encode(Picture(small.rgb[:7], None, False), target_ssimulacra2=60)
+
+
 def test_the_psnr_of_a_grey_picture_is_that_of_its_grey_pixels(crop):
     grey = Picture(np.repeat(crop[..., 1:2], 3, axis=2), None, True)
     encoded = encode(grey, target_psnr=35)
@@ -86,7 +100,7 @@ def test_unreachable_targets_say_what_can_be_had(small):
     least = len(encode(small, quality=0).data)
     assert few.value.reachable == least
     assert encode(small, target_size=least).info.quality_point == 0
-    with pytest.raises(RateTargetError, match="70 dB are too many") as many:
+    with pytest.raises(RateTargetError, match="70 dB is out of reach") as many:
         encode(small, target_psnr=70)
     best = psnr(small.rgb, decode(encode(small, quality=100).data).rgb)
     assert many.value.reachable == pytest.approx(best)
@@ -126,18 +140,18 @@ def test_in_a_small_picture_every_point_is_tried(red, crop, model):
     picture = Picture(rgb, None, False)
     encoder = Encoder(picture, model)
     sizes = [len(encoder.encode(point)) for point in range(NUM_POINTS)]
-    psnrs = [encoder.estimate_psnr(point) for point in range(NUM_POINTS)]
+    psnrs = [encoder.estimate_value(point, PSNR) for point in range(NUM_POINTS)]
     for size in (min(sizes), sorted(sizes)[NUM_POINTS // 2]):
         best = max(point for point in range(NUM_POINTS) if sizes[point] <= size)
         assert encode_within(encoder, size) == encoder.encode(best)
     for floor in (sorted(psnrs)[NUM_POINTS // 2], max(psnrs)):
         least = min(point for point in range(NUM_POINTS) if psnrs[point] >= floor)
-        assert encode_from(encoder, floor) == encoder.encode(least)
+        assert encode_from(encoder, PSNR, floor) == encoder.encode(least)
     with pytest.raises(RateTargetError) as few:
         encode_within(encoder, min(sizes) - 1)
     assert few.value.reachable == min(sizes)
     with pytest.raises(RateTargetError) as many:
-        encode_from(encoder, max(psnrs) + 0.01)
+        encode_from(encoder, PSNR, max(psnrs) + 0.01)
     assert many.value.reachable == max(psnrs)
 
 
@@ -147,7 +161,7 @@ def test_estimates_are_what_files_have(small, photo, model):
         for point in (0, 90, 255):
             data = encoder.encode(point)
             assert encoder.estimate_bytes(point) == pytest.approx(len(data), abs=12)
-            assert encoder.estimate_psnr(point) == psnr(picture.rgb, decode(data).rgb)
+            assert encoder.estimate_value(point, PSNR) == psnr(picture.rgb, decode(data).rgb)
 
 
 def test_both_targets_at_once_and_unknown_efforts_are_refused(small):

@@ -21,10 +21,10 @@ from rdae.bitstream.header import Header, check_sides
 from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
 from rdae.bitstream.varint import pack_varint
 from rdae.codec.decoder import decode_pixels
+from rdae.codec.measures import Measure, Rgb
 from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import encode_tile, ideal_bits, quantise_tile
-from rdae.distortion import psnr
 from rdae.errors import TooLargeError, grouped, option
 from rdae.geometry import HYPER_PATCH, Rectangle, padded
 from rdae.images.picture import Picture
@@ -87,7 +87,7 @@ class Encoder:
         self._progress, self._searches = progress, 0
         self.tiles = tile_grid(picture.width, picture.height)
         self._bytes: dict[int, int] = {}
-        self._psnrs: dict[int, float] = {}
+        self._values: dict[tuple[int, Measure], float] = {}
 
     def encode(self, point: int) -> bytes:
         """The file at a quality point, 0 to 255."""
@@ -109,13 +109,13 @@ class Encoder:
         """Whether `encode(point)` should have at most so many bytes."""
         return self.estimate_bytes(point) <= target_size
 
-    def is_likely_from(self, point: int, target_psnr: float) -> bool:
-        """Whether the picture decoded from `encode(point)` should have at least that PSNR in dB."""
-        return self.estimate_psnr(point) >= target_psnr
+    def is_likely_from(self, point: int, measure: Measure, least: float) -> bool:
+        """Whether the picture decoded from `encode(point)` should measure at least that."""
+        return self.estimate_value(point, measure) >= least
 
-    def psnr_at(self, point: int) -> float:
-        """The PSNR in dB of the picture decoded from `encode(point)`; the decoder is exact."""
-        return self.estimate_psnr(point)
+    def value_at(self, point: int, measure: Measure) -> float:
+        """What the picture decoded from `encode(point)` measures; the decoder is exact."""
+        return self.estimate_value(point, measure)
 
     def header(self, point: int) -> Header:
         """The header of the file at a quality point."""
@@ -160,11 +160,13 @@ class Encoder:
             self._bytes[point] = self.frame_bytes + sum(sizes)
         return self._bytes[point]
 
-    def estimate_psnr(self, point: int) -> float:
-        """The PSNR in dB of the decoded picture at a quality point."""
-        if point not in self._psnrs:
-            self._psnrs[point] = psnr(self.picture.rgb, self.render(self.y_hat(point), point))
-        return self._psnrs[point]
+    def estimate_value(self, point: int, measure: Measure) -> float:
+        """What the decoded picture at a quality point measures."""
+        key = point, measure
+        if key not in self._values:
+            rgb = self.render(self.y_hat(point), point)
+            self._values[key] = measure.of(self.picture.rgb, rgb)
+        return self._values[key]
 
     def y_hat(self, point: int) -> NDArray[np.int16]:
         """What the decoder will have of all latents: `(rows, columns, M)`."""
@@ -202,17 +204,18 @@ class Encoder:
     @property
     def tries(self) -> int:
         """How many quality points have been estimated."""
-        return len(self._bytes) + len(self._psnrs)
+        return len(self._bytes) + len(self._values)
 
     @cached_property
     def frame_bytes(self) -> int:
         """The size of a file whose tiles are empty."""
         return len(self.file(self.header(0), [TilePayload(b"", b"", 0)] * len(self.tiles)))
 
-    def psnr_of(self, data: bytes) -> float:
-        """The PSNR in dB of what a file of this picture decodes to."""
+    def value_of(self, data: bytes, measure: Measure) -> float:
+        """What the picture measures that a file of this one decodes to."""
         container = read_container(data, max_pixels=self.picture.width * self.picture.height)
-        return psnr(self.picture.rgb, decode_pixels(container, self.model, self.threads))
+        decoded: Rgb = decode_pixels(container, self.model, self.threads)
+        return measure.of(self.picture.rgb, decoded)
 
     def file(self, header: Header, payloads: list[TilePayload]) -> bytes:
         """The file that holds these tiles, in raster order, and all else of the picture."""

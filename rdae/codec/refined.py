@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rdae.autoencoder import search as refine
 from rdae.bitstream.tiles import Tile
 from rdae.codec.encoder import Encoder
+from rdae.codec.measures import Measure
 from rdae.codec.progress import Progress, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import encode_tile, ideal_bits, quantise_tile
@@ -32,7 +33,6 @@ from rdae.scales import NUM_POINTS
 # and expected to be as at the nearest. How far it hardly ever goes saves most of these searches.
 LANDMARK_SPACING = 32
 SIZES = 0.8, 1.1  # times the size of plain encoding
-PSNRS = {"psnr": (-0.3, 0.8), "eye": (-1.5, 0.8)}  # dB above it
 
 
 class RefiningEncoder(Encoder):
@@ -82,19 +82,19 @@ class RefiningEncoder(Encoder):
         refined = len(self.encode(landmark)) - self.frame_bytes
         return plain * refined <= room * (self.estimate_bytes(landmark) - self.frame_bytes)
 
-    def is_likely_from(self, point: int, target_psnr: float) -> bool:
+    def is_likely_from(self, point: int, measure: Measure, least: float) -> bool:
         """See `Encoder`."""
-        plain = self.estimate_psnr(point)
-        least, most = (plain + gain for gain in PSNRS[self.tune])
-        if not least < target_psnr <= most:
-            return target_psnr <= least
+        plain = self.estimate_value(point, measure)
+        low, high = (plain + gain for gain in measure.gains[self.tune])
+        if not low < least <= high:
+            return least <= low
         landmark = _landmark(point)
-        gain = self.psnr_at(landmark) - self.estimate_psnr(landmark)
-        return plain + (gain if math.isfinite(gain) else 0) >= target_psnr
+        gain = self.value_at(landmark, measure) - self.estimate_value(landmark, measure)
+        return plain + (gain if math.isfinite(gain) else 0) >= least
 
-    def psnr_at(self, point: int) -> float:
+    def value_at(self, point: int, measure: Measure) -> float:
         """See `Encoder`; searches for the file and decodes it."""
-        return self.psnr_of(self.encode(point))
+        return self.value_of(self.encode(point), measure)
 
     def _refined(self, tile: Tile, point: int, y_hat: NDArray[np.int16]) -> TileSymbols:
         """One tile's best symbols; `y_hat` of the whole picture is brought up to date with them."""

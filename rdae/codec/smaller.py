@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rdae.codec import Encoded, encode, most_bytes
+from rdae.codec.encoding import Encoded, encode, most_bytes
 from rdae.errors import RateTargetError
 from rdae.images.picture import Picture
 from rdae.lossless.estimate import NETWORK_GAIN, graphics_bytes

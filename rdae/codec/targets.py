@@ -1,4 +1,4 @@
-"""The file that meets a target: as good as a size allows, or as small as a PSNR allows.
+"""The file that meets a target: as good as a size allows, or as small as a wished quality allows.
 
 First the point is found from what the encoder expects of its files, with at most 9 tries, in an
 order that is fixed (`highest_point`). Then files are really coded and measured, from
@@ -6,9 +6,9 @@ there on point by point, as long as they meet the target and until one does. Nei
 at a lower quality for a target that allows more: what an encoder expects does not depend on the
 target, and whoever walks from further up to the first file that fits ends no further down.
 
-In pictures of a few hundred pixels neither size nor PSNR rises evenly with quality: streams are
+In pictures of a few hundred pixels neither size nor likeness rises evenly with quality: streams are
 whole words, and a flat picture may look best at quality 0. So in small ones every point is tried:
-the highest that fits is taken, or the lowest that has the PSNR, since that keeps the order of
+the highest that fits is taken, or the lowest that is good enough, since that keeps the order of
 targets, even if a point between happens to look better or to have a smaller file.
 """
 
@@ -18,13 +18,14 @@ import math
 from collections.abc import Callable
 
 from rdae.codec.encoder import Encoder
+from rdae.codec.measures import Measure
 from rdae.errors import RateTargetError, grouped, option
 from rdae.scales import NUM_POINTS, REFINED_EFFORT, point_to_quality
 
 # A search takes no file further from that of plain encoding. So at the ends of the scale, where
-# expectations say no, real files are asked only if a target is as near as this.
+# expectations say no, real files are asked only if a target is as near as this, or as
+# `Measure.near`.
 NEAR_SIZE = 2  # times
-NEAR_PSNR = 3  # dB
 
 SMALL_SIDE = 64  # all points of such pictures are tried in one to three seconds
 
@@ -78,47 +79,46 @@ def encode_within(encoder: Encoder, target_size: int, *, target_bpp: float | Non
     )
 
 
-def encode_from(encoder: Encoder, target_psnr: float) -> bytes:
-    """The smallest file whose decoded picture has a PSNR of at least `target_psnr` dB.
+def encode_from(encoder: Encoder, measure: Measure, least: float) -> bytes:
+    """The smallest file whose decoded picture measures `least` or more.
 
     Raises:
         RateTargetError: there is none so good.
     """
-    psnrs: dict[int, float] = {}
+    values: dict[int, float] = {}
 
     def is_likely(point: int) -> bool:
-        return encoder.is_likely_from(point, target_psnr)
+        return encoder.is_likely_from(point, measure, least)
 
     def fits(point: int) -> bool:
-        psnrs[point] = encoder.psnr_at(point)
-        return psnrs[point] >= target_psnr
+        values[point] = encoder.value_at(point, measure)
+        return values[point] >= least
+
+    def estimate(point: int) -> float:
+        return encoder.estimate_value(point, measure)
 
     best = NUM_POINTS - 1
     if _is_small(encoder):
         start = next(filter(is_likely, range(NUM_POINTS)), NUM_POINTS)
         if start == NUM_POINTS:
-            best = max(range(NUM_POINTS), key=encoder.estimate_psnr)
+            best = max(range(NUM_POINTS), key=estimate)
     else:
         start = highest_point(lambda point: not is_likely(point)) + 1
-    if (
-        start == NUM_POINTS
-        and encoder.estimate_psnr(best) >= target_psnr - NEAR_PSNR
-        and fits(best)
-    ):
+    if start == NUM_POINTS and estimate(best) >= least - measure.near and fits(best):
         start = best
     point = walk(start, fits, step=-1)
     if point is not None:
         return encoder.encode(point)
-    plain = encoder.estimate_psnr(best)
-    if plain >= target_psnr:
+    plain = estimate(best)
+    if plain >= least:
         return encoder.encode_plain(best)
-    reachable = max([plain, *psnrs.values()])
+    reachable = max([plain, *values.values()])
     floor = math.floor(100 * reachable) / 100
     raise RateTargetError(
-        f"{target_psnr:g} dB are too many: quality {point_to_quality(best):.3g} has "
-        f"{_bound('at least ', encoder, psnrs)}{reachable:.2f} dB",
+        f"{measure.text(least)} is out of reach: quality {point_to_quality(best):.3g} has "
+        f"{_bound('at least ', encoder, values)}{measure.text(floor)}",
         reachable=reachable,
-        hint=f"{option('target_psnr', floor)} or less, or lossless",
+        hint=f"{option(measure.option, floor)} or less, or lossless",
     )
 
 

@@ -6,7 +6,6 @@ judge a picture (too small, the command failed) raises `MetricError`, and the ro
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import shlex
@@ -15,7 +14,6 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rdae import distortion
-from rdae.distortion import PEAK
-from rdae.errors import MissingDependencyError, RdaeError
+from rdae.distortion import PEAK, SSIMULACRA2_SIDE
+from rdae.errors import RdaeError
 from rdae.evaluation.transparency import GROUNDS, Pixels, on
-from rdae.extras import install_hint
 
 Rgb = NDArray[np.uint8]
 Plane = NDArray[np.float64]
@@ -129,10 +126,7 @@ def ms_ssim_db(value: float) -> float:
 
 
 def ssimulacra2(source: Rgb, decoded: Rgb) -> float:
-    """SSIMULACRA2, 100 for identical pictures, as the package ssimulacra2 computes it.
-
-    A port of Cloudinary's reference to Python; its constants are the reference's. Reference: an
-    identical pair has exactly 100.
+    """`rdae.distortion.ssimulacra2` of two pictures that must be of one size.
 
     Raises:
         MissingDependencyError: the package is not installed.
@@ -140,24 +134,20 @@ def ssimulacra2(source: Rgb, decoded: Rgb) -> float:
     """
     _check_shapes(source, decoded)
     require(("ssimulacra2",))
-    if min(source.shape[:2]) < 8:
-        raise MetricError("SSIMULACRA2 needs sides of 8 pixels or more")
-    from ssimulacra2 import compute_ssimulacra2
-
-    return float(compute_ssimulacra2(_as_file(source), _as_file(decoded)))
+    if min(source.shape[:2]) < SSIMULACRA2_SIDE:
+        raise MetricError(f"SSIMULACRA2 needs sides of {SSIMULACRA2_SIDE} pixels or more")
+    return distortion.ssimulacra2(source, decoded)
 
 
 def available(name: str) -> bool:
     """Whether the package that a metric needs is installed."""
-    return name != "ssimulacra2" or find_spec("ssimulacra2") is not None
+    return name != "ssimulacra2" or distortion.has_ssimulacra2()
 
 
 def require(names: Iterable[str]) -> None:
     """Raise MissingDependencyError if a metric's package is not installed."""
-    if not all(available(name) for name in names):
-        raise MissingDependencyError(
-            "the metric ssimulacra2 needs the package ssimulacra2", hint=install_hint("eval")
-        )
+    if "ssimulacra2" in names:
+        distortion.require_ssimulacra2()
 
 
 def _check_shapes(source: Rgb, decoded: Rgb) -> None:
@@ -228,12 +218,6 @@ def _halved(plane: Plane) -> Plane:
     sums = plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]
     mean: Plane = sums * 0.25
     return mean
-
-
-def _as_file(rgb: Rgb) -> io.BytesIO:
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "PPM")
-    return file
 
 
 def _run_command(metric: Metric, source: Rgb, decoded: Rgb) -> float:

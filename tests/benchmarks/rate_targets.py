@@ -18,6 +18,7 @@ import numpy as np
 
 from rdae.codec import decode, read_info
 from rdae.codec.encoder import Encoder
+from rdae.codec.measures import PSNR
 from rdae.codec.targets import encode_from, encode_within
 from rdae.distortion import psnr
 from rdae.errors import RateTargetError
@@ -54,7 +55,7 @@ def main() -> int:
         last = -1
         for decibels in np.linspace(27, 38, options.targets):
             try:
-                data = encode_from(encoder, decibels)
+                data = encode_from(encoder, PSNR, decibels)
             except RateTargetError as error:
                 unreachable += 1
                 missed += error.reachable >= decibels

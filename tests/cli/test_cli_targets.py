@@ -65,6 +65,14 @@ def test_an_unreachable_target_leaves_no_file_and_says_what_is_reachable(
     assert error["code"] == "rate-target" and "quality 100 has" in error["message"]
 
 
+def test_a_target_for_the_eye_says_what_was_reached(run: Run, photo: Path) -> None:
+    pytest.importorskip("ssimulacra2")
+    command = ("compress", "photo.png", "-n", "--target-ssimulacra2", "50")
+    record = run(*command, "--json").records[0]
+    assert record["ssimulacra2"] >= 50 and record["psnr"] is None
+    assert " SSIMULACRA2 " in run(*command).err
+
+
 def test_bits_per_pixel_beyond_all_bounds_are_targets_like_others(run: Run, photo: Path) -> None:
     result = run("compress", "photo.png", "--target-bpp", "0.00001")
     assert result.code == 1 and "rdae: photo.png: rate-target: " in result.err
@@ -83,6 +91,7 @@ def test_bits_per_pixel_beyond_all_bounds_are_targets_like_others(run: Run, phot
         (("--tune", "eye"), "--tune counts from effort 3 on"),
         (("--tune", "psnr", "-e", "5", "--lossless"), "--tune counts from effort 3 on"),
         (("--target-psnr", "nan"), "--target-psnr takes a number above 0"),
+        (("--target-ssimulacra2", "0"), "--target-ssimulacra2 takes a number above 0"),
         (("-q", "101"), "-q takes 0 to 100"),
         (("-e", "10"), "--effort takes 1..9"),
     ],
