@@ -32,8 +32,8 @@ SCHEMA = "rdae.compress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
-    *("bpp", "ratio", "raw_ratio", "lossless", "other_bytes", "quality", "quality_point"),
-    *("effort", "tries", "psnr", "ssimulacra2"),
+    *("bpp", "ratio", "raw_ratio", "lossless", "base_quality", "other_bytes", "quality"),
+    *("quality_point", "effort", "tries", "psnr", "ssimulacra2"),
     *("remarks", "model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
@@ -78,6 +78,7 @@ def compress(
     lossless: encoder_options.Lossless = False,
     lossless_if_smaller: encoder_options.LosslessIfSmaller = False,
     max_error: encoder_options.MaxError = None,
+    base: encoder_options.Base = None,
     effort: encoder_options.Effort = DEFAULT_EFFORT,
     tune: encoder_options.Tune = None,
     model: encoder_options.ModelName = None,
@@ -101,6 +102,7 @@ def compress(
       rdae compress photo.png --target-size 40k
       rdae compress photo.png --target-psnr 36 -e 5
       rdae compress scan.png --lossless
+      rdae compress scan.png --lossless --base 50
       rdae compress -r pictures/ --lossless=auto
       rdae compress - < photo.png > photo.rd
     """
@@ -112,15 +114,16 @@ def compress(
         *(quality, target_size, target_bpp, target_psnr, target_ssimulacra2),
         lossless="auto" if lossless_if_smaller else lossless,
         max_error=max_error,
+        base=base,
     )
-    if tune is not None and (effort < REFINED_EFFORT or target.max_error is not None):
+    if tune is not None and (effort < REFINED_EFFORT or not target.has_lossy):
         raise UsageError(
             f"--tune counts from effort {REFINED_EFFORT} on, in lossy files",
             hint=f"-e 5 --tune {tune.value}",
         )
     if target.ssimulacra2 is not None:
         require_ssimulacra2()
-    if effort >= REFINED_EFFORT and target.max_error is None:
+    if effort >= REFINED_EFFORT and target.has_lossy:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed
     left_out: Counter[str] = Counter()
     sources = expand(

@@ -66,8 +66,7 @@ class Compression:
 
         progress = self.console.working(task.source.name)
         began = time.perf_counter()
-        is_lossy = self.target.max_error is None
-        model = store.load_model(self.model) if is_lossy else store.load_lossless()
+        model = store.load_model(self.model) if self.target.has_lossy else store.load_lossless()
         load_s = time.perf_counter() - began
         _log.debug("loaded model %s", _name(model))
         picture, input_bytes, like = self._read(task.source)
@@ -90,7 +89,8 @@ class Compression:
             if choice.kept.info.is_lossless:
                 model = store.load_lossless()
         else:
-            choice = Choice(codec.encode(picture, max_error=self.target.max_error, **settings))
+            settings |= {"max_error": self.target.max_error, "base": self.target.base}
+            choice = Choice(codec.encode(picture, **settings))
         encoded = choice.kept
         size = len(encoded.data)
         if self.keep_if_smaller and size >= input_bytes:
@@ -162,6 +162,7 @@ class Compression:
             "ratio": input_bytes / size,
             "raw_ratio": figures.raw_bytes(info) / size,
             "lossless": info.is_lossless,
+            "base_quality": info.base_quality,
             "other_bytes": choice.other_bytes,
             "quality": self.target.quality if has_quality else round(info.quality, 2),
             "quality_point": info.quality_point,
@@ -196,8 +197,7 @@ class Compression:
                 figures.split_line(info),
                 f"{figures.shape_name(info.width, info.height, mode)} · "
                 f"{info.tile_columns}x{info.tile_rows} tiles · model {model_name} "
-                f"(id {info.model_id})"
-                + ("" if info.is_lossless else f" · quality point {info.quality_point} of 255"),
+                f"(id {info.model_id})" + figures.point_text(info),
                 f"model loaded in {human_seconds(load_s)}{figures.peak_memory()}",
                 *(f"{kind} {human_bytes(count)}" for kind, count in info.metadata.items()),
             ]

@@ -62,6 +62,7 @@ def decompress(
     region: options.RegionText = None,
     thumbnail: options.Thumbnail = None,
     best_effort: options.BestEffort = False,
+    lossy: options.Lossy = False,
     weights: options.Weights = None,
     threads: options.Threads = None,
     as_json: options.Json = False,
@@ -87,6 +88,7 @@ def decompress(
       rdae decompress large.rd --region 2000,1500,800,600
       rdae decompress photo.rd --thumbnail 256 -o small.png
       rdae decompress damaged.rd --best-effort
+      rdae decompress exact.rd --lossy
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
     names = files or []
@@ -113,6 +115,8 @@ def decompress(
     )
     if remove and (region is not None or resize is not None):
         raise UsageError("--rm would delete more than --region and --resize write")
+    if remove and lossy:
+        raise UsageError("--rm would delete more than --lossy writes")
     if weights is not None and not weights.is_file():
         raise UsageError(f"--weights {shown(weights)}: no such file")
     work = _Work(
@@ -126,6 +130,7 @@ def decompress(
         region=None if region is None else read_region(region),
         thumbnail=thumbnail,
         best_effort=best_effort,
+        lossy=lossy,
         weights=weights,
         threads=threads,
         verbose=verbose,
@@ -224,6 +229,7 @@ class _Work:
     region: tuple[int, int, int, int] | None
     thumbnail: int | None
     best_effort: bool
+    lossy: bool
     weights: Path | None
     threads: int | None
     verbose: int
@@ -329,6 +335,7 @@ class _Work:
         region = None if self.region is None else Rectangle.at(*self.region)
         arguments: dict[str, Any] = {"max_pixels": self.max_pixels, "weights": self.weights}
         arguments |= {"threads": self.threads, "region": region, "progress": progress}
+        arguments["lossy"] = self.lossy
         if not self.best_effort:
             return codec.decode(data, **arguments), None, []
         rescued = codec.rescue(data, **arguments)

@@ -49,8 +49,9 @@ def elbo(
     around the latents. The coded ones are points: real files, at effort 1 (the encoder's
     own guess), at effort 2, and at that of -e. What they save is a part of the amortisation
     gap. Distortion is in bits of the Gaussian that the quality's lambda stands for. The
-    terms are explained in docs/theory.md. Last come the bits of a lossless file's pixels,
-    which say the same picture exactly, by another model.
+    terms are explained in docs/theory.md. For the last of them the exact pixels are coded,
+    too, given the decoded ones, as compress --lossless --base writes them: H(x|z) in place of
+    the Gaussian's distortion. Last come the bits of a lossless file without a lossy picture.
 
     Examples:
       rdae elbo photo.png
@@ -94,7 +95,13 @@ def elbo(
     try:
         for level in sorted({PLAIN_EFFORT, DEFAULT_EFFORT, effort}):
             columns[f"coded, effort {level}"] = coded_terms(
-                picture, loaded, point, effort=level, threads=threads, progress=search
+                picture,
+                loaded,
+                point,
+                effort=level,
+                threads=threads,
+                with_exact=level == effort,
+                progress=search,
             )
         exact = encode(picture, max_error=0, threads=threads, progress=search).info
     finally:
@@ -135,6 +142,14 @@ def elbo(
     elif effort > PLAIN_EFFORT:
         emit(f"\neffort {effort} closed nothing of the amortisation gap")
     bits = 8 * exact.pixel_bytes
+    if best.exact_bits is not None:
+        both = best.rate + best.exact_bits
+        emit(
+            f"\nz, then x given z, as really written by --lossless --base {wanted:g}: H(z) "
+            f"{grouped(round(best.rate))} + H(x|z) {grouped(round(best.exact_bits))} = "
+            f"{grouped(round(both))} bits,\n{both / plain.pixels:.4f} per pixel; the Gaussian's "
+            f"bits of distortion are {best.distortion / best.exact_bits:.2f} times H(x|z)"
+        )
     emit(
         f"\nevery pixel exactly, as really written by --lossless: {grouped(bits)} bits, "
         f"{bits / plain.pixels:.4f} per pixel, {exact.bits_per_subpixel:.4f} per subpixel;\n"
@@ -165,6 +180,7 @@ def _rows(columns: dict[str, Terms]) -> list[list[str]]:
         ("bits of y", lambda t: bits(t.y_bits)),
         ("rate", lambda t: bits(t.rate)),
         ("bits of distortion", lambda t: bits(t.distortion)),
+        ("H(x|z) really coded", lambda t: "" if t.exact_bits is None else bits(t.exact_bits)),
         ("-ELBO, bits", lambda t: bits(t.negative_elbo)),
         ("-ELBO, bits per pixel", lambda t: f"{t.negative_elbo / t.pixels:.4f}"),
         ("-ELBO, nats", lambda t: bits(t.negative_elbo * math.log(2))),
@@ -177,7 +193,7 @@ def _rows(columns: dict[str, Terms]) -> list[list[str]]:
     ]
 
 
-def _record(terms: Terms) -> dict[str, float]:
+def _record(terms: Terms) -> dict[str, float | None]:
     return {
         "z_bits": terms.z_bits,
         "y_bits": terms.y_bits,
@@ -186,4 +202,5 @@ def _record(terms: Terms) -> dict[str, float]:
         "negative_elbo_bpp": terms.negative_elbo / terms.pixels,
         "negative_elbo_nats": terms.negative_elbo * math.log(2),
         "mse": terms.mse,
+        "exact_bits": terms.exact_bits,
     }

@@ -89,6 +89,16 @@ MaxError = Annotated[
         metavar="N",
     ),
 ]
+Base = Annotated[
+    float | None,
+    declare(
+        _QUALITY,
+        "--base",
+        "With --lossless or --max-error: the file has a lossy picture of this quality first, for "
+        "previews and decompress --lossy, and is some percent larger. -e, --tune and -m are of it.",
+        metavar="0..100",
+    ),
+]
 Effort = Annotated[
     int,
     declare(

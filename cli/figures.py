@@ -21,8 +21,15 @@ _OTHER_PARTS = ("header", "alpha", "metadata")
 
 
 def exactness(info: Info) -> str:
-    """Return how exact a lossless file is: `lossless`, or `±2` levels."""
-    return f"±{info.max_error}" if info.max_error else "lossless"
+    """Return how exact a lossless file is: `lossless`, `±2` levels, either of them ` on q50`."""
+    exact = f"±{info.max_error}" if info.max_error else "lossless"
+    return exact if info.base_quality is None else f"{exact} on q{round(info.base_quality, 1):g}"
+
+
+def point_text(info: Info) -> str:
+    """Return ` · quality point 120 of 255` of a file with a lossy picture, otherwise nothing."""
+    has_point = info.rest is not None or not info.is_lossless
+    return f" · quality point {info.quality_point} of 255" if has_point else ""
 
 
 def mode_name(*, is_grey: bool, has_alpha: bool) -> str:
@@ -53,10 +60,16 @@ def split_line(info: Info) -> str:
     bits = split_record(info)
     parts = [
         f"{name} {grouped(bits[f'{name}_bits'])}"
-        for name in (*(("pixel",) if info.is_lossless else ("y", "z")), *_OTHER_PARTS)
+        for name in (*_coded_parts(info), *_OTHER_PARTS)
         if name != "alpha" or info.has_alpha
     ]
     return f"{grouped(bits['total_bits'])} bits: " + " · ".join(parts)
+
+
+def _coded_parts(info: Info) -> tuple[str, ...]:
+    if info.rest is not None:
+        return "y", "z", "pixel"
+    return ("pixel",) if info.is_lossless else ("y", "z")
 
 
 def raw_bytes(info: Info) -> int:

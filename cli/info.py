@@ -25,6 +25,7 @@ SCHEMA = "rdae.info/1"
 FIELDS = (
     *("file_bytes", "width", "height", "mode", "version", "model", "model_id", "fingerprint"),
     *("quality", "quality_point", "tile_columns", "tile_rows", "bpp", "raw_ratio"),
+    *("lossless", "max_error", "base_quality", "exact_model"),
     *("bits_per_subpixel", "methods"),
     *figures.SPLIT_FIELDS,
     *("metadata", "fields"),
@@ -51,12 +52,12 @@ def info(
 
     SIZE is that of the file, BPP its bits per pixel, RATIO the bare pixels (8 bits a
     channel) to the file. BITS are all bits of the file; the columns after it say where
-    they went: latent (Y; of lossless files the pixels), hyper-latent (Z), header with all
+    they went: latent (Y; of lossless files the pixels, or both), hyper-latent (Z), header with all
     framing and checksums (HEAD), alpha if there is any, metadata. -v lists every field with its
     offset and length in bytes. The model of the file need not be installed. --explain reads
     the file as what it is in theory: one point of a variational autoencoder's posterior, and
     what it costs; of a lossless file it says the bits per subpixel, and how many tiles a
-    network and WebP code.
+    network and WebP code; of one with a lossy picture first (--base) both parts of -ELBO.
 
     Examples:
       rdae info photo.rd
@@ -107,7 +108,7 @@ def _installed() -> list[Card]:
 def _model_name(info: Info) -> str | None:
     from rdae.model.installed import lossless_name
 
-    if info.is_lossless:
+    if info.is_lossless and info.rest is None:
         return lossless_name(info.model_id, info.fingerprint)
     names = {(card.id, card.fingerprint): card.name for card in _installed()}
     # The fingerprint of a user's own weights is known only once they are loaded.
@@ -126,7 +127,7 @@ def _row(name: str, info: Info) -> tuple[str, ...]:
         f"{info.bpp:.3f}",
         figures.ratio_text(figures.raw_bytes(info), info.file_bytes),
         grouped(bits["total_bits"]),
-        grouped(bits["y_bits"] or bits["pixel_bits"]),
+        grouped(bits["y_bits"] + bits["pixel_bits"]),
         grouped(bits["z_bits"]),
         grouped(bits["header_bits"]),
         grouped(bits["alpha_bits"]) if info.has_alpha else "",
@@ -147,6 +148,8 @@ def _explanation(info: Info) -> str:
     bits = figures.split_record(info)
     y, z = bits["y_bits"], bits["z_bits"]
     pixels = info.width * info.height
+    if info.rest is not None:
+        return _explanation_of_both(info)
     if info.is_lossless:
         x = bits["pixel_bits"]
         what = "-log2 P(x): each level of a pyramid given the coarser ones"
@@ -154,9 +157,7 @@ def _explanation(info: Info) -> str:
             ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
             ("x", grouped(x), f"{x / pixels:.4f}", what),
         ]
-        text = table(rows, left=frozenset({0, 3}))
-        tiles = ", ".join(f"{count} by {name}" for name, count in info.methods.items())
-        return f"{text}\n{info.bits_per_subpixel:.4f} bits per subpixel; tiles: {tiles}."
+        return f"{table(rows, left=frozenset({0, 3}))}\n{_exact_line(info)}"
     rows = [
         ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
         ("z", grouped(z), f"{z / pixels:.4f}", "-log2 P(z): the hyper-latent under its prior"),
@@ -177,6 +178,36 @@ def _explanation(info: Info) -> str:
     return text + "rdae elbo ORIGINAL shows all terms."
 
 
+def _explanation_of_both(info: Info) -> str:
+    """Say the same of a file with a lossy picture first: z, then x given z."""
+    bits = figures.split_record(info)
+    z, y, x = bits["z_bits"], bits["y_bits"], bits["pixel_bits"]
+    pixels = info.width * info.height
+    rows = [("TERM", "BITS", "PER PIXEL", "WHAT IT IS")]
+    for name, count, what in (
+        ("z", z, "-log2 P(z): the hyper-latent under its prior"),
+        ("y", y, "-log2 P(y | z): the latent, in four passes"),
+        ("H(z)", z + y, "both, the hidden variables: the lossy picture"),
+        ("H(x|z)", x, "-log2 P(x | z): the exact pixels, given that picture"),
+        ("sum", z + y + x, "-ELBO of a coded point: every pixel"),
+    ):
+        rows.append((name, grouped(count), f"{count / pixels:.4f}", what))
+    return f"{table(rows, left=frozenset({0, 3}))}\n{_exact_line(info)}"
+
+
+def _exact_line(info: Info) -> str:
+    tiles = ", ".join(f"{count} by {name}" for name, count in info.methods.items())
+    return f"{info.bits_per_subpixel:.4f} bits per subpixel; tiles: {tiles}."
+
+
+def _exact_model_name(info: Info) -> str | None:
+    """The lossless model of a file with a lossy picture first."""
+    from rdae.model.installed import lossless_name
+
+    rest = info.rest
+    return None if rest is None else lossless_name(rest.model_id, rest.fingerprint.hex())
+
+
 def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
     record = figures.rounded(
         {
@@ -194,6 +225,10 @@ def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
             "tile_rows": info.tile_rows,
             "bpp": info.bpp,
             "raw_ratio": figures.raw_bytes(info) / info.file_bytes,
+            "lossless": info.is_lossless,
+            "max_error": info.max_error,
+            "base_quality": info.base_quality,
+            "exact_model": _exact_model_name(info),
             "bits_per_subpixel": info.bits_per_subpixel,
             "methods": info.methods,
             **figures.split_record(info),

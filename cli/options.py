@@ -252,6 +252,15 @@ BestEffort = Annotated[
         "or grey where none is left.",
     ),
 ]
+Lossy = Annotated[
+    bool,
+    declare(
+        _DECODER,
+        "--lossy",
+        "Of a file of compress --base, decode the lossy picture that it has first; what makes it "
+        "exact is not read and need not be there. Other files are decoded as ever.",
+    ),
+]
 Weights = Annotated[
     Path | None,
     declare(

@@ -25,6 +25,7 @@ class Target:
         psnr: the least PSNR in dB.
         ssimulacra2: the least SSIMULACRA2.
         max_error: how far a sample may be off; 0 is lossless.
+        base: quality of a lossy picture that such a file has first; None for none.
         or_lossless: a lossless file is as welcome, where it is smaller.
     """
 
@@ -34,6 +35,7 @@ class Target:
     psnr: float | None = None
     ssimulacra2: float | None = None
     max_error: int | None = None
+    base: float | None = None
     or_lossless: bool = False
 
     @property
@@ -41,6 +43,11 @@ class Target:
         """Whether the quality counts."""
         others = (self.size, self.bpp, self.psnr, self.ssimulacra2, self.max_error)
         return all(other is None for other in others)
+
+    @property
+    def has_lossy(self) -> bool:
+        """Whether there is to be a lossy picture, in the end or first."""
+        return self.max_error is None or self.base is not None
 
 
 def read_target(
@@ -52,10 +59,11 @@ def read_target(
     *,
     lossless: bool | Literal["auto"] = False,
     max_error: int | None = None,
+    base: float | None = None,
 ) -> Target:
-    """Read -q, the targets, --lossless and --max-error, of which one may be given.
+    """Read -q, the targets, --lossless and --max-error, of which one may be given, and --base.
 
-    `--lossless=auto` goes with all but the last.
+    `--lossless=auto` goes with all but --max-error, --base with that and --lossless alone.
 
     Raises:
         UsageError: there are several, or one makes no sense.
@@ -76,6 +84,10 @@ def read_target(
         raise UsageError(f"{' and '.join(names)} exclude each other", hint="give one of them")
     if quality is not None and not 0 <= quality <= 100:
         raise UsageError(f"-q takes 0 to 100 (higher is better), not {quality:g}")
+    if base is not None and max_error is None and lossless is not True:
+        raise UsageError("--base goes with --lossless or --max-error", hint="-q is the quality")
+    if base is not None and not 0 <= base <= 100:
+        raise UsageError(f"--base takes 0 to 100 (higher is better), not {base:g}")
     floats = {
         "--target-bpp": bpp,
         "--target-psnr": psnr,
@@ -93,6 +105,7 @@ def read_target(
         psnr=psnr,
         ssimulacra2=ssimulacra2,
         max_error=0 if lossless and lossless != "auto" else max_error,
+        base=base,
         or_lossless=lossless == "auto",
     )
 

@@ -68,6 +68,7 @@ def compress(
     target_ssimulacra2: float | None = None,
     lossless: bool | Literal["auto"] = False,
     max_error: int | None = None,
+    base: float | None = None,
     effort: int = 2,
     tune: str | None = None,
     model: str | Path | None = None,
@@ -94,7 +95,10 @@ def compress(
         lossless: instead of all these, give back every pixel. With "auto", which goes with all of
             these, only if that takes no more bytes, or fits into the size that is asked for.
         max_error: instead, give back samples that are at most so far from the given ones, 1 to 15;
-            0 is lossless. `effort` and `model` do not count with these two.
+            0 is lossless. `effort`, `tune` and `model` do not count with these two.
+        base: with one of these two, quality of a lossy picture that the file has first, 0 to 100.
+            It is what `decompress(..., lossy=True)` and previews show, and `effort`, `tune` and
+            `model` are of it. The file is some percent larger.
         effort: 1 (fastest) to 9 (fewest bits at equal quality). From 3 on, seconds to minutes
             are spent on each megapixel, and torch is needed. At a fixed quality, part of what is
             gained is a better picture instead of a smaller file. Decoding does not change.
@@ -118,8 +122,9 @@ def compress(
         rdae.errors.RateTargetError: the target cannot be met; the message says what can.
         rdae.errors.ModelError: there is no such model.
         rdae.errors.MissingDependencyError: the effort needs torch, or the target ssimulacra2.
-        ValueError: quality, lossless, max_error, effort or tune is out of range, or more than one
-            of quality, targets, lossless and max_error is given.
+        ValueError: quality, lossless, max_error, base, effort or tune is out of range, more than
+            one of quality, targets, lossless and max_error is given, or a base without the last
+            two.
         TypeError: quality or a target is no number.
         OSError: the file is not there or cannot be read.
     """
@@ -144,13 +149,15 @@ def compress(
         "lossless": None if is_auto else int(lossless) or None,
     }
     given = {name: target for name, target in targets.items() if target is not None}
-    for name, target in given.items():
+    for name, target in [*given.items(), *([] if base is None else [("base", base)])]:
         if isinstance(target, bool) or not isinstance(target, numbers.Real):
             raise TypeError(f"{name} must be a number, got {target!r}")
     if len(given) > 1 or (is_auto and max_error is not None):
         raise ValueError(f"{', '.join(targets)} exclude each other")
     if lossless and not is_auto:
         max_error = 0
+    if base is not None and max_error is None:
+        raise ValueError("base goes with lossless=True or max_error")
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     picture = picture_of(
         contents_of(image) if hasattr(image, "read") else image,
@@ -168,12 +175,12 @@ def compress(
         "target_ssimulacra2": target_ssimulacra2,
         "effort": effort,
         "tune": tune,
-        "model": load_model(model) if max_error is None else None,
+        "model": load_model(model) if max_error is None or base is not None else None,
         "threads": threads,
     }
     if is_auto:
         return encode_smaller(picture, **settings).kept.data
-    return encode(picture, max_error=max_error, **settings).data
+    return encode(picture, max_error=max_error, base=base, **settings).data
 
 
 def decompress(
@@ -185,6 +192,7 @@ def decompress(
     region: tuple[int, int, int, int] | None = None,
     thumbnail: int | None = None,
     best_effort: bool = False,
+    lossy: bool = False,
 ) -> Image:
     """Decompress a .rd file.
 
@@ -199,12 +207,15 @@ def decompress(
         region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has
             the same pixels as in the whole, and takes time and memory for itself alone.
         thumbnail: make the picture, or the region, fit into a square of so many pixels; one that
-            does already keeps its size. Of a whole picture no more than a band is held at a time.
+            does already keeps its size. Of a file with a `base` it is made of
+            that one. Of a whole picture no more than a band is held at a time.
         best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
             what of the picture is not the original. Only a damaged header is an error then. A file
             that was cut off gives a coarser picture. Other broken tiles, 1024x1024 pixels each,
             take the colours beside them; where there are none left, as in a smaller picture, they
             are grey.
+        lossy: of a lossless file with a `base`, decode that lossy picture; the rest of the file is
+            not read, and need not be there. Other files are decoded as ever.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, with icc_profile, exif and xmp in its `info`; a
@@ -230,17 +241,17 @@ def decompress(
     data = contents_of(source)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     path = None if weights is None else Path(weights)
+    arguments: dict[str, Any] = {"max_pixels": limit, "weights": path, "threads": threads}
     part = None if region is None else Rectangle.at(*region)
     if thumbnail is not None and region is None and not best_effort:
-        small = decode_thumbnail(data, thumbnail, max_pixels=limit, weights=path, threads=threads)
-        return to_pillow(small)
+        return to_pillow(decode_thumbnail(data, thumbnail, **arguments))
     if best_effort:
-        rescued = rescue(data, max_pixels=limit, weights=path, threads=threads, region=part)
+        rescued = rescue(data, region=part, lossy=lossy, **arguments)
         picture = rescued.picture
         if rescued.damage:
             warnings.warn(rescued.text, errors.DamageWarning, stacklevel=2)
     else:
-        picture = decode(data, max_pixels=limit, weights=path, threads=threads, region=part)
+        picture = decode(data, region=part, lossy=lossy, **arguments)
     return to_pillow(picture if thumbnail is None else shrink(picture, thumbnail))
 
 

@@ -48,7 +48,7 @@ MIME_TYPE = "image/x-rdae"
 
 KEYWORDS = (  # of `rdae.compress` that `save` hands on
     *("quality", "target_size", "target_bpp", "target_psnr", "target_ssimulacra2", "lossless"),
-    *("max_error", "effort", "tune", "model", "to_8bit", "to_srgb", "threads"),
+    *("max_error", "base", "effort", "tune", "model", "to_8bit", "to_srgb", "threads"),
 )
 METADATA_KEYWORDS = ("exif", "icc_profile", "xmp")
 FRONT_BYTES = 1 << 14  # first read; most files have no more than a profile before their tiles

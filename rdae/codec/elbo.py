@@ -29,9 +29,11 @@ from rdae.bitstream.tables import PRECISION_BITS, TableFamily
 from rdae.bitstream.tiles import Tile
 from rdae.codec import decode, encode
 from rdae.codec.encoder import Encoder
+from rdae.codec.rest import encode_rest
 from rdae.codec.tile import channel_tables, follow_passes
 from rdae.distortion import decoder_variance, squared_error
 from rdae.images.picture import Picture
+from rdae.model.installed import load_lossless
 from rdae.model.model import Array, Model
 from rdae.model.quarters import take
 from rdae.scales import PLAIN_EFFORT, REFINED_EFFORT, point_to_quality
@@ -50,6 +52,8 @@ class Terms:
         error: squared error of the decoded pixels, on 0..255, summed over all samples.
         pixels: width times height.
         rd_lambda: bits per pixel per MSE.
+        exact_bits: of the exact pixels given the decoded ones, as a lossless file on top of this
+            one has them; None where that was not coded.
     """
 
     z_bits: float
@@ -57,6 +61,7 @@ class Terms:
     error: float
     pixels: int
     rd_lambda: float
+    exact_bits: float | None = None
 
     @property
     def rate(self) -> float:
@@ -88,10 +93,12 @@ def coded_terms(
     *,
     effort: int,
     threads: int,
+    with_exact: bool = False,
     progress: Report | None = None,
 ) -> Terms:
     """The terms of the real posterior: a file is coded, its streams are weighed, it is decoded.
 
+    `with_exact`: the exact pixels are coded given the decoded ones, and their bits weighed, too.
     An effort of 3 or more calls `progress` now and then while it searches.
     """
     data = encode(
@@ -107,12 +114,17 @@ def coded_terms(
     decoded = decode(
         data, max_pixels=picture.width * picture.height, weights=model.path, threads=threads
     )
+    exact_bits = None
+    if with_exact:
+        whole = encode_rest(picture, data, model, load_lossless(), threads=threads)
+        exact_bits = 8 * parse_info(whole).pixel_bytes
     return Terms(
         z_bits=8 * info.z_bytes,
         y_bits=8 * info.y_bytes,
         error=squared_error(picture.rgb, decoded.rgb),
         pixels=picture.width * picture.height,
         rd_lambda=model.rd_lambda(point),
+        exact_bits=exact_bits,
     )
 
 

@@ -15,7 +15,8 @@ Specs name a codec and its settings, `name:key=value:key=value`:
     avif              speed=0..10, subsampling=444 or 420, tune=NAME (libaom's)
     heic              subsampling=444 or 420, preset=NAME, tune=NAME (x265's); pillow-heif
     jxl               effort=1..9; pillow-jxl-plugin
-    rdae-lossless, png, webp-lossless
+    rdae-lossless     base=Q: with a lossy picture of that quality first
+    png, webp-lossless
     jxl-lossless      effort=1..9
     compressai:ZOO    a model of CompressAI's zoo, metric=mse or ms-ssim; `rdae.evaluation.zoo`
 
@@ -179,10 +180,10 @@ def _make(
             )
         return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort), tune)
     if base == "rdae-lossless":
-        _check_keys(spec, settings, ())
+        _check_keys(spec, settings, ("base",))
         if qualities:
             raise SpecError(f"{spec}: {base} is lossless and has no quality")
-        return RdaeLossless()
+        return RdaeLossless.of(spec, settings.get("base"))
     if base not in FORMATS:
         raise SpecError(f"there is no codec {base or spec!r}", hint=_SPEC_HINT)
     _check_keys(spec, settings, tuple(FORMATS[base].keys))

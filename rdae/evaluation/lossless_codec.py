@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rdae.evaluation.protocol import LOSSLESS_QUALITY, check_range
+from rdae.evaluation.protocol import LOSSLESS_QUALITY, SpecError, check_range
 from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
 
 
@@ -23,6 +23,24 @@ class RdaeLossless:
     lossless: bool = True
     has_model: bool = True
     holds_alpha: bool = True
+    base: float | None = None  # quality of a lossy picture that each file has first
+
+    @classmethod
+    def of(cls, spec: str, base: str | None) -> RdaeLossless:
+        """The codec of a specification, with or without a base.
+
+        Raises:
+            SpecError: the base is no quality.
+        """
+        if base is None:
+            return cls()
+        try:
+            quality = float(base)
+            check_range("base", quality, 0, 100)
+        except ValueError:
+            raise SpecError(f"{spec}: base takes a quality from 0 to 100") from None
+        name = f"rdae-lossless:base={quality:g}"
+        return cls(name=name, label=f"rdae lossless on q{quality:g}", base=quality)
 
     @cached_property
     def _model(self) -> Any:
@@ -35,7 +53,13 @@ class RdaeLossless:
         """Version, model and its fingerprint."""
         from rdae import __version__
 
-        return f"rdae {__version__}, model {self._model.name} ({self._model.fingerprint.hex()})"
+        text = f"rdae {__version__}, model {self._model.name} ({self._model.fingerprint.hex()})"
+        if self.base is None:
+            return text
+        from rdae.model.installed import load_model
+
+        lossy = load_model()
+        return f"{text} on {lossy.description.name} ({lossy.fingerprint.hex()})"
 
     def load(self) -> None:
         """Load the model, and make the tables."""
@@ -49,7 +73,7 @@ class RdaeLossless:
         """Return the bytes of a .rd file."""
         from rdae.codec import encode
 
-        return encode(picture_of(pixels), max_error=0, threads=1).data
+        return encode(picture_of(pixels), max_error=0, base=self.base, threads=1).data
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels of a .rd file."""
