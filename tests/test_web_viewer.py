@@ -36,9 +36,9 @@ DROP = """(files) => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A grey file, one with alpha and profile, one of two tiles with a damaged one, one cut."""
+    """A grey file, one with alpha and profile, a lossless one, one with a damaged tile, one cut."""
     folder = tmp_path_factory.mktemp("viewer")
-    for name in ("grey-q40", "alpha-q70"):
+    for name in ("grey-q40", "alpha-q70", "lossless-two-methods"):
         (folder / f"{name}.rd").write_bytes((GOLDEN / f"{name}.rd").read_bytes())
     waves = np.add.outer(np.arange(40), np.arange(1100)) % 256
     data = bytearray(rdae.compress(waves.astype(np.uint8), quality=50))
@@ -99,9 +99,17 @@ def test_files_are_shown_saved_and_judged(browser: Browser, folder: Path) -> Non
 
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("o")
-        chooser.value.set_files(folder / names[0])
-        shows(page, names[0])
+        chooser.value.set_files(folder / "lossless-two-methods.rd")
+        shows(page, "lossless-two-methods.rd")
         assert page.inner_text("#place") == "5 of 5"
+        page.keyboard.press("i")
+        facts = page.inner_text("#info").split("\n")
+        info = rdae.read_info(folder / "lossless-two-methods.rd")
+        said = {name: facts[facts.index(name) + 1] for name in ("Model", "Quality", "Coded")}
+        assert said["Model"].startswith("lossless, ") and said["Quality"] == "lossless"
+        assert said["Coded"] == "1 by network, 1 by WebP"
+        assert facts[facts.index("Per subpixel") + 1] == f"{info.bits_per_subpixel:.4f} bits"
+        page.keyboard.press("Escape")
 
         page.keyboard.press("?")
         assert page.is_visible("dialog")

@@ -8,6 +8,8 @@ const MAGIC = [0x93, 0x52, 0x44, 0x41];
 export const VERSION = 2; // 1 was never released
 const MAX_SIDE = 2 ** 24 - 1;
 const MAX_METADATA = 8388608;
+const MAX_ERROR = 15; // of a lossless file
+const MAX_PARAMETERS = 32768; // symbols of a lossless tile that are no pixels
 /** Pixels that are decoded unless more are allowed: what fits a page's memory. */
 export const MAX_PIXELS = 120_000_000;
 
@@ -19,7 +21,8 @@ export const MAX_PIXELS = 120_000_000;
  * @property {boolean} alpha
  * @property {number} modelId
  * @property {string} fingerprint 8 hexadecimal digits
- * @property {number} point quality point, 0 to 255
+ * @property {boolean} lossless the tiles are pixels (section 14)
+ * @property {number} point quality point, 0 to 255; of a lossless file the largest error of a sample
  * @property {number} width
  * @property {number} height
  * @property {Uint8Array} canonical
@@ -32,7 +35,7 @@ export const MAX_PIXELS = 120_000_000;
  * @property {number} rows coded cells
  * @property {number} columns
  * @property {Uint8Array} z stream
- * @property {Uint8Array} y stream
+ * @property {Uint8Array} y stream; of a lossless file the method and the stream of the pixels
  * @property {number} check
  *
  * @typedef {object} File
@@ -60,14 +63,14 @@ export function readHeader(bytes, maxPixels = MAX_PIXELS) {
   const width = reader.varint(), height = reader.varint();
   const canonical = bytes.slice(0, reader.position);
   require(number(reader.take(2)) === (crc32(canonical) & 0xffff), "the header is damaged");
-  require(version === 0 || flags < 8, "lossless files are not read in browsers: rdae decompress reads them", "unsupported-feature");
-  require(version === VERSION && (flags & 5) !== 5 && modelId > 0, "the header has an illegal value");
+  const lossless = flags >= 8, isKnown = version === VERSION && (flags & 5) !== 5 && modelId > 0;
+  require(isKnown && (!lossless || point <= MAX_ERROR), "the header has an illegal value");
   const legal = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
   require(legal, `the header says ${width} x ${height} pixels`);
   const few = width * height <= maxPixels;
   require(few, `${width} x ${height} pixels are more than the ${maxPixels} that are allowed`, "too-large");
   const size = reader.position;
-  const kinds = { grey: !!(flags & 1), alpha: !!(flags & 2), neutral: !!(flags & 4) };
+  const kinds = { grey: !!(flags & 1), alpha: !!(flags & 2), neutral: !!(flags & 4), lossless };
   return { version, ...kinds, modelId, fingerprint, point, width, height, canonical, size };
 }
 
@@ -93,12 +96,23 @@ function cut({ width, height }) {
 }
 
 /**
+ * The pixels of a tile that the picture has.
+ * @param {Tile} tile
+ * @param {Header} header
+ */
+export function placeOf(tile, header) {
+  const x = 16 * tile.column, y = 16 * tile.row;
+  return { x, y, width: Math.min(16 * tile.columns, header.width - x), height: Math.min(16 * tile.rows, header.height - y) };
+}
+
+/**
  * The types of the tiles' chunks in the order in which they stand in the file.
  * @param {number} tiles how many
+ * @param {boolean} lossless
  * @returns {[string, number][]} type and tile
  */
-function layers(tiles) {
-  const types = tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"];
+export function layers(tiles, lossless) {
+  const types = lossless ? ["R"] : tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"];
   return types.flatMap((type) => Array.from({ length: tiles }, (_, tile) => /** @type {[string, number]} */ ([type, tile])));
 }
 
@@ -118,7 +132,10 @@ function checkLength(type, length, header, tile) {
   let least = 4, most = Infinity, step = 1;
   if (type === "A") [least, most] = [5, deflated(header.width * header.height) + 5];
   else if ("iex".includes(type)) most = deflated(MAX_METADATA) + 4;
-  else if (tile && type === "Z") {
+  else if (tile && type === "R") {
+    const { width: across, height: down } = placeOf(tile, header);
+    [least, most] = [5, stream(3 * across * down + MAX_PARAMETERS) + 5];
+  } else if (tile && type === "Z") {
     [least, most, step] = [0, stream(4096 * Math.ceil(tile.rows / 4) * Math.ceil(tile.columns / 4)), 4];
   } else if (tile && type === "C") {
     [least, most, step] = [0, 4 * Math.ceil(stream(4096 * tile.rows * tile.columns) / 32), 4];
@@ -155,7 +172,7 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
   /** @type {[string, Uint8Array][]} */
   const leading = [];
   let ancillary = 0;
-  const waiting = layers(tiles.length);
+  const waiting = layers(tiles.length, header.lossless);
   for (let next = 0; next < waiting.length; ) {
     const start = reader.position, type = readType(reader), [expected, index] = waiting[next];
     const isLeading = next === 0 && type !== expected;
@@ -184,7 +201,7 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
     readType(reader);
     throw new RdaeError("corrupt", "there are bytes behind the last chunk");
   }
-  for (const tile of tiles) checkStream(tile.z), checkStream(tile.y);
+  if (!header.lossless) for (const tile of tiles) checkStream(tile.z), checkStream(tile.y);
   return { header, tiles, chunks, ...readLeading(leading, header) };
 }
 
@@ -192,7 +209,7 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
 function readType(reader) {
   const type = String.fromCharCode(reader.byte());
   require(/^[A-Za-z]$/.test(type), "there is no chunk where one has to begin");
-  require(/^[a-zAZCY]$/.test(type), `chunk ${type} is of a kind that this decoder does not know`, "unsupported-feature");
+  require(/^[a-zAZCYR]$/.test(type), `chunk ${type} is of a kind that this decoder does not know`, "unsupported-feature");
   return type;
 }
 
@@ -214,7 +231,8 @@ function put(tile, type, body) {
 }
 
 /** @param {Uint8Array} words */
-function checkStream(words) {
+export function checkStream(words) {
+  require(words.length % 4 === 0, "a stream has no whole number of words");
   require(!words.length || number(words.subarray(-4)) !== 0, "a stream ends in a zero word");
 }
 

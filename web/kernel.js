@@ -3,7 +3,7 @@
 export const PANEL = 16; // channel counts are padded to whole panels of so many
 export const BUFFERS = 6; // of a stage
 export const SLOTS = 16;
-export const [READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS] = Array(9).keys();
+export const [READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, , , COLLECT] = Array(12).keys();
 export const OP_SIZE = 56;
 export const GRID_SIZE = 24;
 

@@ -1,12 +1,13 @@
 import { conceal } from "./conceal.js";
-import { readFile } from "./container.js";
+import { placeOf, readFile } from "./container.js";
 import { RdaeError } from "./errors.js";
 import { repaired } from "./repair.js";
-import { halo } from "./weights.js";
+import { halo, Weights } from "./weights.js";
 
-/* A whole picture: tiles, then the synthesis in windows, by whatever does the work. */
+/* A whole picture: tiles, then the synthesis in windows, by whatever does the work. Of a lossless one the tiles are all. */
 
 const WINDOW = { rows: 16, columns: 128 }; // cells
+const GREY = 128; // of tiles that are lost, as in Python
 
 /**
  * @typedef {object} Workers
@@ -14,6 +15,7 @@ const WINDOW = { rows: 16, columns: 128 }; // cells
  * @property {(jobs: number) => void} expect that so many are given at a time
  * @property {(job: import("./model.js").TileJob) => Promise<Int16Array>} tile
  * @property {(job: import("./model.js").WindowJob) => Promise<Uint8ClampedArray>} window
+ * @property {(job: import("./lossless/model.js").PixelsJob) => Promise<Uint8ClampedArray>} pixels of a lossless tile
  *
  * @typedef {object} Picture
  * @property {number} width
@@ -23,11 +25,13 @@ const WINDOW = { rows: 16, columns: 128 }; // cells
  * @property {import("./container.js").Header} header
  * @property {import("./container.js").File["metadata"]} metadata
  * @property {import("./container.js").File["chunks"]} chunks
+ * @property {Record<string, number>} methods of a lossless file: how many tiles are coded in which way
  *
  * @typedef {object} Damage a broken part
  * @property {string} part "tile", "alpha", "icc", "exif", "xmp", "chunk" (one whose meaning is lost) or "bytes" (that are too many)
  * @property {string} message
  * @property {{index: number, x: number, y: number, width: number, height: number}} [tile] in pixels
+ * @property {"grey" | "neighbours"} [filling] what stands in the tile's place
  */
 
 /** What is wrong with a part of a file, and not with the decoder. @param {unknown} error */
@@ -35,42 +39,104 @@ const isDamage = (error) => error instanceof RdaeError && ["corrupt", "truncated
 
 /**
  * @param {Uint8Array} bytes
- * @param {(file: import("./container.js").File) => Promise<{weights: import("./weights.js").Weights, workers: Workers}>} findModel
+ * @param {(file: import("./container.js").File) => Promise<{weights: {}, workers: Workers}>} findModel
  * @param {{maxPixels?: number, damage?: Damage[]}} [options] damage: filled with what is broken, where there is something
  *   to show all the same; without it, that is an error
  * @returns {Promise<Picture>}
  */
 export async function decodePicture(bytes, findModel, { maxPixels, damage } = {}) {
-  const file = readFile(damage ? repaired(bytes, damage, maxPixels) : bytes, maxPixels), { header, tiles, alpha, metadata } = file;
-  const { weights, workers } = await findModel(file);
-  const { point, canonical, width, height } = header, grey = header.grey || header.neutral, m = weights.spec.latent_channels;
+  const file = readFile(damage ? repaired(bytes, damage, maxPixels) : bytes, maxPixels), { header, alpha, metadata } = file;
+  const { weights, workers } = await findModel(file), { width, height } = header;
+  const data = weights instanceof Weights ? await synthesised(file, weights, workers, damage) : await exact(file, workers, damage);
+  if (alpha) for (let i = 0; i < alpha.length; i++) data[4 * i + 3] = alpha[i];
+  return { width, height, data, colorSpace: "srgb", header, metadata, chunks: file.chunks, methods: methodsOf(file) };
+}
+
+/**
+ * How many tiles of a lossless file are coded in which way.
+ * @param {import("./container.js").File} file
+ * @returns {Record<string, number>}
+ */
+function methodsOf({ header, tiles }) {
+  const webp = tiles.filter(({ y }) => y[0] === 1).length;
+  return header.lossless ? { network: tiles.length - webp, WebP: webp } : {};
+}
+
+/**
+ * What of each tile is decoded, undefined for those that are damaged if that may be.
+ * @template T
+ * @param {import("./container.js").File} file
+ * @param {(tile: import("./container.js").Tile) => Promise<T>} decode
+ * @param {Damage[] | undefined} damage is given what is broken
+ * @param {Damage["filling"]} filling
+ */
+async function decodedTiles({ tiles, header }, decode, damage, filling) {
+  let lost = 0;
+  return Promise.all(
+    tiles.map((tile) =>
+      decode(tile).catch((error) => {
+        if (!damage || !isDamage(error) || ++lost === tiles.length) throw error; // nothing would be left
+        const { index } = tile;
+        if (!damage.some((one) => one.tile?.index === index))
+          damage.push({ part: "tile", message: error.message, tile: { index, ...placeOf(tile, header) }, filling });
+      }),
+    ),
+  );
+}
+
+/**
+ * The pixels of a lossless file, RGBA.
+ * @param {import("./container.js").File} file
+ * @param {Workers} workers
+ * @param {Damage[]} [damage]
+ */
+async function exact(file, workers, damage) {
+  const { header, tiles } = file, { width, height, canonical, point } = header;
+  const data = new Uint8ClampedArray(4 * width * height), colourless = header.grey || header.neutral;
+  workers.expect(tiles.length);
+  /** @param {import("./container.js").Tile} tile */
+  const decode = async (tile) => {
+    const { index, y: body, check } = tile, place = placeOf(tile, header), size = { width: place.width, height: place.height };
+    const pixels = await workers.pixels({ canonical, index, ...size, body, check, colourless, maxError: point });
+    for (let row = 0, line = 4 * size.width; row < size.height; row++)
+      data.set(pixels.subarray(row * line, (row + 1) * line), 4 * ((place.y + row) * width + place.x));
+    return true;
+  };
+  const decoded = await decodedTiles(file, decode, damage, "grey");
+  for (const tile of tiles.filter((_, i) => !decoded[i])) {
+    const { x, y, width: across, height: down } = placeOf(tile, header);
+    for (let row = y; row < y + down; row++)
+      for (let at = 4 * (row * width + x), end = at + 4 * across; at < end; at++) data[at] = at % 4 === 3 ? 255 : GREY;
+  }
+  return data;
+}
+
+/**
+ * The pixels of a lossy file, RGBA.
+ * @param {import("./container.js").File} file
+ * @param {Weights} weights
+ * @param {Workers} workers
+ * @param {Damage[]} [damage]
+ */
+async function synthesised(file, weights, workers, damage) {
+  const { header, tiles } = file, { point, canonical, width, height } = header;
+  const grey = header.grey || header.neutral, m = weights.spec.latent_channels;
   const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16);
   const high = Math.min(WINDOW.rows, Math.ceil(rows / workers.count)), jobs = [];
   for (let top = 0; top < rows; top += high)
     for (let left = 0; left < columns; left += WINDOW.columns) jobs.push({ top, left });
   workers.expect(jobs.length);
   const yHat = new Int16Array(rows * columns * m);
-  /** @type {import("./container.js").Tile[]} */
-  const holes = [];
-  await Promise.all(
-    tiles.map(async (tile) => {
-      const { index, z, y, check } = tile;
-      const job = { point, canonical, index, rows: tile.rows, columns: tile.columns, z, y, check };
-      const part = await workers.tile(job).catch((error) => {
-        if (!damage || !isDamage(error) || holes.length + 1 === tiles.length) throw error; // nothing would be left
-        holes.push(tile);
-        const [x, top] = [16 * tile.column, 16 * tile.row];
-        const size = { width: Math.min(16 * tile.columns, width - x), height: Math.min(16 * tile.rows, height - top) };
-        if (!damage.some((one) => one.tile?.index === index))
-          damage.push({ part: "tile", message: error.message, tile: { index, x, y: top, ...size } });
-      });
-      if (!part) return;
-      for (let i = 0, size = tile.columns * m; i < tile.rows; i++)
-        yHat.set(part.subarray(i * size, (i + 1) * size), ((tile.row + i) * columns + tile.column) * m);
-    }),
-  );
-
-  conceal(yHat, rows, columns, m, holes);
+  /** @param {import("./container.js").Tile} tile */
+  const decode = async (tile) => {
+    const { index, z, y, check } = tile;
+    const part = await workers.tile({ point, canonical, index, rows: tile.rows, columns: tile.columns, z, y, check });
+    for (let i = 0, size = tile.columns * m; i < tile.rows; i++)
+      yHat.set(part.subarray(i * size, (i + 1) * size), ((tile.row + i) * columns + tile.column) * m);
+    return true;
+  };
+  const decoded = await decodedTiles(file, decode, damage, "neighbours");
+  conceal(yHat, rows, columns, m, tiles.filter((_, i) => !decoded[i]));
 
   const data = new Uint8ClampedArray(4 * width * height), reach = halo(weights.spec.synthesis);
   await Promise.all(
@@ -90,17 +156,18 @@ export async function decodePicture(bytes, findModel, { maxPixels, damage } = {}
         data.set(pixels.subarray(from, from + 4 * across), 4 * (row * width + 16 * left));
     }),
   );
-  if (alpha) for (let i = 0; i < alpha.length; i++) data[4 * i + 3] = alpha[i];
-  return { width, height, data, colorSpace: "srgb", header, metadata, chunks: file.chunks };
+  return data;
 }
 
 /**
  * Refuse a file of another model.
- * @param {{modelId: number, fingerprint: string}} header
- * @param {{id: number, fingerprint: string}[]} models that are there
+ * @param {{modelId: number, fingerprint: string, lossless: boolean}} header
+ * @param {{id: number, fingerprint: string, lossless: boolean}[]} models that are there
  */
 export function modelOf(header, models) {
-  const found = models.findIndex(({ id, fingerprint }) => id === header.modelId && fingerprint === header.fingerprint);
+  const found = models.findIndex(
+    ({ id, fingerprint, lossless }) => id === header.modelId && fingerprint === header.fingerprint && lossless === header.lossless,
+  );
   const name = `model ${header.modelId} (${header.fingerprint})`;
   if (found < 0) throw new RdaeError("unknown-model", `the file needs ${name}, which is not here`);
   return found;

@@ -36,6 +36,11 @@ export class Pool {
     return this.give("window", job, [job.y_hat.buffer]);
   }
 
+  /** @param {import("./lossless/model.js").PixelsJob} job @returns {Promise<Uint8ClampedArray>} */
+  pixels(job) {
+    return this.give("pixels", { ...job, body: job.body.slice() }, []);
+  }
+
   /**
    * @param {string} kind
    * @param {any} job

@@ -17,6 +17,15 @@ import { check } from "./weights.js";
  * @typedef {{at: number, row: number, cell: number}} Placed address of cell (0, 0), and strides in values
  * @typedef {{top: number, bottom: number, left: number, right: number}} Area
  * @typedef {import("./weights.js").Layer} Layer
+ * @typedef {Pick<import("./weights.js").TensorFile, "tensor" | "shift">} Tensors where weights come from
+ * @typedef {(row: number) => void} RowWork
+ *
+ * @typedef {object} Run values that lie in one piece beside each cell
+ * @property {number} input that has them; it is given to `place`, with all that is seen beyond its edges
+ * @property {number} row of the first of them, relative to the cell
+ * @property {number} column
+ * @property {number} values how many
+ * @property {boolean} [centred] three values of the cell are taken away from them, again and again
  */
 
 const OPERATION = { shift: 0, leak: 0, from: 0, to: 0, with: -1, r: 1, part: 0, buffer: 0, weights: 0, bias: 0, row: 0 };
@@ -27,7 +36,7 @@ const width = (value) => value.parts.reduce((sum, part) => sum + padded(part), 0
 export class Program {
   /**
    * @param {k.Kernel} kernel
-   * @param {import("./weights.js").Weights} weights
+   * @param {Tensors} weights
    * @param {number[]} inputs channels of each input
    */
   constructor(kernel, weights, inputs) {
@@ -83,6 +92,29 @@ export class Program {
       stack.push(...stack.splice(-2, 1));
       this.layers(second, `${path}.1`).add(wrong);
     } else check(false, `there is no layer "${kind}"`);
+  }
+
+  /** The first input is there once more, below all others. */
+  keepFirst() {
+    this.stack.unshift(this.stack[0]);
+    return this;
+  }
+
+  /**
+   * What lies around each cell, one run behind the other, comes on the stack in the place of so many inputs.
+   * @param {number} inputs that are seen by this alone
+   * @param {Run[]} runs
+   * @param {number} [mean] input with the values that are taken away
+   */
+  collect(inputs, runs, mean = -1) {
+    this.stack.splice(this.stack.length - inputs);
+    const list = runs.flatMap(({ input, row, column, values, centred }) => [input, row, column, values, centred ? 1 : 0]);
+    const channels = runs.reduce((sum, { values }) => sum + values, 0);
+    const value = { channels, scale: 1, parts: [channels], grid: -1, slot: -1, madeBy: -1 };
+    const numbers = { inputs: 0, outputs: width(value), with: mean, part: runs.length, bias: this.kernel.keep(Int32Array.from(list)) };
+    this.operation({ kind: k.COLLECT, ...numbers });
+    this.computed(value, []);
+    return this;
   }
 
   /** The two values on top become one, one behind the other. */
@@ -324,12 +356,14 @@ export class Program {
    * Places for all grids, zeros around them; the inputs' are to be filled.
    * @param {number} rows
    * @param {number} columns
-   * @param {(Placed | null)[]} [given] inputs that lie somewhere already, whole panels of channels in each cell
+   * @param {(Placed | null)[]} [given] inputs that lie somewhere already, whole panels of channels in each cell; one
+   *   whose row is 0 has all rows at the same place, one at a time
+   * @param {Placed | null} [output] where the output is to lie, likewise
    * @returns {Placed[]}
    */
-  place(rows, columns, given = []) {
+  place(rows, columns, given = [], output = null) {
     return this.grids.map(({ channels, scale, border, bytes }, i) => {
-      const there = i < this.inputs.length ? given[i] : null;
+      const there = i < this.inputs.length ? given[i] : i === this.output?.grid ? output : null;
       if (there && !border) return there;
       const height = rows * scale + 2 * border, row = (columns * scale + 2 * border) * channels;
       const at = this.kernel.take(height * row * bytes), inside = at + bytes * border * (row + channels);
@@ -366,12 +400,15 @@ export class Program {
    * @param {number} point
    * @param {number} rows of the input
    * @param {number} columns
-   * @param {Area} [wanted] cells of the input whose results are wanted; the others are not set
+   * @param {Area | null} [wanted] cells of the input whose results are wanted, all if none are given; others are not set
+   * @param {{before?: RowWork, after?: RowWork}} [work] what is done before the first stage reads a row, and after the
+   *   last has written one
    * @returns {Placed} the output
    */
-  run(placed, point, rows, columns, wanted = { top: 0, bottom: rows, left: 0, right: columns }) {
+  run(placed, point, rows, columns, wanted, { before, after } = {}) {
     const { kernel, code, output, scratch } = this;
     if (!code || !output || scratch === undefined) throw new Error("the program is not finished");
+    const area = wanted ?? { top: 0, bottom: rows, left: 0, right: columns };
     kernel.lent(() => {
       const grids = kernel.take(k.GRID_SIZE * placed.length);
       const numbers = kernel.i32(grids, 6 * placed.length).fill(0);
@@ -381,11 +418,16 @@ export class Program {
         const reach = this.stages.slice(i + 1).reduce((sum, stage) => sum + stage.radius, 0), halo = Math.ceil(reach * scale);
         for (const [j, o] of operations.entries())
           if (o.row) kernel.i32(at + k.OP_SIZE * j, 14)[12] = o.weights + o.row * point;
-        const top = Math.max(0, wanted.top * scale - halo), left = Math.max(0, wanted.left * scale - halo);
-        const bottom = Math.min(rows * scale, wanted.bottom * scale + halo);
-        const right = Math.min(columns * scale, wanted.right * scale + halo);
+        const top = Math.max(0, area.top * scale - halo), left = Math.max(0, area.left * scale - halo);
+        const bottom = Math.min(rows * scale, area.bottom * scale + halo);
+        const right = Math.min(columns * scale, area.right * scale + halo);
+        const isFirst = i === 0, isLast = i === code.length - 1;
         // Row by row: browsers put better code in a function's place only where it is called.
-        for (let i = top; i < bottom; i++) kernel.call.stage(at, operations.length, grids, i, i + 1, left, right, scratch);
+        for (let row = top; row < bottom; row++) {
+          if (isFirst) before?.(row);
+          kernel.call.stage(at, operations.length, grids, row, row + 1, left, right, scratch);
+          if (isLast) after?.(row);
+        }
       }
     });
     return placed[output.grid];

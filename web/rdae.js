@@ -1,10 +1,10 @@
 import { MAX_PIXELS, readHeader } from "./container.js";
 import { RdaeError } from "./errors.js";
 import { hasSimd } from "./kernel.js";
+import { readWeights } from "./models.js";
 import { decodePicture, modelOf } from "./picture.js";
 import { Pool } from "./pool.js";
 import { sha256 } from "./sha256.js";
-import { Weights } from "./weights.js";
 
 /* The decoder of a page: weights are fetched once, then cached; workers decode. */
 
@@ -14,8 +14,10 @@ export { readFile, readHeader } from "./container.js";
 const CACHE = "rdae-weights";
 
 /**
- * @typedef {{id: number, name: string, file: string, bytes: number, sha256: string, fingerprint: string}} Entry
- * @typedef {{weights: Weights, workers: Pool}} Loaded
+ * @typedef {{id: number, name: string, file: string, bytes: number, sha256: string, fingerprint: string}} Listed
+ * @typedef {Listed & {lossless: boolean}} Entry
+ * @typedef {{default: string, models: Listed[], lossless?: Listed}} Manifest
+ * @typedef {{weights: ReturnType<typeof readWeights>, workers: Pool}} Loaded
  */
 
 /** Models of one folder of weights, whose manifest.json names them. */
@@ -27,7 +29,7 @@ export class Decoder {
   constructor(folder = new URL("../weights/", import.meta.url), { cache = true } = {}) {
     this.folder = new URL(folder, document.baseURI);
     this.mayKeep = cache && "caches" in globalThis; // pages that are not served by https have no cache
-    /** @type {Promise<{default: string, models: Entry[]}> | undefined} */
+    /** @type {Promise<{usual: Entry[], models: Entry[]}> | undefined} */
     this.manifest = undefined;
     /** @type {Map<string, Promise<Loaded>>} */
     this.models = new Map();
@@ -43,20 +45,19 @@ export class Decoder {
     return decodePicture(bytes, ({ header }) => this.model(header), options);
   }
 
-  /** What manifest.json says. */
+  /** All models that manifest.json names, and those of them that encoders take unless they are told otherwise. */
   list() {
-    this.manifest ??= fetched(new URL("manifest.json", this.folder)).then((response) => response.json());
+    this.manifest ??= fetched(new URL("manifest.json", this.folder)).then(async (response) => entriesOf(await response.json()));
     return this.manifest.catch((error) => {
       this.manifest = undefined; // the next file may have better luck
       throw error;
     });
   }
 
-  /** Fetch the usual model before it is needed, where it can be kept. */
+  /** Fetch the usual models before they are needed, where they can be kept. */
   async keep() {
     if (!this.mayKeep) return;
-    const { default: usual, models } = await this.list();
-    for (const entry of models) if (entry.name === usual) await this.weightsOf(entry);
+    for (const entry of (await this.list()).usual) await this.weightsOf(entry);
   }
 
   /** @param {import("./container.js").Header} header @returns {Promise<Loaded>} */
@@ -73,8 +74,8 @@ export class Decoder {
   /** @param {Entry} entry @returns {Promise<Loaded>} */
   async load(entry) {
     const [bytes, module] = await Promise.all([this.weightsOf(entry), compiledKernel()]);
-    const weights = new Weights(bytes), fingerprint = await weights.fingerprint();
-    modelOf({ modelId: weights.id, fingerprint }, [entry]);
+    const weights = readWeights(bytes), fingerprint = await weights.fingerprint();
+    modelOf({ modelId: weights.id, fingerprint, lossless: entry.lossless }, [entry]);
     return { weights, workers: new Pool(module, bytes) };
   }
 
@@ -93,6 +94,12 @@ export class Decoder {
     await cache?.put(key, new Response(bytes)).catch(() => undefined); // no room: fetched again next time
     return bytes;
   }
+}
+
+/** @param {Manifest} manifest */
+function entriesOf({ default: usual, models, lossless }) {
+  const lossy = models.map((entry) => ({ ...entry, lossless: false })), exact = lossless ? [{ ...lossless, lossless: true }] : [];
+  return { usual: [...lossy.filter(({ name }) => name === usual), ...exact], models: [...lossy, ...exact] };
 }
 
 async function compiledKernel() {

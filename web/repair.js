@@ -1,5 +1,5 @@
 import { crc32, number, Reader } from "./bytes.js";
-import { readFile, readHeader } from "./container.js";
+import { layers, readFile, readHeader } from "./container.js";
 import { RdaeError } from "./errors.js";
 import { stored } from "./store.js";
 
@@ -39,7 +39,7 @@ export function repaired(bytes, damage, maxPixels) {
  */
 function parts(bytes, header, error, damage) {
   const { width, height } = header, tiles = Math.ceil(width / 1024) * Math.ceil(height / 1024);
-  const types = (tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"]).flatMap((type) => Array(tiles).fill(type));
+  const types = layers(tiles, header.lossless).map(([type]) => type);
   const front = [], found = /** @type {Map<number, Uint8Array>} */ (new Map());
   const names = new Set(), before = damage.length;
   let at = header.size, next = 0, begin = at;
@@ -78,6 +78,7 @@ function parts(bytes, header, error, damage) {
 function fits(chunk) {
   if (!chunk) return false;
   const body = bodyOf(chunk);
+  if (chunk[0] === 82) return body.length >= 5; // R: what is in it is judged with the tile
   const words = chunk[0] === 89 ? body.subarray(0, -4) : body; // Y ends in a checksum
   const ends = !words.length || chunk[0] === 67 || number(words.subarray(-4)) !== 0; // C is a beginning
   return body.length % 4 === 0 && ends && (chunk[0] !== 89 || body.length >= 4);
@@ -121,7 +122,7 @@ function isSound(chunk, header) {
 function lastChunks(bytes, from, types, known) {
   let tries = MOST_TRIES;
   for (let start = from; start < bytes.length && tries > 0; start++) {
-    if (bytes[start] !== 90 && bytes[start] !== 67 && bytes[start] !== 89) continue;
+    if (!types.includes(String.fromCharCode(bytes[start]))) continue;
     const run = [];
     let at = start;
     for (let chunk; at < bytes.length && run.length < types.length - known && (chunk = chunkAt(bytes, at)); at += chunk.length) run.push(chunk);
@@ -133,8 +134,11 @@ function lastChunks(bytes, from, types, known) {
   return [];
 }
 
-/** A tile's chunk with nothing in it. @param {string} type */
-const empty = (type) => Uint8Array.from(type === "Y" ? [89, 4, 0, 0, 0, 0] : [type.charCodeAt(0), 0]);
+/** A tile's chunk with nothing in it but a checksum. @param {string} type */
+function empty(type) {
+  const size = type === "Y" ? 4 : type === "R" ? 5 : 0;
+  return Uint8Array.of(type.charCodeAt(0), size, ...Array(size).fill(0));
+}
 
 /** The chunk of an opaque alpha plane. @param {import("./container.js").Header} header */
 function opaque(header) {

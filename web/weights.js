@@ -11,6 +11,7 @@ const TYPES = /** @type {const} */ ({
 });
 const LETTERS = { ...TYPES, I64: ["int64"], F32: ["float32"] };
 const ENCODER = ["analysis.", "hyper_analysis.", "y.gain", "z.gain"];
+const FORMAT = 2;
 const MAX_HEADER_BYTES = 8 << 20, MAX_TENSORS = 1 << 14, MAX_LAYERS = 4096, MAX_NESTED_LAYERS = 32;
 const SPEC_KEYS = [
   ...["features", "first", "hyper_channels", "hyper_synthesis", "inputs"],
@@ -33,25 +34,42 @@ export function check(condition, message) {
   if (!condition) throw new RdaeError("weights-mismatch", `the model's weights: ${message}`);
 }
 
+/**
+ * The header of a safetensors file, and what it says of the model.
+ * @param {Uint8Array} bytes aligned to 8
+ * @returns {{size: number, header: any, info: Record<string, any>}}
+ */
+function parsed(bytes) {
+  check(bytes.length > 8, "there are none");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const size = view.getUint32(0, true);
+  const limit = Math.min(bytes.length - 8, MAX_HEADER_BYTES);
+  check(view.getUint32(4, true) === 0 && size <= limit, "no safetensors file");
+  let header, info;
+  try {
+    header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + size)));
+    info = JSON.parse(header.__metadata__.rdae);
+  } catch {
+    check(false, "no safetensors file of a model");
+  }
+  check(info && typeof info === "object", "no safetensors file of a model");
+  return { size, header, info };
+}
+
+/** The format that a model's file says it has. @param {Uint8Array} bytes aligned to 8 */
+export const formatOf = (bytes) => parsed(bytes).info.format;
+
 /** A safetensors file with the tensors of a model. */
-export class Weights {
-  /** @param {Uint8Array} bytes aligned to 8 */
-  constructor(bytes) {
-    check(bytes.length > 8, "there are none");
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    const size = view.getUint32(0, true);
-    const limit = Math.min(bytes.length - 8, MAX_HEADER_BYTES);
-    check(view.getUint32(4, true) === 0 && size <= limit, "no safetensors file");
-    let header, info;
-    try {
-      header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + size)));
-      info = JSON.parse(header.__metadata__.rdae);
-    } catch {
-      check(false, "no safetensors file of a model");
-    }
-    check(info && typeof info === "object", "no safetensors file of a model");
-    check(info.format === 2, `format ${info.format}, this decoder knows format 2`);
+export class TensorFile {
+  /**
+   * @param {Uint8Array} bytes aligned to 8
+   * @param {number | string} format that it must be of
+   */
+  constructor(bytes, format) {
+    const { size, header, info } = parsed(bytes);
+    check(info.format === format, `format ${info.format}, this decoder knows format ${format}`);
     delete header.__metadata__;
+    this.info = info;
     this.data = bytes.subarray(8 + size);
     /** @type {Record<string, {dtype: keyof typeof LETTERS, shape: number[], data_offsets: [number, number]}>} */
     this.entries = header;
@@ -59,14 +77,7 @@ export class Weights {
     this.id = info.id;
     /** @type {string} */
     this.name = info.name;
-    /** @type {Spec} */
-    this.spec = info.spec;
     this.checkTensors();
-    check(this.spec && typeof this.spec === "object", "there is no spec");
-    const { hyper_synthesis, first, inputs, shared, outputs, synthesis } = this.spec;
-    check([inputs, outputs].every((lists) => Array.isArray(lists) && lists.length === 3), "inputs and outputs");
-    const networks = [hyper_synthesis, first, shared, synthesis, ...inputs, ...outputs];
-    check(networks.reduce((sum, layers) => sum + countLayers(layers, 0), 0) <= MAX_LAYERS, "too many layers");
   }
 
   /** They fill the file one behind the other, so that they take no more memory than it does. */
@@ -115,17 +126,43 @@ export class Weights {
     return shift;
   }
 
-  /** Section 9.4: 8 hexadecimal digits. */
-  async fingerprint() {
-    const text = new TextEncoder(), spec = Object.fromEntries(SPEC_KEYS.map((key) => [key, this.spec[/** @type {keyof Spec} */ (key)]]));
+  /**
+   * SHA-256, in hexadecimal digits, of a text and tensors as section 9.4 has it.
+   * @param {string} first
+   * @param {(name: string) => boolean} [isLeftOut]
+   */
+  hashed(first, isLeftOut = () => false) {
+    const text = new TextEncoder();
     /** @type {Uint8Array[]} */
-    const pieces = [text.encode(JSON.stringify(spec))];
+    const pieces = [text.encode(first)];
     for (const name of Object.keys(this.entries).sort()) {
-      if (name.endsWith(".unit") || ENCODER.some((start) => name.startsWith(start))) continue;
+      if (isLeftOut(name)) continue;
       const { dtype, shape } = this.entries[name];
       pieces.push(text.encode(`${name} ${LETTERS[dtype][0]} [${shape.join(", ")}]\n`), this.raw(name));
     }
-    return (await sha256(...pieces)).slice(0, 8);
+    return sha256(...pieces);
+  }
+}
+
+/** Those of a lossy model. */
+export class Weights extends TensorFile {
+  /** @param {Uint8Array} bytes aligned to 8 */
+  constructor(bytes) {
+    super(bytes, FORMAT);
+    /** @type {Spec} */
+    this.spec = this.info.spec;
+    check(this.spec && typeof this.spec === "object", "there is no spec");
+    const { hyper_synthesis, first, inputs, shared, outputs, synthesis } = this.spec;
+    check([inputs, outputs].every((lists) => Array.isArray(lists) && lists.length === 3), "inputs and outputs");
+    const networks = [hyper_synthesis, first, shared, synthesis, ...inputs, ...outputs];
+    check(networks.reduce((sum, layers) => sum + countLayers(layers, 0), 0) <= MAX_LAYERS, "too many layers");
+  }
+
+  /** Section 9.4: 8 hexadecimal digits. */
+  async fingerprint() {
+    const spec = Object.fromEntries(SPEC_KEYS.map((key) => [key, this.spec[/** @type {keyof Spec} */ (key)]]));
+    const isEncoders = (/** @type {string} */ name) => name.endsWith(".unit") || ENCODER.some((start) => name.startsWith(start));
+    return (await this.hashed(JSON.stringify(spec), isEncoders)).slice(0, 8);
   }
 }
 

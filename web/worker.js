@@ -1,19 +1,17 @@
 import { RdaeError } from "./errors.js";
 import { Kernel } from "./kernel.js";
-import { Model } from "./model.js";
-import { Weights } from "./weights.js";
+import { makeModel, readWeights } from "./models.js";
 
-/* One of the pool's workers: first a model, then tiles and windows (pool.js). */
+/* One of the pool's workers: first a model, then tiles and windows, or tiles of pixels (pool.js). */
 
-/** @type {Model | undefined} */
+/** @type {ReturnType<typeof makeModel> | undefined} */
 let model;
 
-/** @param {MessageEvent<{id: number, kind: "model" | "tile" | "window", job: any}>} event */
+/** @param {MessageEvent<{id: number, kind: "model" | "tile" | "window" | "pixels", job: any}>} event */
 self.onmessage = ({ data: { id, kind, job } }) => {
   try {
-    if (kind === "model") model = new Model(new Kernel(job.module), new Weights(job.weights));
-    if (!model) throw new Error("there is no model yet");
-    const result = kind === "tile" ? model.tile(job) : kind === "window" ? model.window(job) : null;
+    if (kind === "model") model = makeModel(new Kernel(job.module), readWeights(job.weights));
+    const result = kind === "model" ? null : /** @type {any} */ (model)[kind](job);
     self.postMessage({ id, result }, { transfer: result ? [result.buffer] : [] });
   } catch (error) {
     const code = error instanceof RdaeError ? error.code : "failed";

@@ -34,7 +34,7 @@ from tests.test_web_browser import Handler
 IN_NODE = """
 import { readFileSync } from "node:fs";
 import { loadDecoder } from "./web/node.js";
-const [weights, name, rounds] = process.argv.slice(1);
+const [name, rounds, ...weights] = process.argv.slice(1);
 const decode = await loadDecoder(weights), file = Uint8Array.from(readFileSync(name));
 const times = [];
 for (let i = 0; i <= rounds; i++) {
@@ -62,9 +62,9 @@ Times = list[tuple[float, float]]
 
 def node_times(path: Path, rounds: int) -> Times:
     """Milliseconds of each decode in Node.js: clock, processor."""
-    command = [str(NODE), "--input-type=module", "-e", IN_NODE, str(WEIGHTS), str(path.resolve())]
+    command = [str(NODE), "--input-type=module", "-e", IN_NODE, str(path.resolve()), str(rounds)]
     found = subprocess.run(
-        [*command, str(rounds)], cwd=ROOT, capture_output=True, text=True, check=True
+        [*command, *map(str, WEIGHTS)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     times: Times = json.loads(found.stdout)
     return times

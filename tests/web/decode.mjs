@@ -1,11 +1,11 @@
-// node decode.mjs WEIGHTS simd|plain: decodes the files whose names come on stdin, one JSON line each.
+// node decode.mjs simd|plain WEIGHTS...: decodes the files whose names come on stdin, one JSON line each.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { RdaeError } from "../../web/errors.js";
 import { loadDecoder } from "../../web/node.js";
 
-const [weights, build] = process.argv.slice(2);
+const [build, ...weights] = process.argv.slice(2);
 const decode = await loadDecoder(weights, { simd: build === "simd" });
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 

@@ -9,6 +9,12 @@ export function qualityOf(point) {
   return Math.round(100 * (step + (point - POINTS[step]) / (POINTS[step + 1] - POINTS[step]))) / 10;
 }
 
+/** How exact a picture is, as people say it. @param {{lossless: boolean, point: number}} header */
+export function exactness({ lossless, point }) {
+  if (!lossless) return `${qualityOf(point)} (point ${point})`;
+  return point ? `±${point}, no sample is further from the original` : "lossless";
+}
+
 /** @typedef {{name: string, bytes: number}} Part */
 
 /**
@@ -18,18 +24,19 @@ export function qualityOf(point) {
  * @returns {Part[]}
  */
 export function partsOf(size, chunks) {
-  const bytes = { latent: 0, "hyper-latent": 0, alpha: 0, metadata: 0 };
+  const bytes = { latent: 0, "hyper-latent": 0, pixels: 0, alpha: 0, metadata: 0 };
   for (const chunk of chunks) {
     const stored = bodySize(chunk.size);
     if (chunk.type === "Z") bytes["hyper-latent"] += stored;
     else if (chunk.type === "C") bytes.latent += stored;
     else if (chunk.type === "Y") bytes.latent += stored - 4; // behind it stands a checksum
+    else if (chunk.type === "R") bytes.pixels += stored - 4;
     else if (chunk.type === "A") bytes.alpha += stored - 4;
     else if ("iex".includes(chunk.type)) bytes.metadata += stored - 4;
   }
   const parts = Object.entries(bytes).map(([name, count]) => ({ name, bytes: count }));
   const rest = size - parts.reduce((sum, part) => sum + part.bytes, 0);
-  return [...parts.slice(0, 2), { name: "header", bytes: rest }, ...parts.slice(2)];
+  return [...parts.slice(0, 3), { name: "header", bytes: rest }, ...parts.slice(3)];
 }
 
 /** Bytes of a chunk without its type and length. @param {number} size */
@@ -64,8 +71,10 @@ export function ratio(before, after) {
  * @param {import("../picture.js").Damage[]} damage
  */
 export function damageLine(damage) {
-  const tiles = damage.flatMap(({ tile }) => (tile ? [tile.index] : []));
-  const lines = tiles.length ? [`${tiles.length > 1 ? "tiles" : "tile"} ${tiles.slice(0, 6).join(", ")}${tiles.length > 6 ? " and others" : ""} damaged, filled from the neighbours`] : [];
+  const tiles = damage.flatMap(({ tile }) => (tile ? [tile.index] : [])), lines = [];
+  const filling = damage.some(({ filling }) => filling === "grey") ? "made grey" : "filled from the neighbours";
+  const some = `${tiles.slice(0, 6).join(", ")}${tiles.length > 6 ? " and others" : ""}`;
+  if (tiles.length) lines.push(`${tiles.length > 1 ? "tiles" : "tile"} ${some} damaged, ${filling}`);
   /** @type {Record<string, string>} */
   const others = {
     alpha: "alpha damaged, shown opaque",

@@ -1,4 +1,4 @@
-import { damageLine, grouped, humanBytes, modeName, partsOf, qualityOf, ratio } from "./facts.js";
+import { damageLine, exactness, grouped, humanBytes, modeName, partsOf, ratio } from "./facts.js";
 
 /* The panel with what `rdae info` says of the file on show. */
 
@@ -31,15 +31,19 @@ export function fill(panel, item, models) {
   if (item.damage.length) say("Damage", damageLine(item.damage), "problem");
   say("Image", `${width} × ${height} ${modeName(header)}`);
   say("Model", `${model ? `${model.name}, ` : ""}id ${header.modelId} (${header.fingerprint})`);
-  say("Quality", `${qualityOf(header.point)} (point ${header.point})`);
+  say("Quality", exactness(header));
   say("Bits per pixel", ((8 * item.size) / pixels).toFixed(3));
+  const parts = partsOf(item.size, chunks), coded = parts.find(({ name }) => name === "pixels")?.bytes;
+  if (coded) say("Per subpixel", `${((8 * coded) / pixels / (header.grey ? 1 : 3)).toFixed(4)} bits`);
   say("Ratio", `${ratio(pixels * channels, item.size)} to the bare pixels`);
   const columns = Math.ceil(width / 1024), rows = Math.ceil(height / 1024);
   say("Tiles", `${columns} × ${rows}`);
+  const methods = Object.entries(picture.methods).flatMap(([name, count]) => (count ? `${count} by ${name}` : []));
+  if (methods.length) say("Coded", methods.join(", "));
   const kinds = Object.entries(metadata).map(([kind, block]) => `${kind === "icc" ? iccName(block) : kind.toUpperCase()} (${humanBytes(block.length)})`);
   say("Metadata", kinds.join(", ") || "none");
   say("Decoded in", item.seconds < 1 ? `${Math.round(1000 * item.seconds)} ms` : `${item.seconds.toFixed(1)} s`);
-  if (!item.damage.length) panel.append(table(partsOf(item.size, chunks), item.size));
+  if (!item.damage.length) panel.append(table(parts, item.size));
 }
 
 /**

@@ -1,0 +1,178 @@
+"""Lossless files in the browser's decoder, run by Node.js, and its own reader of lossless WebP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rdae.codec import encode
+from rdae.images.picture import Picture, read_picture
+from rdae.lossless.graphics import encode_graphics
+from tests.test_web import (
+    GOLDEN,
+    NODE,
+    ROOT,
+    WEB,
+    by_node,
+    by_python,
+    check_damaged,
+    damaged,
+    rescued,
+)
+
+pytestmark = [
+    pytest.mark.skipif(not WEB.is_dir(), reason="needs the checkout"),
+    pytest.mark.skipif(NODE is None, reason="needs Node.js"),
+]
+SMALL = ("alpha", "grey", "pixel", "two-methods", "webp")
+SOURCES = [GOLDEN / f"lossless-{name}.rd" for name in SMALL] + [GOLDEN / "max-error-1.rd"]
+PIXELS_OF = """import { createHash } from 'node:crypto';
+import { RdaeError } from './errors.js';
+import { decodeVp8l } from './lossless/vp8l.js';
+import { createInterface } from 'node:readline';
+for await (const line of createInterface({ input: process.stdin })) {
+  const [hex, width, height] = JSON.parse(line);
+  try {
+    const rgb = decodeVp8l(Uint8Array.from(Buffer.from(hex, 'hex')), width, height);
+    console.log(createHash('sha256').update(rgb).digest('hex'));
+  } catch (error) {
+    if (!(error instanceof RdaeError)) throw error;
+    console.log(error.code);
+  }
+}"""
+
+
+def drawn(rng: np.random.Generator, count: int) -> Iterator[NDArray[np.uint8]]:
+    """Pictures for all that WebP has: palettes of all sizes, predictions, repetitions, a cache."""
+    photo = read_picture(ROOT / "examples" / "photo.png").rgb
+    for number in range(count):
+        height, width = (int(side) for side in rng.integers(1, 90, 2))
+        colours = rng.integers(0, 256, ((1, 2, 3, 4, 5, 16, 17, 256, 3000)[number % 9], 3))
+        if number % 4 == 0:
+            picture = colours[rng.integers(0, len(colours), (height, width))]
+        elif number % 4 == 1:
+            step = np.add.outer(np.arange(height) // 3, np.arange(width) // 5)
+            picture = colours[step % len(colours)]
+        elif number % 4 == 2:
+            top, left = rng.integers(0, 300, 2)
+            picture = photo[top : top + height, left : left + width] // (1, 16)[number % 8 == 2]
+        else:
+            picture = np.zeros((height, width, 3)) + colours[0]
+            for top, left in rng.integers(0, 90, (9, 2)):
+                picture[top : top + 9, left : left + 20] = colours[top % len(colours)]
+        yield np.ascontiguousarray(picture, np.uint8)
+
+
+def by_own_reader(cases: list[tuple[bytes, NDArray[Any]]]) -> list[str]:
+    """SHA-256 of what the browser's decoder makes of bitstreams, or the code of an error."""
+    lines = [json.dumps([data.hex(), x.shape[1], x.shape[0]]) for data, x in cases]
+    done = subprocess.run(
+        [str(NODE), "--input-type=module", "-e", PIXELS_OF],
+        cwd=WEB,
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_webp_has_the_pixels_that_were_put_in() -> None:
+    pictures = list(drawn(np.random.default_rng(1), 72))
+    found = by_own_reader([(encode_graphics(picture), picture) for picture in pictures])
+    assert found == [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures]
+
+
+def test_damaged_webp_is_refused_or_other_pixels() -> None:
+    rng, cases = np.random.default_rng(2), []
+    for picture in drawn(rng, 36):
+        for number in range(6):
+            data = bytearray(encode_graphics(picture))
+            at = int(rng.integers(5, len(data)))
+            if number % 2:
+                data[at] ^= 1 << int(rng.integers(8))
+            else:
+                del data[at:]
+            cases.append((bytes(data), picture))
+    found = by_own_reader(cases)
+    assert len(found) == len(cases) and found.count("corrupt") > len(cases) / 3
+
+
+def test_another_size_or_alpha_is_no_webp_of_a_tile() -> None:
+    picture = np.zeros((5, 7, 3), np.uint8)
+    data = encode_graphics(picture)
+    alpha = data[:4] + bytes([data[4] | 1 << 4]) + data[5:]
+    cases = [(data, picture[:4]), (alpha, picture), (b"\x2e" + data[1:], picture), (b"", picture)]
+    assert by_own_reader(cases) == ["corrupt"] * 4
+
+
+def test_damaged_lossless_files_are_refused_as_python_refuses_them(tmp_path: Path) -> None:
+    check_damaged(damaged(SOURCES, 72, tmp_path))
+
+
+@pytest.mark.slow
+def test_five_hundred_damaged_lossless_files_are_refused(tmp_path: Path) -> None:
+    check_damaged(damaged(SOURCES, 500, tmp_path))
+
+
+def test_odd_sizes_and_errors_have_the_same_pixels(tmp_path: Path) -> None:
+    photo = read_picture(ROOT / "examples" / "photo.png").rgb
+    paths = []
+    for number, (height, width) in enumerate(((1, 70), (65, 3), (33, 64), (47, 91), (90, 80))):
+        part = np.ascontiguousarray(photo[200 : 200 + height, 300 : 300 + width])
+        part = part if number % 2 else part[..., 1:2].repeat(3, 2)
+        alpha = part[..., 0].copy() if number % 3 else None
+        picture = Picture(part, alpha, is_grey=number == 2)
+        for max_error in (0, 15) if number > 2 else (number,):
+            paths.append(tmp_path / f"{number}-{max_error}.rd")
+            paths[-1].write_bytes(encode(picture, max_error=max_error).data)
+    assert by_node(paths) == [by_python(path) for path in paths]
+
+
+def test_what_is_left_of_a_damaged_lossless_file_is_shown(tmp_path: Path) -> None:
+    waves = np.sin(np.add.outer(np.arange(9) / 9, np.arange(1100) / 30)) * 90 + 120
+    picture = Picture(waves.astype(np.uint8)[..., None].repeat(3, 2), None, is_grey=False)
+    whole = encode(picture, max_error=0).data
+    end = len(whole)
+    files = {
+        "whole": whole,
+        "stream": whole[: end - 12] + bytes([whole[end - 12] ^ 1]) + whole[end - 11 :],
+        "cut": whole[: end - 12],
+        "more": whole + b"behind the end",
+        "nothing": whole[: end // 3],
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found = dict(zip(files, rescued([tmp_path / name for name in files]), strict=True))
+    assert found["whole"] == {"damage": []} and found["nothing"] == {"error": "truncated"}
+    assert [one["part"] for one in found["more"]["damage"]] == ["bytes"]
+    place = {"index": 1, "x": 1024, "y": 0, "width": 76, "height": 9}
+    for name in ("stream", "cut", "more", "whole"):
+        rgba = np.frombuffer((tmp_path / f"{name}.rgba").read_bytes(), np.uint8)
+        pixels = rgba.reshape(9, 1100, 4)
+        assert (pixels[..., 3] == 255).all()
+        assert np.array_equal(pixels[:, :1024, :3], picture.rgb[:, :1024])
+        if name in ("stream", "cut"):
+            (damage,) = found[name]["damage"]
+            assert (damage["part"], damage["tile"], damage["filling"]) == ("tile", place, "grey")
+            assert (pixels[:, 1024:, :3] == 128).all()
+        else:
+            assert np.array_equal(pixels[..., :3], picture.rgb)
+
+
+def test_a_lossy_model_does_not_decode_lossless_files(tmp_path: Path) -> None:
+    data = bytearray((GOLDEN / "lossless-webp.rd").read_bytes())
+    data[5:10] = (GOLDEN / "photo-q60.rd").read_bytes()[5:10]  # the model
+    data[13:15] = (zlib.crc32(data[:13]) & 0xFFFF).to_bytes(2, "little")
+    (tmp_path / "other.rd").write_bytes(data)
+    assert by_node([tmp_path / "other.rd"]) == [{"error": "unknown-model"}]
