@@ -105,9 +105,9 @@ def test_files_are_shown_saved_and_judged(browser: Browser, folder: Path) -> Non
         page.keyboard.press("i")
         facts = page.inner_text("#info").split("\n")
         info = rdae.read_info(folder / "lossless-two-methods.rd")
-        said = {name: facts[facts.index(name) + 1] for name in ("Model", "Quality", "Coded")}
-        assert said["Model"].startswith("lossless, ") and said["Quality"] == "lossless"
-        assert said["Coded"] == "1 by network, 1 by WebP"
+        told = {name: facts[facts.index(name) + 1] for name in ("Model", "Quality", "Coded")}
+        assert told["Model"].startswith("lossless, ") and told["Quality"] == "lossless"
+        assert told["Coded"] == "1 by network, 1 by WebP"
         assert facts[facts.index("Per subpixel") + 1] == f"{info.bits_per_subpixel:.4f} bits"
         page.keyboard.press("Escape")
 

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.web_browsers FOLDER [--qualities 20 60 95] [--sizes 60]
 
-All golden files, every picture of a folder at some qualities, and odd sizes, in Chromium and, where
-it is installed, in Firefox; --chromium-only leaves that out. The files are made with the least
-effort, which makes no difference to a decoder. One line for each browser; exit code 1, and names,
+All golden files, every picture of a folder at some qualities and losslessly, and odd sizes, of
+which every second is lossless or nearly so, in Chromium and, where it is installed, in Firefox;
+--chromium-only leaves that out. The lossy files are made with the least effort, which makes no
+difference to a decoder. One line for each browser; exit code 1, and names,
 where anything differs.
 """
 
@@ -49,10 +50,15 @@ def made(folder: Path, pictures: list[Path], qualities: list[float], sizes: int)
         for quality in qualities:
             paths.append(folder / f"{source.stem}-q{quality:g}.rd")
             paths[-1].write_bytes(encode(picture, quality=quality, effort=1, threads=1).data)
+        paths.append(folder / f"{source.stem}-lossless.rd")
+        paths[-1].write_bytes(encode(picture, max_error=0, threads=1).data)
     for number, picture in enumerate(odd_pictures(sizes)):
-        quality = float(97 * number % 101)
+        if number % 2:
+            data = encode(picture, max_error=number // 2 % 4, threads=1).data
+        else:
+            data = encode(picture, quality=97 * number % 101, effort=1, threads=1).data
         paths.append(folder / f"odd-{number}.rd")
-        paths[-1].write_bytes(encode(picture, quality=quality, effort=1, threads=1).data)
+        paths[-1].write_bytes(data)
     return paths
 
 
