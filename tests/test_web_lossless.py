@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rdae.codec import encode
+from rdae.codec import decode, encode
 from rdae.images.picture import Picture, read_picture
 from rdae.lossless.graphics import encode_graphics
 from tests.test_web import (
@@ -168,6 +168,38 @@ def test_what_is_left_of_a_damaged_lossless_file_is_shown(tmp_path: Path) -> Non
             assert (pixels[:, 1024:, :3] == 128).all()
         else:
             assert np.array_equal(pixels[..., :3], picture.rgb)
+
+
+def over_a_lossy_picture(folder: Path) -> list[Path]:
+    """Small exact files with a lossy picture first: with filters, nearly exact, grey."""
+    photo = read_picture(ROOT / "examples" / "photo.png").rgb
+    paths = []
+    for number, (height, width) in enumerate(((66, 90), (19, 40), (33, 17))):
+        part = np.ascontiguousarray(photo[200 : 200 + height, 300 : 300 + width])
+        part = part if number < 2 else part[..., 1:2].repeat(3, 2)
+        picture = Picture(part, None, is_grey=number == 2)
+        paths.append(folder / f"over-{number}.rd")
+        paths[-1].write_bytes(encode(picture, max_error=number % 2, base=50).data)
+    return paths
+
+
+def test_exact_pixels_over_a_lossy_picture_are_the_same(tmp_path: Path) -> None:
+    paths = over_a_lossy_picture(tmp_path)
+    assert by_node(paths) == [by_python(path) for path in paths]
+    check_damaged(damaged(paths, 24, tmp_path))
+
+
+def test_of_an_exact_file_with_damage_the_lossy_picture_is_shown(tmp_path: Path) -> None:
+    (path, *_) = over_a_lossy_picture(tmp_path)
+    whole = path.read_bytes()
+    for name, data in {"changed": whole[:-9] + b"?" + whole[-8:], "cut": whole[:-9]}.items():
+        (tmp_path / name).write_bytes(data)
+        (found,) = rescued([tmp_path / name])
+        (damage,) = found["damage"]
+        assert (damage["part"], damage["filling"]) == ("tile", "lossy")
+        rgba = np.frombuffer((tmp_path / f"{name}.rgba").read_bytes(), np.uint8)
+        lossy = decode(whole, lossy=True).rgb
+        assert np.array_equal(rgba.reshape(66, 90, 4)[..., :3], lossy)
 
 
 def test_a_lossy_model_does_not_decode_lossless_files(tmp_path: Path) -> None:

@@ -38,9 +38,17 @@ export const MAX_PIXELS = 120_000_000;
  * @property {Uint8Array} y stream; of a lossless file the method and the stream of the pixels
  * @property {number} check
  *
+ * @typedef {object} Rest what makes a lossy picture exact (section 14.10)
+ * @property {number} modelId of the lossless model
+ * @property {string} fingerprint
+ * @property {true} lossless
+ * @property {number} point the largest error of a sample
+ *
  * @typedef {object} File
  * @property {Header} header
  * @property {Tile[]} tiles
+ * @property {Rest | null} rest
+ * @property {Tile[]} exact the same tiles as pixels, if there is a rest
  * @property {Uint8Array | null} alpha `height * width` bytes
  * @property {{icc?: Uint8Array, exif?: Uint8Array, xmp?: Uint8Array}} metadata
  * @property {{type: string, size: number}[]} chunks with their framing, in order
@@ -109,10 +117,11 @@ export function placeOf(tile, header) {
  * The types of the tiles' chunks in the order in which they stand in the file.
  * @param {number} tiles how many
  * @param {boolean} lossless
+ * @param {boolean} hasRest there is a chunk L
  * @returns {[string, number][]} type and tile
  */
-export function layers(tiles, lossless) {
-  const types = lossless ? ["R"] : tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"];
+export function layers(tiles, lossless, hasRest) {
+  const lossy = lossless ? [] : tiles > 1 ? ["Z", "C", "Y"] : ["Z", "Y"], types = lossless || hasRest ? [...lossy, "R"] : lossy;
   return types.flatMap((type) => Array.from({ length: tiles }, (_, tile) => /** @type {[string, number]} */ ([type, tile])));
 }
 
@@ -131,6 +140,7 @@ const stream = (n) => 4 * (Math.floor((41 * n) / 32) + 2);
 function checkLength(type, length, header, tile) {
   let least = 4, most = Infinity, step = 1;
   if (type === "A") [least, most] = [5, deflated(header.width * header.height) + 5];
+  else if (type === "L") least = most = 10;
   else if ("iex".includes(type)) most = deflated(MAX_METADATA) + 4;
   else if (tile && type === "R") {
     const { width: across, height: down } = placeOf(tile, header);
@@ -164,7 +174,7 @@ function legalY({ width, height }, tile) {
  * @returns {File}
  */
 export function readFile(bytes, maxPixels = MAX_PIXELS) {
-  const header = readHeader(bytes, maxPixels), tiles = cut(header);
+  const header = readHeader(bytes, maxPixels), tiles = cut(header), exact = cut(header);
   const reader = new Reader(bytes);
   reader.take(header.size);
   /** @type {{type: string, size: number}[]} */
@@ -172,16 +182,18 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
   /** @type {[string, Uint8Array][]} */
   const leading = [];
   let ancillary = 0;
-  const waiting = layers(tiles.length, header.lossless);
+  let waiting = layers(tiles.length, header.lossless, false);
   for (let next = 0; next < waiting.length; ) {
     const start = reader.position, type = readType(reader), [expected, index] = waiting[next];
     const isLeading = next === 0 && type !== expected;
     if (isLeading) {
-      const again = leading.some(([other]) => other === type) && "iexA".includes(type);
-      require(type === "A" || type === type.toLowerCase(), `chunk ${type} is out of its place`);
+      const again = leading.some(([other]) => other === type) && "iexAL".includes(type);
+      const mayLead = type === "A" || (type === "L" && !header.lossless) || type === type.toLowerCase();
+      require(mayLead, `chunk ${type} is out of its place`);
       require(!again, `there is a second chunk ${type}`);
       require(type !== "A" || header.alpha, "there is a chunk A, but no alpha");
-      if (type !== "A") require(++ancillary <= 64, "there are too many chunks");
+      if (type === "L") waiting = layers(tiles.length, false, true);
+      else if (type !== "A") require(++ancillary <= 64, "there are too many chunks");
     } else {
       require(type === expected, `chunk ${type} is out of its place`);
       const missing = header.alpha && !leading.some(([other]) => other === "A");
@@ -193,7 +205,7 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
     chunks.push({ type, size: reader.position - start });
     if (isLeading) leading.push([type, body]);
     else {
-      put(tiles[index], type, body);
+      put((type === "R" && !header.lossless ? exact : tiles)[index], type, body);
       next++;
     }
   }
@@ -202,14 +214,14 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
     throw new RdaeError("corrupt", "there are bytes behind the last chunk");
   }
   if (!header.lossless) for (const tile of tiles) checkStream(tile.z), checkStream(tile.y);
-  return { header, tiles, chunks, ...readLeading(leading, header) };
+  return { header, tiles, exact, chunks, ...readLeading(leading, header) };
 }
 
 /** @param {Reader} reader */
 function readType(reader) {
   const type = String.fromCharCode(reader.byte());
   require(/^[A-Za-z]$/.test(type), "there is no chunk where one has to begin");
-  require(/^[a-zAZCYR]$/.test(type), `chunk ${type} is of a kind that this decoder does not know`, "unsupported-feature");
+  require(/^[a-zALZCYR]$/.test(type), `chunk ${type} is of a kind that this decoder does not know`, "unsupported-feature");
   return type;
 }
 
@@ -243,18 +255,26 @@ export function checkStream(words) {
 function readLeading(chunks, header) {
   /** @type {File["metadata"]} */
   const metadata = {};
-  let alpha = null;
+  let alpha = null, rest = null;
   for (const [type, body] of chunks) {
     const payload = body.subarray(0, -4), name = Uint8Array.of(type.charCodeAt(0));
-    const covered = type === "A" ? [name, header.canonical, payload] : [name, payload];
+    const covered = "AL".includes(type) ? [name, header.canonical, payload] : [name, payload];
     require(number(body.subarray(-4)) === crc32(...covered), `chunk ${type} is damaged`);
     if (type === "A") alpha = readAlpha(payload, header);
+    if (type === "L") rest = readRest(payload);
     if (!"iex".includes(type)) continue;
     const content = inflate(payload, MAX_METADATA);
     require(content.length, `chunk ${type} has nothing in it`);
     metadata[type === "i" ? "icc" : type === "e" ? "exif" : "xmp"] = content;
   }
-  return { metadata, alpha };
+  return { metadata, alpha, rest };
+}
+
+/** @param {Uint8Array} payload @returns {Rest} */
+function readRest(payload) {
+  const modelId = payload[0], fingerprint = hex(payload.subarray(1, 5)), point = payload[5];
+  require(modelId > 0 && point <= MAX_ERROR, "chunk L has an illegal value");
+  return { modelId, fingerprint, lossless: true, point };
 }
 
 /**

@@ -16,7 +16,7 @@ export async function loadDecoder(paths, { simd = true } = {}) {
   const compiled = await readFile(new URL(simd ? "kernel.wasm" : "kernel-plain.wasm", import.meta.url));
   const kernel = new WebAssembly.Module(compiled);
   const models = await Promise.all([paths].flat().map((path) => loadModel(path, kernel)));
-  return (bytes, options) => decodePicture(bytes, async ({ header }) => models[modelOf(header, models)], options);
+  return (bytes, options) => decodePicture(bytes, async (wanted) => models[modelOf(wanted, models)], options);
 }
 
 /** @param {string | URL} path @param {WebAssembly.Module} kernel */

@@ -25,13 +25,16 @@ const GREY = 128; // of tiles that are lost, as in Python
  * @property {import("./container.js").Header} header
  * @property {import("./container.js").File["metadata"]} metadata
  * @property {import("./container.js").File["chunks"]} chunks
- * @property {Record<string, number>} methods of a lossless file: how many tiles are coded in which way
+ * @property {number | null} maxError how far a sample may be from the original; 0: it is exact; null: anywhere
+ * @property {Record<string, number>} methods of an exact file: how many tiles are coded in which way
+ *
+ * @typedef {{modelId: number, fingerprint: string, lossless: boolean}} Wanted a model
  *
  * @typedef {object} Damage a broken part
  * @property {string} part "tile", "alpha", "icc", "exif", "xmp", "chunk" (one whose meaning is lost) or "bytes" (that are too many)
  * @property {string} message
  * @property {{index: number, x: number, y: number, width: number, height: number}} [tile] in pixels
- * @property {"grey" | "neighbours"} [filling] what stands in the tile's place
+ * @property {"grey" | "neighbours" | "lossy"} [filling] what stands in the tile's place
  */
 
 /** What is wrong with a part of a file, and not with the decoder. @param {unknown} error */
@@ -39,43 +42,48 @@ const isDamage = (error) => error instanceof RdaeError && ["corrupt", "truncated
 
 /**
  * @param {Uint8Array} bytes
- * @param {(file: import("./container.js").File) => Promise<{weights: {}, workers: Workers}>} findModel
+ * @param {(wanted: Wanted) => Promise<{weights: {}, workers: Workers}>} findModel
  * @param {{maxPixels?: number, damage?: Damage[]}} [options] damage: filled with what is broken, where there is something
  *   to show all the same; without it, that is an error
  * @returns {Promise<Picture>}
  */
 export async function decodePicture(bytes, findModel, { maxPixels, damage } = {}) {
   const file = readFile(damage ? repaired(bytes, damage, maxPixels) : bytes, maxPixels), { header, alpha, metadata } = file;
-  const { weights, workers } = await findModel(file), { width, height } = header;
-  const data = weights instanceof Weights ? await synthesised(file, weights, workers, damage) : await exact(file, workers, damage);
+  const { rest } = file, { width, height, lossless, point } = header;
+  const [{ weights, workers }, over] = await Promise.all([findModel(header), rest ? findModel(rest) : null]);
+  let data = weights instanceof Weights ? await synthesised(file, weights, workers, damage) : await exact(file, workers, damage);
+  if (over) data = await exact(file, over.workers, damage, data);
   if (alpha) for (let i = 0; i < alpha.length; i++) data[4 * i + 3] = alpha[i];
-  return { width, height, data, colorSpace: "srgb", header, metadata, chunks: file.chunks, methods: methodsOf(file) };
+  const maxError = lossless ? point : (rest?.point ?? null);
+  return { width, height, data, colorSpace: "srgb", header, metadata, chunks: file.chunks, maxError, methods: methodsOf(file) };
 }
 
 /**
- * How many tiles of a lossless file are coded in which way.
+ * How many tiles of an exact file are coded in which way.
  * @param {import("./container.js").File} file
  * @returns {Record<string, number>}
  */
-function methodsOf({ header, tiles }) {
-  const webp = tiles.filter(({ y }) => y[0] === 1).length;
-  return header.lossless ? { network: tiles.length - webp, WebP: webp } : {};
+function methodsOf({ header, tiles, rest, exact }) {
+  const given = header.lossless ? tiles : rest ? exact : [], webp = given.filter(({ y }) => y[0] === 1).length;
+  return given.length ? { network: given.length - webp, WebP: webp } : {};
 }
 
 /**
  * What of each tile is decoded, undefined for those that are damaged if that may be.
  * @template T
- * @param {import("./container.js").File} file
+ * @param {import("./container.js").Header} header
+ * @param {import("./container.js").Tile[]} tiles
  * @param {(tile: import("./container.js").Tile) => Promise<T>} decode
  * @param {Damage[] | undefined} damage is given what is broken
  * @param {Damage["filling"]} filling
  */
-async function decodedTiles({ tiles, header }, decode, damage, filling) {
+async function decodedTiles(header, tiles, decode, damage, filling) {
   let lost = 0;
   return Promise.all(
     tiles.map((tile) =>
       decode(tile).catch((error) => {
-        if (!damage || !isDamage(error) || ++lost === tiles.length) throw error; // nothing would be left
+        const isAll = ++lost === tiles.length && filling !== "lossy"; // nothing would be left
+        if (!damage || !isDamage(error) || isAll) throw error;
         const { index } = tile;
         if (!damage.some((one) => one.tile?.index === index))
           damage.push({ part: "tile", message: error.message, tile: { index, ...placeOf(tile, header) }, filling });
@@ -85,30 +93,46 @@ async function decodedTiles({ tiles, header }, decode, damage, filling) {
 }
 
 /**
- * The pixels of a lossless file, RGBA.
+ * The pixels of a lossless file, RGBA, or of one that makes a lossy picture exact.
  * @param {import("./container.js").File} file
  * @param {Workers} workers
  * @param {Damage[]} [damage]
+ * @param {Uint8ClampedArray} [lossy] that picture, which becomes the result
  */
-async function exact(file, workers, damage) {
-  const { header, tiles } = file, { width, height, canonical, point } = header;
-  const data = new Uint8ClampedArray(4 * width * height), colourless = header.grey || header.neutral;
+async function exact(file, workers, damage, lossy) {
+  const { header, rest } = file, { width, height, canonical } = header, tiles = lossy ? file.exact : file.tiles;
+  const data = lossy ?? new Uint8ClampedArray(4 * width * height), colourless = header.grey || header.neutral;
+  const maxError = rest?.point ?? header.point;
   workers.expect(tiles.length);
   /** @param {import("./container.js").Tile} tile */
   const decode = async (tile) => {
     const { index, y: body, check } = tile, place = placeOf(tile, header), size = { width: place.width, height: place.height };
-    const pixels = await workers.pixels({ canonical, index, ...size, body, check, colourless, maxError: point });
+    const base = lossy && partOf(lossy, width, place);
+    const pixels = await workers.pixels({ canonical, index, ...size, body, check, colourless, maxError, base });
     for (let row = 0, line = 4 * size.width; row < size.height; row++)
       data.set(pixels.subarray(row * line, (row + 1) * line), 4 * ((place.y + row) * width + place.x));
     return true;
   };
-  const decoded = await decodedTiles(file, decode, damage, "grey");
-  for (const tile of tiles.filter((_, i) => !decoded[i])) {
+  const decoded = await decodedTiles(header, tiles, decode, damage, lossy ? "lossy" : "grey");
+  for (const tile of lossy ? [] : tiles.filter((_, i) => !decoded[i])) {
     const { x, y, width: across, height: down } = placeOf(tile, header);
     for (let row = y; row < y + down; row++)
       for (let at = 4 * (row * width + x), end = at + 4 * across; at < end; at++) data[at] = at % 4 === 3 ? 255 : GREY;
   }
   return data;
+}
+
+/**
+ * Red, green and blue of a rectangle.
+ * @param {Uint8ClampedArray} rgba
+ * @param {number} stride pixels of a row
+ * @param {{x: number, y: number, width: number, height: number}} place
+ */
+function partOf(rgba, stride, { x, y, width, height }) {
+  const part = new Uint8Array(3 * width * height);
+  for (let i = 0, to = 0; i < height; i++)
+    for (let j = 0, from = 4 * ((y + i) * stride + x); j < width; j++, from += 4) for (let c = 0; c < 3; c++) part[to++] = rgba[from + c];
+  return part;
 }
 
 /**
@@ -135,7 +159,7 @@ async function synthesised(file, weights, workers, damage) {
       yHat.set(part.subarray(i * size, (i + 1) * size), ((tile.row + i) * columns + tile.column) * m);
     return true;
   };
-  const decoded = await decodedTiles(file, decode, damage, "neighbours");
+  const decoded = await decodedTiles(header, tiles, decode, damage, "neighbours");
   conceal(yHat, rows, columns, m, tiles.filter((_, i) => !decoded[i]));
 
   const data = new Uint8ClampedArray(4 * width * height), reach = halo(weights.spec.synthesis);
@@ -161,14 +185,14 @@ async function synthesised(file, weights, workers, damage) {
 
 /**
  * Refuse a file of another model.
- * @param {{modelId: number, fingerprint: string, lossless: boolean}} header
+ * @param {Wanted} wanted
  * @param {{id: number, fingerprint: string, lossless: boolean}[]} models that are there
  */
-export function modelOf(header, models) {
+export function modelOf(wanted, models) {
   const found = models.findIndex(
-    ({ id, fingerprint, lossless }) => id === header.modelId && fingerprint === header.fingerprint && lossless === header.lossless,
+    ({ id, fingerprint, lossless }) => id === wanted.modelId && fingerprint === wanted.fingerprint && lossless === wanted.lossless,
   );
-  const name = `model ${header.modelId} (${header.fingerprint})`;
+  const name = `model ${wanted.modelId} (${wanted.fingerprint})`;
   if (found < 0) throw new RdaeError("unknown-model", `the file needs ${name}, which is not here`);
   return found;
 }

@@ -38,7 +38,7 @@ export class Pool {
 
   /** @param {import("./lossless/model.js").PixelsJob} job @returns {Promise<Uint8ClampedArray>} */
   pixels(job) {
-    return this.give("pixels", { ...job, body: job.body.slice() }, []);
+    return this.give("pixels", { ...job, body: job.body.slice() }, job.base ? [job.base.buffer] : []);
   }
 
   /**

@@ -42,7 +42,7 @@ export class Decoder {
    */
   decode(file, options) {
     const bytes = file instanceof Uint8Array ? file : new Uint8Array(file);
-    return decodePicture(bytes, ({ header }) => this.model(header), options);
+    return decodePicture(bytes, (wanted) => this.model(wanted), options);
   }
 
   /** All models that manifest.json names, and those of them that encoders take unless they are told otherwise. */
@@ -60,10 +60,10 @@ export class Decoder {
     for (const entry of (await this.list()).usual) await this.weightsOf(entry);
   }
 
-  /** @param {import("./container.js").Header} header @returns {Promise<Loaded>} */
-  async model(header) {
+  /** @param {import("./picture.js").Wanted} wanted @returns {Promise<Loaded>} */
+  async model(wanted) {
     const { models: entries } = await this.list();
-    const entry = entries[modelOf(header, entries)], known = this.models.get(entry.sha256);
+    const entry = entries[modelOf(wanted, entries)], known = this.models.get(entry.sha256);
     if (known) return known;
     const loading = this.load(entry);
     this.models.set(entry.sha256, loading);

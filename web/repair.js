@@ -39,7 +39,8 @@ export function repaired(bytes, damage, maxPixels) {
  */
 function parts(bytes, header, error, damage) {
   const { width, height } = header, tiles = Math.ceil(width / 1024) * Math.ceil(height / 1024);
-  const types = layers(tiles, header.lossless).map(([type]) => type);
+  const typesOf = (/** @type {boolean} */ hasRest) => layers(tiles, header.lossless, hasRest).map(([type]) => type);
+  let types = typesOf(false);
   const front = [], found = /** @type {Map<number, Uint8Array>} */ (new Map());
   const names = new Set(), before = damage.length;
   let at = header.size, next = 0, begin = at;
@@ -48,8 +49,9 @@ function parts(bytes, header, error, damage) {
     if (!chunk) break;
     const type = String.fromCharCode(chunk[0]);
     if (type === types[next]) found.set(next++, chunk);
-    else if (next === 0 && /[a-zA]/.test(type)) {
+    else if (next === 0 && (header.lossless ? /[a-zA]/ : /[a-zAL]/).test(type)) {
       const fine = isSound(chunk, header);
+      if (fine && type === "L") types = typesOf(true);
       if (fine && !names.has(type)) front.push(chunk), names.add(type);
       else if (!fine) damage.push({ part: NAMES[type] ?? "chunk", message: `chunk ${type} is damaged` });
     } else break;
@@ -66,9 +68,12 @@ function parts(bytes, header, error, damage) {
   let lost = 0;
   for (let tile = 0; tile < tiles; tile++) {
     const places = types.flatMap((_, place) => (place % tiles === tile ? [place] : []));
-    if (places.every((place) => fits(found.get(place)))) continue;
-    for (const place of places) found.set(place, empty(types[place]));
-    lost++;
+    const isRest = (/** @type {number} */ place) => !header.lossless && types[place] === "R";
+    for (const together of [places.filter((place) => !isRest(place)), places.filter(isRest)]) {
+      if (together.every((place) => fits(found.get(place)))) continue;
+      for (const place of together) found.set(place, empty(types[place]));
+      if (!isRest(together[0])) lost++;
+    }
   }
   if (lost === tiles) throw error; // nothing would be left
   return [bytes.subarray(0, header.size), ...front, ...types.map((_, place) => /** @type {Uint8Array} */ (found.get(place)))];
@@ -107,7 +112,7 @@ function bodyOf(chunk) {
 /** Whether a chunk before the tiles has its checksum. @param {Uint8Array} chunk @param {import("./container.js").Header} header */
 function isSound(chunk, header) {
   const body = bodyOf(chunk), payload = body.subarray(0, -4), name = chunk.subarray(0, 1);
-  const covered = chunk[0] === 65 ? [name, header.canonical, payload] : [name, payload];
+  const covered = chunk[0] === 65 || chunk[0] === 76 ? [name, header.canonical, payload] : [name, payload];
   return body.length > 4 && number(body.subarray(-4)) === crc32(...covered);
 }
 

@@ -8,6 +8,7 @@ import { ADDED, REFERENCES } from "./weights.js";
 /* A level of a tile while its passes are decoded: FORMAT.md, sections 14.5 to 14.9. */
 
 export const CHANNELS = [1, 0, 2]; // of the colours in the order of coding: green, red, blue
+const BASE = [[-1, 0, 3], [0, -1, 9], [1, 0, 3]]; // rows and columns of the lossy pixels that a filter sees, and how many values
 const LARGEST_MEAN = 255 * 128, MOST_NORMALISED = 24576;
 
 /**
@@ -31,14 +32,16 @@ export class Level {
    * @param {Uint8Array} known red, green and blue of the pixels (0, 0) of all cells
    * @param {number} rows of cells
    * @param {number} columns
+   * @param {{pixels: Uint8Array, high: number, wide: number}} [base] all pixels of the level of a lossy picture beneath
    */
-  constructor(kernel, set, inverse, known, rows, columns) {
+  constructor(kernel, set, inverse, known, rows, columns, base) {
     this.kernel = kernel;
     this.set = set;
     this.inverse = inverse;
     this.rows = rows;
     this.columns = columns;
     this.known = makeCells(kernel, rows, columns, 3, 2, 3);
+    this.base = base ? makeCells(kernel, 2 * rows, 2 * columns, 3, 1) : null;
     this.local = makeCells(kernel, rows, columns, 3);
     this.centred = makeCells(kernel, rows, columns, REFERENCES, 1);
     /** Of each pass, differences alone, and with errors and normalised errors. */
@@ -51,7 +54,8 @@ export class Level {
     this.mean = new Int16Array(rows * columns);
     this.scale = new Uint8Array(rows * columns);
     this.table = new Uint16Array(rows * columns);
-    this.fillKnown(known);
+    this.fill(this.known, known, rows, columns, 2, 3);
+    if (this.base && base) this.fill(this.base, base.pixels, base.high, base.wide, 1, 1 + 2 * rows - base.high, 1 + 2 * columns - base.wide);
     this.centre();
     this.run(set.begin, [this.centred], this.h);
   }
@@ -67,15 +71,23 @@ export class Level {
     kernel.lent(() => program.run(program.place(rows, columns, inputs, output), 0, rows, columns, null, work));
   }
 
-  /** Pixels in 1/128, the nearest ones beyond the edges. @param {Uint8Array} known */
-  fillKnown(known) {
-    const { kernel, rows, columns } = this, { at, row } = this.known, start = at - 2 * (2 * row + 6);
-    const all = kernel.i16(start, (rows + 5) * row);
-    for (let i = 0, to = 0; i < rows + 5; i++) {
-      const line = Math.max(0, Math.min(rows - 1, i - 2)) * columns;
-      for (let j = 0; j < columns + 5; j++, to += 3) {
-        const from = 3 * (line + Math.max(0, Math.min(columns - 1, j - 2)));
-        for (let c = 0; c < 3; c++) all[to + c] = 128 * known[from + c];
+  /**
+   * Pixels in 1/128, the nearest ones beyond the edges.
+   * @param {Placed} cells
+   * @param {Uint8Array} pixels
+   * @param {number} rows
+   * @param {number} columns
+   * @param {number} before how many rows and columns are wanted before the first
+   * @param {number} below behind the last row
+   * @param {number} [behind] the last column
+   */
+  fill({ at, row }, pixels, rows, columns, before, below, behind = below) {
+    const start = at - 2 * before * (row + 3), all = this.kernel.i16(start, (before + rows + below) * row);
+    for (let i = -before, to = 0; i < rows + below; i++) {
+      const line = Math.max(0, Math.min(rows - 1, i)) * columns;
+      for (let j = -before; j < columns + behind; j++, to += 3) {
+        const from = 3 * (line + Math.max(0, Math.min(columns - 1, j)));
+        for (let c = 0; c < 3; c++) all[to + c] = 128 * pixels[from + c];
       }
     }
   }
@@ -153,12 +165,19 @@ export class Level {
    * @param {Parameters} parameters
    */
   filter(pass, { kind, filter, offset }) {
-    const { kernel, columns, known, local, own } = this, { first, last, added, count } = tapsOf(pass, kind);
+    const { kernel, columns, known, local, own, base } = this, { first, last, added, count } = tapsOf(pass, kind, !!base);
     const tensor = (/** @type {string} */ name) => (name.endsWith("bias") ? Int32Array.from(offset, biasOf) : Int16Array.from(filter));
     const inputs = [known, local, ...this.differences.slice(0, pass)], [KNOWN, LOCAL, FIRST] = inputs.keys();
     const runs = [];
     for (let row = first; row <= last; row++) runs.push({ input: KNOWN, row, column: first, values: 3 * (last - first + 1), centred: true });
     for (const { q, i, j } of added) runs.push({ input: FIRST + q, row: i, column: j, values: 3 });
+    if (base) {
+      const [c, d] = PIXELS[pass], { at, row } = base;
+      for (const [i, j, values] of BASE) {
+        runs.push({ input: inputs.length, row: 0, column: 0, values, centred: true });
+        inputs.push({ at: at + 2 * ((c + i) * row + 3 * (d + j)), row: 2 * row, cell: 6 }); // two pixels are a cell
+      }
+    }
     const program = new Program(kernel, { tensor, shift: () => 9 }, inputs.map(() => 3)).collect(inputs.length, runs, LOCAL);
     program.linear("own", count, 3, 0);
     program.finish(3, 1);

@@ -24,6 +24,7 @@ const NETWORK = 0, WEBP = 1; // methods
  * @property {number} check
  * @property {boolean} colourless
  * @property {number} maxError
+ * @property {Uint8Array} [base] red, green and blue of a lossy picture beneath
  */
 
 export class LosslessModel {
@@ -54,12 +55,12 @@ export class LosslessModel {
    * The pixels of a tile, RGBA.
    * @param {PixelsJob} job
    */
-  pixels({ canonical, index, width, height, body, check, colourless, maxError }) {
+  pixels({ canonical, index, width, height, body, check, colourless, maxError, base }) {
     const [method] = body, stream = body.subarray(1), where = `tile ${index}`;
     require(method === NETWORK || method === WEBP, `${where} is coded by an unknown method`);
     let rgb;
     try {
-      rgb = method === WEBP ? decodeVp8l(stream, width, height) : this.decode(stream, width, height, colourless, maxError);
+      rgb = method === WEBP ? decodeVp8l(stream, width, height) : this.decode(stream, width, height, colourless, maxError, base);
     } catch (error) {
       throw error instanceof RdaeError ? new RdaeError(error.code, `${where} is damaged (${error.message})`) : error;
     }
@@ -81,8 +82,9 @@ export class LosslessModel {
    * @param {number} height
    * @param {boolean} colourless
    * @param {number} maxError
+   * @param {Uint8Array} [base]
    */
-  decode(words, width, height, colourless, maxError) {
+  decode(words, width, height, colourless, maxError, base) {
     checkStream(words);
     const families = { bytes: this.bytes, single: this.family(1), residuals: this.family(2 * maxError + 1) };
     return this.kernel.lent(() => {
@@ -91,7 +93,7 @@ export class LosslessModel {
       for (const [k, c] of CHANNELS.entries()) pixels[c] = first[k < coded ? k : 0] + 128;
       let top = 0;
       while (Math.max(width, height) > 2 ** top) top++;
-      const tile = { pixels, width, height, coded, maxError };
+      const tile = { pixels, width, height, coded, maxError, base };
       for (let number = top - 1; number >= 0; number--) this.kernel.lent(() => this.decodeLevel(stream, families, tile, number));
       stream.end();
       return pixels;
@@ -101,21 +103,18 @@ export class LosslessModel {
   /**
    * @param {Stream} stream
    * @param {Record<"bytes" | "single" | "residuals", import("../tables.js").Family>} families
-   * @param {{pixels: Uint8Array, width: number, height: number, coded: number, maxError: number}} tile
+   * @param {{pixels: Uint8Array, width: number, height: number, coded: number, maxError: number, base?: Uint8Array}} tile
    * @param {number} number of the level
    */
-  decodeLevel(stream, families, { pixels, width, height, coded, maxError }, number) {
+  decodeLevel(stream, families, { pixels, width, height, coded, maxError, base }, number) {
     const step = 2 ** number, high = Math.ceil(height / step), wide = Math.ceil(width / step);
     const rows = Math.ceil(high / 2), columns = Math.ceil(wide / 2), bin = 2 * maxError + 1;
-    const known = new Uint8Array(3 * rows * columns);
-    for (let i = 0, to = 0; i < rows; i++)
-      for (let j = 0; j < columns; j++)
-        for (let c = 0, from = 6 * step * (i * width + j); c < 3; c++) known[to++] = pixels[from + c];
-    const level = new Level(this.kernel, this.sets[Math.min(number, NUM_SETS - 1)], this.inverse, known, rows, columns);
+    const known = sampled(pixels, width, height, 2 * step), beneath = base && { pixels: sampled(base, width, height, step), high, wide };
+    const level = new Level(this.kernel, this.sets[Math.min(number, NUM_SETS - 1)], this.inverse, known, rows, columns, beneath);
     const [hasParameters] = readBytes(stream, families.bytes, 1);
     require(hasParameters === 0 || hasParameters === 1, "the flag of a level is neither 0 nor 1");
     for (const [pass, [a, b]] of PIXELS.entries()) {
-      level.beginPass(pass, hasParameters ? readParameters(stream, families, pass) : noParameters());
+      level.beginPass(pass, hasParameters ? readParameters(stream, families, pass, !!base) : noParameters());
       const down = (high + 1 - a) >> 1, across = (wide + 1 - b) >> 1; // pixels that there are
       const samples = new Uint8Array(down * across), tables = new Uint16Array(samples.length), bins = new Int32Array(samples.length);
       for (const [k, c] of CHANNELS.entries()) {
@@ -136,6 +135,20 @@ export class LosslessModel {
       }
     }
   }
+}
+
+/**
+ * The pixels of rows and columns that are multiples of a step.
+ * @param {Uint8Array} rgb
+ * @param {number} width
+ * @param {number} height
+ * @param {number} step
+ */
+function sampled(rgb, width, height, step) {
+  const rows = Math.ceil(height / step), columns = Math.ceil(width / step), result = new Uint8Array(3 * rows * columns);
+  for (let i = 0, to = 0; i < rows; i++)
+    for (let j = 0, from = 3 * step * i * width; j < columns; j++, from += 3 * step) for (let c = 0; c < 3; c++) result[to++] = rgb[from + c];
+  return result;
 }
 
 /** @param {Uint8Array} rgb */

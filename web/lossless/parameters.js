@@ -9,8 +9,9 @@ export const PIXELS = [
   [0, 1],
   [1, 0],
 ]; // row and column in its cell of what each pass adds
-const WINDOWS = [[0, -1], [0, 1], [-1, 2], [-2, 3]]; // of each kind of filter, the first and the last cell
-const WIDE = 3, MOST_FACTOR = 2047;
+const WINDOWS = [[0, -1], [0, 1], [-1, 2], [-2, 3], [0, -1]]; // of each kind of filter, the first and the last cell
+const WIDE = 3, BASE = 4, MOST_FACTOR = 2047;
+const OF_BASE = 15; // values of a lossy picture beneath that each filter sees
 
 /**
  * @typedef {object} Parameters of a pass; lists of three are those of the colours green, red, blue
@@ -34,17 +35,18 @@ export function noParameters() {
 /**
  * What a filter sees.
  * @param {number} pass
- * @param {number} kind 1 to 3
+ * @param {number} kind 1 to 4
+ * @param {boolean} hasBase
  */
-export function tapsOf(pass, kind) {
+export function tapsOf(pass, kind, hasBase) {
   const [first, last] = WINDOWS[kind], [c, d] = PIXELS[pass], added = [];
-  for (let q = 0; q < pass; q++)
+  for (let q = 0; q < pass && kind !== BASE; q++)
     for (const i of [-1, 0, 1])
       for (const j of [-1, 0, 1]) {
         const [a, b] = PIXELS[q], touches = Math.abs(2 * i + a - c) <= 1 && Math.abs(2 * j + b - d) <= 1;
         if (kind === WIDE || touches) added.push({ q, i, j });
       }
-  return { first, last, added, count: 3 * ((last - first + 1) ** 2 + added.length) };
+  return { first, last, added, count: 3 * ((last - first + 1) ** 2 + added.length) + (hasBase ? OF_BASE : 0) };
 }
 
 /**
@@ -65,17 +67,18 @@ export function readBytes(stream, family, count) {
  * @param {{bytes: import("../tables.js").Family, single: import("../tables.js").Family}} families single: the model's,
  *   for bins of one sample
  * @param {number} pass
+ * @param {boolean} hasBase
  * @returns {Parameters}
  */
-export function readParameters(stream, { bytes, single }, pass) {
+export function readParameters(stream, { bytes, single }, pass, hasBase) {
   const [kind] = readBytes(stream, bytes, 1);
-  require(kind >= 0 && kind <= WIDE, "a filter is of no known kind");
+  require(kind >= 0 && kind <= (hasBase ? BASE : WIDE), "a filter is of no known kind");
   const small = readBytes(stream, bytes, 12), of = (/** @type {number} */ k) => small.subarray(3 * k, 3 * k + 3);
   const found = { ...noParameters(), kind, slope: of(0), row: of(1), shape: of(2), statistic: of(3) };
   if (!kind) return found;
   const [scale] = readBytes(stream, bytes, 1);
   require(scale >= 0 && scale < NUM_SCALES, "a filter's scale is out of range");
-  const { count } = tapsOf(pass, kind), values = new Int32Array(3 * (count + 3));
+  const { count } = tapsOf(pass, kind, hasBase), values = new Int32Array(3 * (count + 3));
   stream.group(single, new Uint16Array(values.length).fill(tableIndex(scale, 4, 1)), values);
   found.filter = values.subarray(0, 3 * count);
   [found.offset, found.factor, found.gain] = [0, 1, 2].map((k) => values.subarray(3 * (count + k), 3 * (count + k + 1)));

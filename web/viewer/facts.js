@@ -9,10 +9,12 @@ export function qualityOf(point) {
   return Math.round(100 * (step + (point - POINTS[step]) / (POINTS[step + 1] - POINTS[step]))) / 10;
 }
 
-/** How exact a picture is, as people say it. @param {{lossless: boolean, point: number}} header */
-export function exactness({ lossless, point }) {
-  if (!lossless) return `${qualityOf(point)} (point ${point})`;
-  return point ? `±${point}, no sample is further from the original` : "lossless";
+/** How exact a picture is, as people say it. @param {import("../picture.js").Picture} picture */
+export function exactness({ header: { lossless, point }, maxError }) {
+  const quality = `${qualityOf(point)} (point ${point})`;
+  if (maxError === null) return quality;
+  const exact = maxError ? `±${maxError}, no sample is further from the original` : "lossless";
+  return lossless ? exact : `${exact}, over a lossy picture of quality ${quality}`;
 }
 
 /** @typedef {{name: string, bytes: number}} Part */
@@ -72,7 +74,7 @@ export function ratio(before, after) {
  */
 export function damageLine(damage) {
   const tiles = damage.flatMap(({ tile }) => (tile ? [tile.index] : [])), lines = [];
-  const filling = damage.some(({ filling }) => filling === "grey") ? "made grey" : "filled from the neighbours";
+  const filling = damage.some(({ filling }) => filling === "grey") ? "made grey" : damage.some(({ filling }) => filling === "lossy") ? "not exact" : "filled from the neighbours";
   const some = `${tiles.slice(0, 6).join(", ")}${tiles.length > 6 ? " and others" : ""}`;
   if (tiles.length) lines.push(`${tiles.length > 1 ? "tiles" : "tile"} ${some} damaged, ${filling}`);
   /** @type {Record<string, string>} */

@@ -31,7 +31,7 @@ export function fill(panel, item, models) {
   if (item.damage.length) say("Damage", damageLine(item.damage), "problem");
   say("Image", `${width} × ${height} ${modeName(header)}`);
   say("Model", `${model ? `${model.name}, ` : ""}id ${header.modelId} (${header.fingerprint})`);
-  say("Quality", exactness(header));
+  say("Quality", exactness(picture));
   say("Bits per pixel", ((8 * item.size) / pixels).toFixed(3));
   const parts = partsOf(item.size, chunks), coded = parts.find(({ name }) => name === "pixels")?.bytes;
   if (coded) say("Per subpixel", `${((8 * coded) / pixels / (header.grey ? 1 : 3)).toFixed(4)} bits`);
