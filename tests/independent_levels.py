@@ -15,6 +15,7 @@ from tests.independent_reader import Grid, RangeDecoder, Table, require
 CHANNEL = (1, 0, 2)  # of colours in the order of coding
 ADDED = ((1, 1), (0, 1), (1, 0))  # row and column in its cell of what each pass adds
 WINDOW = {1: (0, 1), 2: (-1, 2), 3: (-2, 3)}
+CROSS = ((-1, 0), (0, -1), (0, 0), (0, 1), (1, 0))  # around a pixel of the lossy picture
 BYTES: Table = ([*(i * (2**16 - 2**8) for i in range(257)), 2**24], -128)
 
 
@@ -116,10 +117,10 @@ def around(*arrays: Grid) -> Grid:
 class Parameters:
     """Of one pass (§14.7)."""
 
-    def __init__(self, taps: tuple[int, int, int], coder: RangeDecoder, tables: Tables) -> None:
-        """Read them; `taps` are the numbers of inputs of the three kinds."""
+    def __init__(self, taps: list[int], coder: RangeDecoder, tables: Tables) -> None:
+        """Read them; `taps` are the numbers of inputs of the kinds from 1 on."""
         (self.kind,) = byte_group(coder, 1)
-        require(0 <= self.kind <= 3, "the kind of a filter")
+        require(0 <= self.kind <= len(taps), "the kind of a filter")
         small = byte_group(coder, 12)
         self.slope, self.row, self.shape, self.statistic = (small[i : i + 3] for i in (0, 3, 6, 9))
         self.filter: list[list[int]] = []
@@ -148,7 +149,10 @@ class NoParameters(Parameters):
 class Level:
     """A level while its passes are decoded (§14.5 to §14.9)."""
 
-    def __init__(self, layers: Layers, model: Model, number: int, known: Grid) -> None:
+    def __init__(
+        self, layers: Layers, model: Model, number: int, known: Grid, base: Grid | None = None
+    ) -> None:
+        self.base = base
         self.layers, self.model, self.known = layers, model, known
         self.path = f"level.{min(number, 2)}"
         rows, columns = range(len(known)), range(len(known[0]))
@@ -216,9 +220,9 @@ class Level:
 
     def own(self, p: int, parameters: Parameters) -> Grid:
         """What the tile's own filter gives, by the number of a colour (§14.7)."""
-        first, last = WINDOW[parameters.kind]
+        first, last = WINDOW.get(parameters.kind, (0, -1))  # kind 4 has none
         window = list(product(range(first, last + 1), repeat=2))
-        seen = self.seen(p, parameters.kind)
+        seen = self.seen(p, parameters.kind) if parameters.kind < 4 else []
         columns = [[row[k] for row in parameters.filter] for k in range(3)]
 
         def of(row: int, column: int) -> list[int]:
@@ -228,6 +232,10 @@ class Level:
                 values += [128 * v - m for v, m in zip(cell, mean, strict=True)]
             for q, i, j in seen:
                 values += of_grid(self.d[q], row + i, column + j)
+            for i, j in CROSS if self.base else ():
+                at = 2 * row + ADDED[p][0] + i, 2 * column + ADDED[p][1] + j
+                cell = of_nearest(self.base or [], *at)
+                values += [128 * v - m for v, m in zip(cell, mean, strict=True)]
             bias = [2**12 * offset + 2**8 for offset in parameters.offset]
             return [
                 clip((bias[k] + sum(v * m for v, m in zip(values, columns[k], strict=True))) >> 9)

@@ -22,19 +22,31 @@ from tests.independent_levels import (
     Tables,
     byte_group,
 )
-from tests.independent_networks import Layers, clip
+from tests.independent_networks import Layers, Networks, clip
 from tests.independent_reader import Grid, RangeDecoder, require
 
 
 class Reader:
-    """A lossless file and its model."""
+    """A lossless file and its model.
 
-    def __init__(self, model: Model, file: reader.Container) -> None:
-        require(file.is_lossless, "no lossless file")
-        model.require_of(file)
-        self.model, self.file = model, file
-        self.colourless = file.is_grey or file.is_neutral
-        self.w = 2 * file.quality_point + 1
+    `lossy` is the model of the lossy picture that a file with a chunk L has (§14.10).
+    """
+
+    def __init__(
+        self, model: Model, file: reader.Container, lossy: reader.Model | None = None
+    ) -> None:
+        self.model, self.file, self.base = model, file, None
+        self.most = file.quality_point
+        if file.exact is None:
+            require(file.is_lossless, "no lossless file")
+            model.require_of(file)
+        else:
+            model_id, fingerprint, self.most = file.exact
+            model.require(model_id, fingerprint)
+            assert lossy is not None and len(file.pixels) == 1
+            lossy.require_of(file)
+            self.base = Networks(lossy, file).pixels()
+        self.w = 2 * self.most + 1
 
     def pixels(self) -> Grid:
         """Red, green and blue of the picture."""
@@ -74,7 +86,7 @@ class Reader:
         except (OSError, ValueError, SyntaxError) as error:
             raise reader.FormatError("corrupt", f"WebP: {error}") from None
         cells = [list(data[i : i + 3]) for i in range(0, len(data), 3)]
-        is_legal = not self.colourless or all(a == b == c for a, b, c in cells)
+        is_legal = not self.file.colourless or all(a == b == c for a, b, c in cells)
         require(is_legal, "colours in a picture without")
         return [cells[i : i + columns] for i in range(0, len(cells), columns)]
 
@@ -82,7 +94,7 @@ class Reader:
         """§14.4."""
         require(len(stream) % 4 == 0, "no whole number of words")
         coder, tables = RangeDecoder(stream), Tables(self.model, self.w)
-        coded = 1 if self.colourless else 3
+        coded = 1 if self.file.colourless else 3
         pixels: Grid = [[[0] * 3 for _ in range(columns)] for _ in range(rows)]
         first = [value + 128 for value in byte_group(coder, coded)]
         for k, c in enumerate(CHANNEL):
@@ -91,7 +103,8 @@ class Reader:
         for number in reversed(range(top)):
             picture = [line[:: 2**number] for line in pixels[:: 2**number]]
             known = [line[::2] for line in picture[::2]]
-            level = Level(Layers(self.model, self.file), self.model, number, known)
+            base = self.base and [line[:: 2**number] for line in self.base[:: 2**number]]
+            level = Level(Layers(self.model, self.file), self.model, number, known, base)
             (has_parameters,) = byte_group(coder, 1)
             require(has_parameters in (0, 1), "Has_Parameters")
             for p, (i, j) in enumerate(ADDED):
@@ -114,10 +127,14 @@ class Reader:
         level.begin_pass(p)
         parameters: Parameters = NoParameters()
         if has_parameters:
-            near, middle, wide = (
-                3 * (cells + len(level.seen(p, kind))) for kind, cells in ((1, 4), (2, 16), (3, 36))
+            own = 5 if self.base else 0
+            taps = [
+                3 * (cells + len(level.seen(p, kind)) + own)
+                for kind, cells in ((1, 4), (2, 16), (3, 36))
+            ]
+            parameters = Parameters(
+                [*taps, *([3 * own] if own else [])], coder, Tables(self.model, 1)
             )
-            parameters = Parameters((near, middle, wide), coder, Tables(self.model, 1))
         own = level.own(p, parameters) if parameters.kind else None
         for k, c in enumerate(CHANNEL):
             predicted = level.predict(p, k, parameters, own)
@@ -128,8 +145,8 @@ class Reader:
                 for i, line in enumerate(target):
                     for j in range(len(line)):
                         value = (predicted[i][j][0] + 64 >> 7) + next(residuals) * self.w
-                        most = self.file.quality_point
-                        require(-most <= value <= 255 + most, "a sample out of range")
+                        legal = -self.most <= value <= 255 + self.most
+                        require(legal, "a sample out of range")
                         samples[i][j] = clip(value, 0, 255)
             for line, values in zip(target, samples, strict=True):
                 for pixel, value in zip(line, values, strict=True):

@@ -167,6 +167,6 @@ class Networks(Layers):
         width, height = self.file.width, self.file.height
         out = self.run(self.model.spec["synthesis"], "synthesis", self.y_hat(0))
         rgb = cellwise(lambda a: [clip(rnd(v, 6), 0, 255) for v in a], out)
-        if self.file.is_grey or self.file.is_neutral:
+        if self.file.colourless:
             rgb = cellwise(lambda a: [(sum(a) + 1) // 3] * 3, rgb)
         return [line[:width] for line in rgb[:height]]

@@ -54,8 +54,10 @@ class Container:
         streams = map(add, c, y) if c else y
         self.tiles = list(zip(z, streams, strict=True))  # Z, and C joined with Y
         self.pixels = r
+        self.exact: tuple[int, bytes, int] | None = None  # fields of L
         self.metadata: dict[str, bytes] = {}
         self.alpha: bytes | None = None
+        self.colourless = self.is_grey or self.is_neutral
         for kind, body in self.chunks[: -len(z + c + y + r)]:
             self.read_leading_chunk(kind, body[:-4], int.from_bytes(body[-4:], "little"))
 
@@ -107,14 +109,18 @@ class Container:
         kinds, shapes = "", self.tile_shapes()
         bodies: list[bytes] = []
         layers = "R" if self.is_lossless else "ZCY" if len(shapes) > 1 else "ZY"
-        order = "".join(kind * len(shapes) for kind in layers)
         front = 0
-        while len(kinds) < front + len(order):
+        while len(kinds) < front + len(shapes) * len(layers):
             kinds += (kind := self.chunk_type())
             front += kind not in "ZCYR"
+            if kind == "L":
+                require(not self.is_lossless and kinds.count("L") == 1, "a chunk L")
+                layers += "R"
+            order = "".join(kind * len(shapes) for kind in layers)
             require(order.startswith(kinds[front:]), "chunks out of order")
             require(all(kinds.count(once) <= 1 for once in "iex"), "a second chunk of its type")
-            require(kind.islower() or kinds.count("A") == self.has_alpha, "chunk A or its flag")
+            is_early = kind.islower() or kind == "L"
+            require(is_early or kinds.count("A") == self.has_alpha, "chunk A or its flag")
             require(sum(map(str.islower, kinds)) <= 64, "too many ancillary chunks")
             tile = (len(bodies) - front) % len(shapes)
             coarse = bodies[front + len(shapes) + tile] if kind == "Y" and "C" in order else None
@@ -130,7 +136,7 @@ class Container:
     def chunk_type(self) -> str:
         byte = self.take(1)
         require(byte.isalpha(), "no chunk where one has to begin")
-        known = byte.islower() or byte in b"AZCYR"
+        known = byte.islower() or byte in b"ALZCYR"
         require(known, f"critical chunk {byte!r}", "unsupported-feature")
         return byte.decode("ascii")
 
@@ -145,6 +151,8 @@ class Container:
             cells = rows * columns if kind == "Y" else -(-rows // 4) * -(-columns // 4)
             check = 4 if kind == "Y" else 0
             return range(check, 4 * (41 * 4096 * cells // 32 + 2) + check + 1, 4)
+        if kind == "L":
+            return range(10, 11)
         if kind in "iexA":
             size, check = (self.width * self.height, 5) if kind == "A" else (8_388_608, 4)
             return range(check, size + size // 256 + 1024 + check + 1)
@@ -162,11 +170,14 @@ class Container:
 
     def read_leading_chunk(self, kind: str, payload: bytes, check: int) -> None:
         """Metadata and alpha (§4.1, §4.2)."""
-        covered = kind.encode() + (self.canonical if kind == "A" else b"") + payload
+        covered = kind.encode() + (self.canonical if kind in "AL" else b"") + payload
         require(zlib.crc32(covered) == check, f"checksum of {kind}")
         if kind in "iex":
             self.metadata[kind] = inflate(payload, 8_388_608)
             require(self.metadata[kind] != b"", f"chunk {kind} of nothing")
+        elif kind == "L":
+            self.exact = payload[0], payload[1:5], payload[5]
+            require(payload[0] > 0 and payload[5] <= 15, "a field of L")
         elif kind == "A":
             require(payload[0] <= 2, f"alpha filter {payload[0]}")
             plane = bytearray(inflate(payload[1:], self.width * self.height))
@@ -265,8 +276,12 @@ class WeightsFile:
 
     def require_of(self, file: Container) -> None:
         """Refuse a file of another model (§3)."""
-        known = (file.model_id, file.fingerprint) == (self.id, self.fingerprint)
-        require(known, f"model {file.model_id}", "unknown-model")
+        self.require(file.model_id, file.fingerprint)
+
+    def require(self, model_id: int, fingerprint: bytes) -> None:
+        """Refuse another model."""
+        known = (model_id, fingerprint) == (self.id, self.fingerprint)
+        require(known, f"model {model_id}", "unknown-model")
 
 
 class Model(WeightsFile):

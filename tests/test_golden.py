@@ -70,7 +70,11 @@ def test_a_lossless_golden_file_decodes_by_every_carrier_whole_and_by_region(
 
 
 def test_lossless_golden_files_have_what_they_are_to_show():
-    headers = {name: read_container((GOLDEN / f"{name}.rd").read_bytes()) for name in LOSSLESS}
+    headers = {
+        name: read_container((GOLDEN / f"{name}.rd").read_bytes())
+        for name in LOSSLESS
+        if "lossy" not in EXPECTED[name]
+    }
     methods = {name: [tile.y[0] for tile in file.tiles] for name, file in headers.items()}
     assert methods["lossless-two-methods"] == [1, 0] and methods["lossless-webp"] == [1]
     assert methods["lossless-tiles"] == [0, 0] and methods["lossless-rgb"] == [0]

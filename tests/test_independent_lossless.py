@@ -13,10 +13,11 @@ import pytest
 from rdae.bitstream import container as library
 from rdae.bitstream.varint import pack_varint
 from rdae.codec import decode
-from rdae.model.installed import load_lossless
+from rdae.model.installed import load_lossless, load_model
 from tests import independent_reader as reader
 from tests.independent_levels import Model, Tables
 from tests.independent_lossless import Reader
+from tests.independent_networks import Networks
 from tests.test_independent_reader import (
     EVERY,
     FILES,
@@ -26,10 +27,15 @@ from tests.test_independent_reader import (
     compare,
     damaged,
     framed,
+    read_model,
     with_header_check,
 )
 
-LOSSLESS = {name: data for name, data in EVERY.items() if FILES[name].header.is_lossless}
+LOSSLESS = {
+    name: data
+    for name, data in EVERY.items()
+    if FILES[name].header.is_lossless or FILES[name].rest is not None
+}
 WHOLE = [name for name in LOSSLESS if name != "lossless-tiles"]  # that one takes half a minute
 WEIGHTS = Path(__file__).parent.parent / "weights" / "lossless.safetensors"
 
@@ -41,7 +47,11 @@ def model() -> Model:
 
 def pixels(data: bytes) -> list[list[list[int]]]:
     """The pixels of a file, by the reader in plain Python."""
-    return Reader(model(), reader.Container(data)).pixels()
+    file = reader.Container(data)
+    path = load_model().path
+    assert path is not None
+    lossy = read_model(path) if file.exact else None
+    return Reader(model(), file, lossy).pixels()
 
 
 def repacked(data: bytes, pixel_streams: list[bytes], canonical: bytes = b"") -> bytes:
@@ -86,13 +96,15 @@ def test_a_file_of_another_model_is_refused() -> None:
     assert code_of(pixels, file) == code_of(decode, file) == "unknown-model"
 
 
-@pytest.mark.parametrize("name", ["lossless-pixel", "lossless-alpha"])
+@pytest.mark.parametrize("name", ["lossless-pixel", "lossless-alpha", "base-grey"])
 def test_both_readers_refuse_every_truncation_alike(name: str) -> None:
     data = LOSSLESS[name]
     assert compare([data[:end] for end in range(len(data))]) == {"truncated"}
 
 
-@pytest.mark.parametrize("name", ["lossless-grey", "lossless-alpha", "lossless-two-methods"])
+@pytest.mark.parametrize(
+    "name", ["lossless-grey", "lossless-alpha", "lossless-two-methods", "base-grey"]
+)
 def test_both_readers_judge_headers_lengths_and_order_alike(name: str) -> None:
     rng, data = random.Random(name), LOSSLESS[name]
     file = reader.Container(data)
@@ -110,6 +122,9 @@ def test_both_readers_judge_headers_lengths_and_order_alike(name: str) -> None:
     for length in (most - 1, most, most + 1, 2**32 - 1):  # legal ones are truncated
         files.append(begin + b"R" + pack_varint(length))
     others = [framed(letter, bytes(8)) for letter in (b"R", b"Z", b"C", b"Y", b"Q")]
+    fields = [bytes([id, 1, 2, 3, 4, most]) for id, most in ((1, 0), (0, 0), (9, 15), (9, 16))]
+    others += [checked(b"L", six, file.canonical) for six in fields]
+    others += [checked(b"L", fields[0]), framed(b"L", bytes(9))]
     others += [checked(b"q", b""), b"R", b"5", b"", framed(b"R", b"")]
     for _ in range(200):
         parts = list(chunks)
@@ -166,3 +181,10 @@ def test_a_colourless_file_has_no_coloured_tile() -> None:
         check = zlib.crc32(bytes(canonical) + bytes(4) + samples).to_bytes(4, "little")
         other = repacked(data, [file.pixels[0][:-4] + check], bytes(canonical))
         assert code_of(decode, other) == code_of(pixels, other) == code
+
+
+def test_both_readers_decode_the_same_lossy_picture_of_a_file_that_has_both() -> None:
+    data, path = LOSSLESS["base-grey"], load_model().path
+    assert path is not None
+    found = Networks(read_model(path), reader.Container(data)).pixels()
+    assert found == decode(data, lossy=True).rgb.tolist() != decode(data).rgb.tolist()

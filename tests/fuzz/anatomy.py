@@ -39,7 +39,7 @@ class Piece:
         return bytes((self.letter,)) + pack_varint(length) + body
 
     def _true_crc(self, canonical_header: bytes) -> int:
-        prefix = canonical_header if self.letter == ord("A") else b""
+        prefix = canonical_header if self.letter in b"AL" else b""
         return zlib.crc32(bytes((self.letter,)) + prefix + self.payload)
 
 

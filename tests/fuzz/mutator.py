@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.container import TilePayload, read_container
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, tile_grid
+from rdae.codec import decode
 from rdae.codec.tile import decode_tile, encode_tile, follow_passes
 from rdae.errors import RdaeError
 from rdae.geometry import padded
@@ -39,7 +40,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     """Change a file in one to three places; the result is mostly damaged, sometimes valid."""
     anatomy = dissect(data)
     if anatomy is None or rng.random() < 0.02:
-        return rng.choice((wild_file, wild_lossless_file))(rng)
+        return rng.choice((wild_file, wild_lossless_file, wild_base_file))(rng)
     for _ in range(rng.randint(1, 3)):
         rng.choice(_MUTATIONS)(anatomy, rng)
     result = assemble(anatomy)
@@ -83,6 +84,26 @@ def wild_lossless_file(rng: random.Random, *, longest: int = 100) -> bytes:
         anatomy.chunks.append(_alpha_chunk(anatomy, rng))
     anatomy.chunks += pixel_tiles.wild_tiles(anatomy.header, rng)
     return assemble(anatomy)
+
+
+def wild_base_file(rng: random.Random, *, longest: int = 100) -> bytes:
+    """The same with a lossy picture first, of symbols that no picture has.
+
+    Arguments as of `wild_file`.
+    """
+    lossy = wild_file(rng, longest=longest)
+    anatomy, model = dissect(lossy), load_lossless()
+    assert anatomy is not None
+    most = rng.choice((0, 0, 1, rng.randint(0, MAX_ERROR)))
+    base = decode(lossy, threads=1).rgb
+    anatomy.chunks += pixel_tiles.wild_tiles(anatomy.header, rng, most, base)
+    anatomy.chunks.insert(0, _exact_chunk(model.model_id, model.fingerprint, most))
+    return assemble(anatomy)
+
+
+def _exact_chunk(model_id: int, fingerprint: bytes, max_error: int) -> Piece:
+    """A chunk L."""
+    return Piece(ord("L"), bytes((model_id,)) + fingerprint + bytes((max_error,)))
 
 
 def _wild_size(rng: random.Random, longest: int) -> tuple[int, int]:
@@ -153,7 +174,8 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
         anatomy.version_flags &= ~(GREY | NEUTRAL)
         anatomy.version_flags |= rng.choice((0, GREY, NEUTRAL))
     bent = rng.choice(tiles).index
-    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZCY"]
+    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZCYR"]
+    exact = [piece for piece in anatomy.chunks if piece.letter == pixel_tiles.R]
     payloads = []
     for tile in tiles:
         z, y = decoded[tile.index].z.copy(), decoded[tile.index].y.copy()
@@ -163,7 +185,7 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
                 for _ in range(rng.choice((1, 1, 5, 100))):
                     flat[rng.randrange(flat.size)] = rng.choice(_EXTREMES)
         payloads.append(_coded(model, anatomy.header, tile, z, y))
-    anatomy.chunks = front + _layered(payloads)
+    anatomy.chunks = front + _layered(payloads) + exact
 
 
 def _bend_pixels(anatomy: Anatomy, rng: random.Random) -> None:
@@ -216,7 +238,7 @@ def _move_chunks(anatomy: Anatomy, rng: random.Random) -> None:
     """Remove, double, swap or insert a chunk, or give one another type."""
     chunks = anatomy.chunks
     at, kind = rng.randrange(len(chunks) + 1), rng.randrange(5)
-    letter = rng.choice((*b"AZCYRQQiexqz", rng.randrange(256)))
+    letter = rng.choice((*b"AZCYRLQQiexqz", rng.randrange(256)))
     if kind == 0 or at == len(chunks):
         chunks.insert(at, Piece(letter, rng.randbytes(rng.choice((0, 1, 4, 40)))))
     elif kind == 1:
@@ -280,6 +302,16 @@ def _change_metadata(anatomy: Anatomy, rng: random.Random) -> None:
     anatomy.chunks.insert(0, Piece(letter, payload))
 
 
+def _change_exact(anatomy: Anatomy, rng: random.Random) -> None:
+    """Put a chunk L in front, or another one in the place of that which is there."""
+    model = load_lossless()
+    model_id = rng.choice((model.model_id, model.model_id, 0, rng.randrange(256)))
+    fingerprint = rng.choice((model.fingerprint, model.fingerprint, rng.randbytes(4)))
+    anatomy.chunks = [piece for piece in anatomy.chunks if piece.letter != ord("L")]
+    piece = _exact_chunk(model_id, fingerprint, rng.randrange(MAX_ERROR + 2))
+    anatomy.chunks.insert(rng.randrange(2) and len(anatomy.chunks) // 4, piece)
+
+
 def _change_alpha(anatomy: Anatomy, rng: random.Random) -> None:
     """Put an alpha plane in front, sound or not, and say in the header that there is one."""
     if anatomy.width * anatomy.height > MAX_PIXELS:
@@ -324,6 +356,7 @@ _MUTATIONS: tuple[Callable[[Anatomy, random.Random], None], ...] = (
     _lie_about_a_chunk,
     _change_stream,
     _change_metadata,
+    _change_exact,
     _change_alpha,
     _cut_or_lengthen,
 )

@@ -53,9 +53,21 @@ def examine(data: bytes) -> Image.Image | RdaeError:
         assert same(rescued, image) and not is_warned, "there is nothing to rescue"
     if isinstance(info, Info):
         _examine_region(data, info, image)
+        if info.rest is not None:
+            _examine_lossy(data, image)
     if isinstance(rescued, Image.Image):
         assert same(rescue(data, threads=2)[0], rescued), "threads change the rescued picture"
     return image
+
+
+def _examine_lossy(data: bytes, image: Image.Image | RdaeError) -> None:
+    """Decode the lossy picture of a file that goes on to the exact one."""
+    lossy, (rescued, is_warned) = decode(data, lossy=True), rescue(data, lossy=True)
+    if isinstance(image, Image.Image):
+        assert isinstance(lossy, Image.Image), "what is exact has been lossy"
+        assert (lossy.mode, lossy.size) == (image.mode, image.size)
+    if isinstance(lossy, Image.Image):
+        assert same(rescued, lossy) and not is_warned, "the lossy picture is whole"
 
 
 def _examine_region(data: bytes, info: Info, image: Image.Image | RdaeError) -> None:

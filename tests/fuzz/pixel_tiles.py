@@ -22,7 +22,7 @@ from rdae.errors import CorruptError
 from rdae.lossless import stream as pixel_stream
 from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile
 from rdae.lossless.graphics import encode_graphics
-from rdae.lossless.parameters import LARGEST_FACTOR, NONE, WINDOWS, Parameters, num_taps
+from rdae.lossless.parameters import BASE, LARGEST_FACTOR, NONE, WINDOWS, Parameters, num_taps
 from rdae.model.installed import load_lossless
 
 Pixels = NDArray[np.uint8]
@@ -51,15 +51,15 @@ def wild_samples(rows: int, columns: int, rng: random.Random, *, is_grey: bool) 
     return np.repeat(pixels[..., 1:2], 3, axis=2) if is_grey else np.ascontiguousarray(pixels)
 
 
-def wild_parameters(number: int, rng: random.Random) -> Parameters:
+def wild_parameters(number: int, rng: random.Random, *, has_base: bool = False) -> Parameters:
     """Any legal parameters of a pass."""
     chance = np.random.default_rng(rng.getrandbits(32))
-    found = Parameters(kind=rng.choice((NONE, *WINDOWS)))
+    found = Parameters(kind=rng.choice((NONE, *WINDOWS, *([BASE] if has_base else []))))
     most = rng.choice((0, 1, 8, 127))
     for name in ("slope", "row", "shape", "statistic"):
         setattr(found, name, chance.integers(-most - 1, most + 1, 3).astype(np.int32))
     if found.kind != NONE:
-        count = num_taps(number, found.kind)
+        count = num_taps(number, found.kind, has_base=has_base)
         most = rng.choice((1, 10, 300))  # with 300 the sums come near 32 bits
         found.filter = chance.integers(-most, most + 1, (count, 3)).astype(np.int32)
         found.offset = chance.integers(-32768, 32768, 3).astype(np.int32) >> rng.randrange(16)
@@ -74,18 +74,26 @@ def _wild_fit(rng: random.Random) -> Iterator[None]:
     """Let the encoder draw parameters instead of fitting them, at all levels or at none."""
 
     def draw(walk: Any, *_: Any) -> Parameters:
-        return wild_parameters(walk.number, rng)
+        return wild_parameters(walk.number, rng, has_base=walk.has_base)
 
     cells = rng.choice((_ALWAYS, _ALWAYS, _NEVER))
     with (
         mock.patch.object(pixel_stream, "fit_pass", draw),
         mock.patch.object(pixel_stream, "FITTED_CELLS", cells),
+        mock.patch.object(pixel_stream, "FITTED_ON_BASE", cells),
     ):
         yield
 
 
-def coded(header: Header, tile: Tile, pixels: Pixels, rng: random.Random) -> Piece:
-    """The chunk of a tile with these pixels, or others as near as the header's error allows."""
+def coded(
+    header: Header,
+    tile: Tile,
+    pixels: Pixels,
+    rng: random.Random,
+    max_error: int,
+    base: Pixels | None = None,
+) -> Piece:
+    """The chunk of a tile with these pixels, or others as near as the largest error allows."""
     if rng.random() < 0.3:
         payload, decoded = bytes([GRAPHICS]) + encode_graphics(pixels), pixels
     else:
@@ -94,19 +102,33 @@ def coded(header: Header, tile: Tile, pixels: Pixels, rng: random.Random) -> Pie
                 load_lossless(),
                 pixels,
                 is_grey=header.is_colourless,
-                max_error=header.quality_point,
+                max_error=max_error,
+                base=base,
             )
         payload = bytes([NETWORK]) + stream
     return Piece(R, payload, pixels_crc(header, tile.index, decoded))
 
 
-def wild_tiles(header: Header, rng: random.Random) -> list[Piece]:
-    """The chunks of all tiles of a picture that nobody has seen."""
-    pieces = []
+def wild_tiles(
+    header: Header,
+    rng: random.Random,
+    max_error: int | None = None,
+    base: Pixels | None = None,
+) -> list[Piece]:
+    """The chunks of all tiles of a picture that nobody has seen.
+
+    Args:
+        header: of the file.
+        rng: chooses.
+        max_error: the largest error, if that is not the header's.
+        base: the lossy picture that they are coded given, if there is one.
+    """
+    pieces, most = [], header.quality_point if max_error is None else max_error
     for tile in tile_grid(header.width, header.height):
         area = tile.pixels(header.width, header.height)
         pixels = wild_samples(area.rows, area.columns, rng, is_grey=header.is_colourless)
-        pieces.append(coded(header, tile, pixels, rng))
+        beneath = None if base is None else base[area.slices()]
+        pieces.append(coded(header, tile, pixels, rng, most, beneath))
     return pieces
 
 

@@ -42,9 +42,10 @@ def mutated(count: int) -> list[bytes]:
 @pytest.mark.parametrize("name", CORPUS)
 def test_every_seed_is_a_picture_of_a_model_of_today(name: str) -> None:
     assert isinstance(oracle.examine(CORPUS[name]), Image.Image), "run tests/fuzz/make_corpus.py"
-    header = read_container(CORPUS[name]).header
-    model = load_lossless() if header.is_lossless else load_model()
-    assert header.fingerprint == model.fingerprint
+    file = read_container(CORPUS[name])
+    model = load_lossless() if file.header.is_lossless else load_model()
+    assert file.header.fingerprint == model.fingerprint
+    assert file.rest is None or file.rest.fingerprint == load_lossless().fingerprint
 
 
 @pytest.mark.parametrize("name", CRASHERS)
@@ -83,6 +84,12 @@ def test_any_pixels_and_parameters_give_one_picture() -> None:
     for seed in range(8):
         data = mutator.wild_lossless_file(random.Random(seed), longest=30)
         result = oracle.examine(data)
+        assert isinstance(result, Image.Image), f"seed {seed}: {result!r}"
+
+
+def test_any_pixels_given_any_lossy_picture_are_one_picture() -> None:
+    for seed in range(5):
+        result = oracle.examine(mutator.wild_base_file(random.Random(seed), longest=30))
         assert isinstance(result, Image.Image), f"seed {seed}: {result!r}"
 
 

@@ -27,7 +27,7 @@ from rdae.codec import decode, encode
 from rdae.codec.tile import decode_tile
 from rdae.images.picture import Picture, read_picture
 from rdae.lossless import coding, fit, stream
-from rdae.lossless.parameters import MIDDLE, NEAR, WIDE
+from rdae.lossless.parameters import BASE, MIDDLE, NEAR, WIDE
 from rdae.model.installed import find_model
 
 HERE = Path(__file__).parent
@@ -39,16 +39,21 @@ PHOTO = HERE.parent.parent / "examples" / "photo.png"
 NO_FILTERS = 1 << 20
 FILTERS = {WIDE: 90, MIDDLE: 24, NEAR: 6}  # wide at level 0, middle at level 1
 NEAR_FILTERS = {WIDE: NO_FILTERS, MIDDLE: NO_FILTERS, NEAR: 8}
+BASE_FILTERS = {WIDE: 90, MIDDLE: NO_FILTERS, NEAR: NO_FILTERS, BASE: 8}  # on a lossy picture
 
 
 def digests(data: bytes, threads: int = 1) -> dict[str, str]:
     """SHA-256 of a file's pixels, alpha and symbols, all as integers.
 
-    A lossless file has no symbols but its pixels.
+    A lossless file has no symbols but its pixels; one with a lossy picture first has the pixels
+    of that.
     """
-    picture = decode(data, threads=threads)
+    picture, file = decode(data, threads=threads), read_container(data)
     result = {"pixels": hashlib.sha256(picture.rgb.tobytes()).hexdigest()}
-    if not read_container(data).header.is_lossless:
+    if file.rest is not None:
+        lossy = decode(data, threads=threads, lossy=True)
+        result["lossy"] = hashlib.sha256(lossy.rgb.tobytes()).hexdigest()
+    elif not file.header.is_lossless:
         result["symbols"] = symbols_digest(data)
     if picture.alpha is not None:
         result["alpha"] = hashlib.sha256(picture.alpha.tobytes()).hexdigest()
@@ -103,8 +108,10 @@ def by_networks(worth: dict[int, int] | None = None) -> Iterator[None]:
         stack.enter_context(mock.patch.object(coding, "encode_graphics", return_value=huge))
         stack.enter_context(mock.patch.object(coding, "FEW_COLOURS", 0))
         if worth is not None:
-            stack.enter_context(mock.patch.object(stream, "FITTED_CELLS", 16))
+            for name in ("FITTED_CELLS", "FITTED_ON_BASE"):
+                stack.enter_context(mock.patch.object(stream, name, 16))
             stack.enter_context(mock.patch.dict(fit.WORTH, worth))
+            stack.enter_context(mock.patch.dict(fit.WORTH_ON_BASE, worth))
         yield
 
 
@@ -117,9 +124,14 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
     def grey(rows: int, columns: int) -> NDArray[np.uint8]:
         return np.repeat(part(rows, columns)[..., 1:2], 3, axis=2)
 
-    def of(picture: Picture, max_error: int = 0, worth: dict[int, int] | None = None) -> bytes:
+    def of(
+        picture: Picture,
+        max_error: int = 0,
+        worth: dict[int, int] | None = None,
+        base: float | None = None,
+    ) -> bytes:
         with by_networks(worth):
-            return encode(picture, max_error=max_error).data
+            return encode(picture, max_error=max_error, base=base).data
 
     ramp = (np.add.outer(np.arange(9) * 3, np.arange(14)) * 5).astype(np.uint8)
     drawn = np.full((9, 1024, 3), 255, np.uint8)
@@ -139,6 +151,8 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
         ),
         "max-error-1": lambda: of(Picture(part(12, 15), None, False), 1, NEAR_FILTERS),
         "max-error-3-neutral": lambda: of(Picture(grey(10, 17), None, False), 3),
+        "base-rgb": lambda: of(Picture(part(19, 23), None, False), 0, BASE_FILTERS, 40),
+        "base-grey": lambda: of(Picture(grey(9, 13), None, True), 1, BASE_FILTERS, 20),
     }
 
 
