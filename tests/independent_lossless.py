@@ -127,14 +127,10 @@ class Reader:
         level.begin_pass(p)
         parameters: Parameters = NoParameters()
         if has_parameters:
-            own = 5 if self.base else 0
-            taps = [
-                3 * (cells + len(level.seen(p, kind)) + own)
-                for kind, cells in ((1, 4), (2, 16), (3, 36))
-            ]
-            parameters = Parameters(
-                [*taps, *([3 * own] if own else [])], coder, Tables(self.model, 1)
-            )
+            taps = [3 * (n + len(level.seen(p, kind))) for kind, n in ((1, 4), (2, 16), (3, 36))]
+            if self.base:
+                taps = [count + 15 for count in (*taps, 0)]
+            parameters = Parameters(taps, coder, Tables(self.model, 1))
         own = level.own(p, parameters) if parameters.kind else None
         for k, c in enumerate(CHANNEL):
             predicted = level.predict(p, k, parameters, own)

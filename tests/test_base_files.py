@@ -134,6 +134,19 @@ def test_what_is_not_exact_stays_lossy(wide: Picture, lossy: bytes, file: bytes)
     assert len(find_damage(data)[1]) == 1
 
 
+def test_a_long_thin_region_is_decoded_tile_by_tile(
+    wide: Picture, lossy: bytes, file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rdae.codec.rest.MOST_AT_ONCE", 0)
+    line = Rectangle(7, 8, 0, 1040)
+    assert np.array_equal(decode(file, region=line).rgb, wide.rgb[line.slices()])
+    rescued = rescue(broken(file, "chunk Y of tile 1"), region=line)
+    assert filled(rescued) == {0: "lossy", 1: "neighbours"}
+    rescued = rescue(broken(file, "chunk R of tile 0"), region=line)
+    assert filled(rescued) == {0: "lossy"}
+    assert np.array_equal(rescued.picture.rgb[:, :1024], decode(lossy).rgb[7:8, :1024])
+
+
 def filled(rescued: Rescued) -> dict[int, str]:
     return {d.tile.index: d.filled_with for d in rescued.damage if d.tile is not None}
 

@@ -24,7 +24,7 @@ from rdae.codec.decoder import cells_seen, decode_pixels, decode_region
 from rdae.codec.lossless import decode_one, encode_tiles
 from rdae.codec.progress import Counter, Report, share_of
 from rdae.errors import BitstreamError, CorruptError, UnknownModelError, option
-from rdae.geometry import PATCH
+from rdae.geometry import PATCH, Rectangle
 from rdae.images.picture import Picture
 from rdae.lossless.coding import GRAPHICS
 from rdae.lossless.model import LosslessModel, is_lossless
@@ -33,6 +33,7 @@ from rdae.model.model import Model
 from rdae.threads import parallel_map
 
 LOSSY_SHARE = 0.2  # of the time that decoding takes
+MOST_AT_ONCE = 1 << 24  # lossy pixels that a smaller region may need at a time
 
 
 def encode_rest(
@@ -90,15 +91,51 @@ def decode_exact(
     Raises:
         BitstreamError: a tile that is needed is damaged or not there, and must not be.
     """
+    header, region = parts.header, parts.region
+    tiles = tiles_in(header.width, header.height, region.scaled(1, PATCH))
+    # All of each tile: the filters of its pixels see its lossy ones.
+    areas = [tile.pixels(header.width, header.height) for tile in tiles]
+    around = areas[0].hull(areas[-1])
+    if len(tiles) == 1 or around.area <= max(MOST_AT_ONCE, 4 * region.area):
+        return _decode_at_once(parts, around, weights, threads, progress, best_effort=best_effort)
+    # Of a region that is long and thin, tile by tile: memory is to be that of the region.
+    rgb = np.empty((region.rows, region.columns, 3), np.uint8)
+    found: dict[int, Damage] = {}
+    for i, (tile, area) in enumerate(zip(tiles, areas, strict=True)):
+        part = replace(parts, region=area.common(region))
+        share = share_of(progress, i / len(tiles), (i + 1) / len(tiles))
+        rgb[part.region.seen_from(region).slices()] = _decode_at_once(
+            part, area, weights, threads, share, best_effort=best_effort
+        )
+        for damage in part.damage:
+            if damage.tile == tile:
+                found[tile.index] = damage
+            elif damage.tile is not None:  # of a neighbour, which may not be in the region
+                found.setdefault(damage.tile.index, damage)
+    parts.damage = [found[index] for index in sorted(found)] + [
+        damage for damage in parts.damage if damage.tile is None
+    ]
+    return rgb
+
+
+def _decode_at_once(
+    parts: Parts,
+    around: Rectangle,
+    weights: Path | None,
+    threads: int,
+    progress: Report | None,
+    *,
+    best_effort: bool,
+) -> NDArray[np.uint8]:
+    """The same of a region whose tiles have few lossy pixels, those of `around`, or no others."""
     header = parts.header
-    tiles = tiles_in(header.width, header.height, parts.region.scaled(1, PATCH))
+    tiles = tiles_in(header.width, header.height, around.scaled(1, PATCH))
     needed = {tile.index for tile in tiles}
     lost = {d.tile.index: d for d in parts.exact_damage if d.tile and d.tile.index in needed}
     if lost and not best_effort:
         raise _with_way_out(lost[min(lost)].error)
     model, lossless = _models(parts, weights, is_needed=bool(needed & parts.exact.keys()))
-    areas = [tile.pixels(header.width, header.height) for tile in tiles]
-    around = areas[0].hull(areas[-1])  # all of each tile, since its filters see its lossy pixels
+    own_threads = threads // len(tiles)
     beneath = replace(parts, region=around)
     rgb = decode_region(
         beneath,
@@ -123,7 +160,6 @@ def decode_exact(
         hole = holes.get(tile.index)
         return None if hole is None else replace(hole, filled_with="exact")
 
-    own_threads = threads // len(tiles)
     found = {d.tile.index: d for d in parallel_map(place, tiles, threads) if d and d.tile}
     found = {index: hole for index, hole in holes.items() if index not in needed} | found
     parts.damage = [found[index] for index in sorted(found)]
