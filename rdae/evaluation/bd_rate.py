@@ -234,12 +234,11 @@ def saving(
     high: list[float | None] = [None] * _GRID
     n = len(rates)
     if n > 1 and len(anchor_rates) == n:
-        rng = np.random.default_rng(SEED)
-        picks = rng.integers(0, n, (_BAND_RESAMPLES, n))
+        picks, numbers = draws(_BAND_RESAMPLES, n)
         curves = [
             _difference(means_of([array[pick] for array in everything]), grid) for pick in picks
         ]
-        found = np.array(curves)
+        found = np.array(curves)[numbers]
         enough = np.isfinite(found).mean(axis=0) > 0.9
         for i in np.flatnonzero(enough):
             known = found[np.isfinite(found[:, i]), i]
@@ -250,6 +249,24 @@ def saving(
         "low": low,
         "high": high,
     }
+
+
+def draws(count: int, pictures: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As many pictures as there are, drawn with replacement, many times; the same in every call.
+
+    Of few pictures most draws are alike, and what is made of one need be made once.
+
+    Args:
+        count: of the draws.
+        pictures: how many there are.
+
+    Returns:
+        `(distinct, pictures)` different draws, each in ascending order, and `(count,)` for each
+        draw the number of the one that it is.
+    """
+    drawn = np.random.default_rng(SEED).integers(0, pictures, (count, pictures))
+    distinct, numbers = np.unique(np.sort(drawn, axis=1), axis=0, return_inverse=True)
+    return distinct, numbers.reshape(count)  # NumPy 2.0 has another shape
 
 
 _Curve = tuple[Array, Array]  # rates, qualities; qualities ascend

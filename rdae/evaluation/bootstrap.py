@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.evaluation.bd_rate import SEED, bd_rate
+from rdae.evaluation.bd_rate import bd_rate, draws
 
 Array = NDArray[np.float64]
 Interval = list[float]  # lower and upper end
@@ -27,8 +27,8 @@ def mean_interval(values: Array) -> Interval | None:
     """The interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
-    means = values[_draws(_DRAWS_OF_MEANS, len(values))].mean(axis=1)
-    return _middle(means)
+    picks, numbers = draws(_DRAWS_OF_MEANS, len(values))
+    return _middle(values[picks].mean(axis=1)[numbers])
 
 
 def rate_interval(
@@ -52,21 +52,19 @@ def rate_interval(
     """
     if len(rates) < 2:
         return None
-    found = [
+    picks, numbers = draws(_DRAWS_OF_CURVES, len(rates))
+    of_picks = [
         bd_rate(
-            rates[draw].mean(axis=0),
-            scale(qualities[draw].mean(axis=0)),
-            anchor_rates[draw].mean(axis=0),
-            scale(anchor_qualities[draw].mean(axis=0)),
+            rates[pick].mean(axis=0),
+            scale(qualities[pick].mean(axis=0)),
+            anchor_rates[pick].mean(axis=0),
+            scale(anchor_qualities[pick].mean(axis=0)),
         )
-        for draw in _draws(_DRAWS_OF_CURVES, len(rates))
+        for pick in picks
     ]
+    found = [of_picks[number] for number in numbers]
     known = np.array([rate for rate in found if rate is not None])
     return _middle(known) if len(known) >= _KNOWN * len(found) else None
-
-
-def _draws(count: int, pictures: int) -> NDArray[np.int64]:
-    return np.random.default_rng(SEED).integers(0, pictures, (count, pictures))
 
 
 def _middle(values: Array) -> Interval:
