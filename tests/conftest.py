@@ -61,12 +61,12 @@ def call(
     """Run the command in this process and the test's folder, for what needs no process of its own.
 
     A hundred times as fast where the command imports much. Gives the exit code and what was
-    written to standard output and standard error.
+    written to standard output and standard error. `folder` is another one to run it in.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
+    def run(*arguments: str, folder: Path = tmp_path) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["rdae", *arguments])
         code = main()
         for number, handler in handlers.items():

@@ -235,7 +235,11 @@ def test_transparency_comes_back(faded: dataset.Image, spec: str) -> None:
     assert 25 < row["psnr"] < 60 and row["ms_ssim"] > 0.9 and not row["identical"]
 
 
-@pytest.mark.parametrize("spec", ["png", "webp-lossless", "jxl-lossless", "rdae-lossless"])
+@pytest.mark.parametrize(
+    "spec",
+    # WebP's method 6 takes 13 seconds for this picture
+    ["png", "webp-lossless:method=4", "jxl-lossless", "rdae-lossless"],
+)
 def test_transparency_comes_back_without_loss(faded: dataset.Image, spec: str) -> None:
     """WebP changes the colours of what cannot be seen, and that is no loss."""
     try:

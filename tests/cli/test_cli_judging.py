@@ -41,6 +41,7 @@ def test_the_pixel_limit_is_that_of_compare_too(run: Run, photo: Path, rd: Path,
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX terminals")
 @needs_torch
+@pytest.mark.slow
 def test_a_search_of_elbo_shows_where_it_is_and_leaves_the_table_alone(
     tmp_path: Path, photo: Path
 ) -> None:

@@ -132,7 +132,7 @@ def test_effort_without_torch_says_how_to_get_it(run: Run, tmp_path: Path, photo
 @needs_torch
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals and terminals")
 def test_a_search_shows_where_it_is_and_an_interrupt_writes_nothing(
-    tmp_path: Path, example: Path
+    tmp_path: Path, photo: Path
 ) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         pytest.skip("signals are ignored here, as under nohup, and so they are by the command")
@@ -140,7 +140,7 @@ def test_a_search_shows_where_it_is_and_an_interrupt_writes_nothing(
 
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "rdae", "compress", "big.png", "-e", "9"],
+        [sys.executable, "-m", "rdae", "compress", "photo.png", "-e", "9"],
         cwd=tmp_path,
         stderr=theirs,
         env=environment({"PYTHONWARNINGS": "ignore", "COLUMNS": "120", "TERM": "xterm"}),
@@ -154,7 +154,7 @@ def test_a_search_shows_where_it_is_and_an_interrupt_writes_nothing(
         assert process.wait(60) == 130
     os.close(ours)
     assert " bpp  " in seen and " dB  " in seen and " left" in seen
-    assert names(tmp_path) == ["big.png"]
+    assert names(tmp_path) == ["photo.png"]
 
 
 def test_elbo_shows_terms_that_add_up(run: Run, tmp_path: Path, photo: Path) -> None:
