@@ -16,6 +16,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from rdae.autoencoder import search as refine  # noqa: E402
 from rdae.autoencoder import search_decoder as search_decoder  # noqa: E402
+from rdae.autoencoder.adam import Adam  # noqa: E402
 from rdae.autoencoder.float_decoder import Y_REACH, TableRate, _Between, at_point, float_decoder  # noqa: E402
 from rdae.autoencoder.passes import assemble, split  # noqa: E402
 from rdae.autoencoder.precision import bfloat16_pays  # noqa: E402
@@ -335,3 +336,17 @@ def test_what_the_caller_has_set_in_torch_changes_nothing(crop):
     for setting in settings:
         with setting:
             assert search() == first
+
+
+def test_the_search_s_optimizer_is_adam():
+    start = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    adam = Adam(momentum=0.7, memory=0.92)
+    reference = torch.optim.Adam([theirs], lr=0.1, betas=(0.7, 0.92))
+    for _ in range(20):
+        for x in (ours, theirs):
+            ((x - torch.arange(4)) ** 4).sum().backward()
+        adam.step({ours: 0.1})
+        reference.step()
+        reference.zero_grad()
+    assert torch.allclose(ours, theirs, atol=1e-6) and ours.grad is None

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from rdae.autoencoder.adam import Adam
 from rdae.autoencoder.distortion_cost import distortion_cost
 from rdae.autoencoder.float_decoder import Y_REACH, Z_REACH, TableRate
 from rdae.autoencoder.networks import ClampInward, in_phases
@@ -160,24 +161,19 @@ def _anneal(
     start, gain = objective.start(), objective.decoder.gain
     moved = [torch.zeros_like(quarter, requires_grad=True) for quarter in start]  # in symbols
     z = objective.z.clone().requires_grad_()
-    optimizer = torch.optim.Adam(
-        [{"params": moved, "peak": LEARNING_RATE}, {"params": [z], "peak": z_peak}],
-        betas=(momentum, memory),
-        fused=True,
-    )
+    peaks = {**dict.fromkeys(moved, LEARNING_RATE), z: z_peak}
+    optimizer = Adam(momentum, memory)
 
     def latents() -> list[Tensor]:
         return [start[k] + moved[k] / gain[k] for k in range(NUM_PASSES)]
 
     for step in range(steps):
         done = step / steps
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * min(1.0, 1.25 * (1 - done))
+        share = min(1.0, 1.25 * (1 - done))
         temperature = hot * (COLD / hot) ** done
         bits, x_hat = objective(latents(), z, temperature, generator)
-        optimizer.zero_grad()
         (bits + objective.distortion(x_hat)).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step({x: share * peak for x, peak in peaks.items()})
         report(step + 1, steps, bits.item(), objective.squared_error(x_hat))
     with torch.no_grad():
         y = assemble(latents())[0].numpy()

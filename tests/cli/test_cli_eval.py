@@ -217,8 +217,8 @@ def test_a_report_keeps_its_pictures(
     before = pictures()
     assert before >= 6
     (out.parent / "elsewhere").mkdir()
-    arguments = ("--plot-only", "../out", "--anchor", "rdae")
-    code, _, said = call("eval", *arguments, folder=out.parent / "elsewhere")
+    again = ("--plot-only", "../out", "--anchor", "rdae")
+    code, _, said = call("eval", *again, folder=out.parent / "elsewhere")
     assert code == 0 and said.endswith("report: ../out/report.html\n")
     assert "pictures" not in said and pictures() == before
     shutil.rmtree(out.parent / "photos")
