@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rdae.codec import encode
 from rdae.exact import kernel
+from rdae.exact.kernel import coder
 from rdae.images.picture import Picture
 from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
 
@@ -46,7 +47,7 @@ def test_a_table_without_zones_is_refused():
 @given(keys=st.binary(max_size=600))
 def test_the_order_of_bytes_is_that_of_a_stable_sort(keys):
     given_keys = np.frombuffer(keys, np.uint8)
-    assert np.array_equal(kernel.order(given_keys), np.argsort(given_keys, kind="stable"))
+    assert np.array_equal(coder.order(given_keys), np.argsort(given_keys, kind="stable"))
 
 
 @pytest.mark.parametrize("effort", [1, 2])

@@ -175,7 +175,7 @@ def test_parameters_come_back(lossless: LosslessModel, kind: int) -> None:
 def test_filters_whose_sums_leave_32_bits_are_refused() -> None:
     wild = Parameters(kind=1, filter=np.full((12, 3), 32767, np.int32))
     with pytest.raises(CorruptError, match="32 bits"):
-        wild.network()
+        wild.layer()
 
 
 @pytest.mark.parametrize("width", [1, 3])

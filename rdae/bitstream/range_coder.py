@@ -20,6 +20,7 @@ from rdae.bitstream.plain_decoder import PlainDecoder
 from rdae.bitstream.tables import SYMBOL_MAX, SYMBOL_MIN, TOTAL, TableFamily
 from rdae.errors import CorruptError, grouped
 from rdae.exact import kernel
+from rdae.exact.kernel import coder
 
 __all__ = ["SymbolDecoder", "SymbolEncoder"]
 
@@ -38,6 +39,9 @@ def _group(
     """
     if indexes.ndim != 1:
         raise ValueError(f"indexes have {indexes.ndim} dimensions, not 1")
+    if indexes.dtype == np.uint16 and kernel.selected() != "numpy":
+        order, counts = coder.grouped(indexes.astype(np.uint16, copy=False), len(tables))
+        return order.astype(np.intp, copy=False), counts.astype(np.intp, copy=False)
     if indexes.size and not 0 <= int(indexes.min()) <= int(indexes.max()) < len(tables):
         raise ValueError(f"a table index is outside of 0 to {len(tables) - 1}")
     # NumPy sorts keys of 8 and 16 bits by radix, ten times faster than wider ones.
@@ -49,7 +53,7 @@ def _group(
 def _order(keys: NDArray[Any]) -> NDArray[np.intp]:
     """The stable order of keys."""
     if keys.dtype == np.uint8 and kernel.selected() != "numpy":
-        return kernel.order(keys).astype(np.intp, copy=False)
+        return coder.order(keys).astype(np.intp, copy=False)
     return np.argsort(keys, kind="stable")
 
 
@@ -65,7 +69,7 @@ class SymbolEncoder:
         self._is_compiled = kernel.selected() != "numpy"
         self._coder: Any
         if self._is_compiled:
-            self._coder = kernel.RangeEncoder()
+            self._coder = coder.RangeEncoder()
         else:
             self._coder = constriction.stream.queue.RangeEncoder()
 
@@ -158,7 +162,7 @@ class SymbolDecoder:
         self._is_cut = is_cut
         self._is_compiled = kernel.selected() != "numpy"
         if self._is_compiled:
-            self._coder = kernel.RangeDecoder(words.astype(np.uint32), is_cut=is_cut)
+            self._coder = coder.RangeDecoder(words.astype(np.uint32), is_cut=is_cut)
         elif is_cut:
             self._coder = PlainDecoder(words.tolist())
         else:
@@ -179,7 +183,14 @@ class SymbolDecoder:
                 wrong symbols, which the tile's checksum finds.
             ValueError: an index is out of range.
         """
-        return self.get_known(indexes, tables)[0]
+        order, counts = _group(indexes, tables)
+        entries = self._entries(tables, counts)
+        if self._is_compiled and entries.size == order.size:
+            symbols = coder.placed(entries, order, counts, tables.lows, tables.sizes)
+            if symbols is not None:
+                self._num_symbols += order.size
+                return symbols
+        return self._placed(order, counts, entries, tables)[0]
 
     def get_known(
         self, indexes: NDArray[np.integer[Any]], tables: TableFamily
@@ -190,7 +201,16 @@ class SymbolDecoder:
             `(n,)` int32 symbols, 0 for those that a cut stream has no more; `(n,)` which it has.
         """
         order, counts = _group(indexes, tables)
-        entries = self._entries(tables, counts)
+        return self._placed(order, counts, self._entries(tables, counts), tables)
+
+    def _placed(
+        self,
+        order: NDArray[np.intp],
+        counts: NDArray[np.intp],
+        entries: NDArray[np.int32],
+        tables: TableFamily,
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Symbols of entries, and those that were escaped, which follow in the stream."""
         last, lows = _in_order(tables.sizes - 1, counts), _in_order(tables.lows, counts)
         escaped = np.flatnonzero(entries == last[: entries.size])
         values = np.zeros(order.size, np.int32)

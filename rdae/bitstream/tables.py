@@ -15,7 +15,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.exact import kernel
+from rdae.exact.kernel import coder
 
 __all__ = ["PRECISION_BITS", "SYMBOL_MAX", "SYMBOL_MIN", "TOTAL", "TableFamily"]
 
@@ -92,9 +92,9 @@ class TableFamily:
         return model
 
     @cached_property
-    def compiled(self) -> kernel.TableSet:
+    def compiled(self) -> coder.TableSet:
         """The tables as the compiled coder reads them."""
-        return kernel.TableSet(self.freqs, self.sizes)
+        return coder.TableSet(self.freqs, self.sizes)
 
     @cached_property
     def powers(self) -> NDArray[np.float64]:

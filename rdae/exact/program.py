@@ -92,7 +92,7 @@ class Program:
             threads_here = min(threads, 1 + cost * area.area // LEAST_WORK)
             stripes = [
                 Rectangle(*rows, area.left, area.right)
-                for rows in _strips(area.top, area.bottom, threads_here)
+                for rows in strips(area.top, area.bottom, threads_here)
             ]
             # The call owns all that the kernel has addresses of, as long as a thread may run it.
             stage_of_it = partial(self._run_stage, code, grids, widest, alive=arrays)
@@ -189,7 +189,7 @@ def _products(code: Array) -> int:
     return int(products[is_linear].sum())
 
 
-def _strips(top: int, bottom: int, threads: int) -> list[tuple[int, int]]:
+def strips(top: int, bottom: int, threads: int) -> list[tuple[int, int]]:
     """Even strips of rows, as many as threads."""
     count = max(1, min(threads, bottom - top))
     edges = [top + (bottom - top) * i // count for i in range(count + 1)]

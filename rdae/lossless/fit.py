@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.tables import TableFamily
+from rdae.lossless.colour import before_filter, scale_rows, scaled, shapes, split_mean
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.parameters import (
     BASE,
@@ -28,7 +29,7 @@ from rdae.lossless.parameters import (
 )
 from rdae.lossless.pyramid import COLOURS, FRACTION_BITS
 from rdae.lossless.tables import NUM_SCALES, table_index
-from rdae.lossless.walk import LevelWalk, scale_rows, shapes, split_mean
+from rdae.lossless.walk import LevelWalk
 
 Array = NDArray[Any]
 
@@ -55,7 +56,7 @@ def fit_pass(
     """Parameters of the pass that `walk` has begun.
 
     Args:
-        walk: is settled with the pixels meanwhile, and begins the pass again in the end.
+        walk: is settled with the pixels meanwhile.
         target: `(rows, columns, 3)`, the pixels that the pass adds.
         tables: of residuals.
         coded: how many colours are coded.
@@ -75,10 +76,10 @@ def fit_pass(
     parameters.statistic = start.statistic
     for k in range(coded):
         values = target[..., COLOURS[k]]
-        head = walk.head(k, parameters).astype(np.int32)
-        before = walk.before_filter(k, head)
+        head = walk.head(k, parameters)
         if parameters.kind != NONE:
             matrix = np.column_stack([inputs, *_differences(walk, k, there, some)])
+            before = before_filter(k, head.astype(np.int32), walk.seen)
             wrong = (values - before[there] / _ONE).ravel()[some] - matrix @ start.filters[k]
             more = np.append(start.filters[k], np.float32(0))
             matrix = np.column_stack(
@@ -87,11 +88,9 @@ def fit_pass(
             scale = np.maximum(SCALES[scale_rows(head[..., 1])[there]].ravel()[some], LEAST_SCALE)
             _set(parameters, k, more + _solve(matrix, wrong, _weight(wrong, scale)))
         own = walk.own(parameters)
-        mean = walk.mean(k, head, before, own, parameters)
-        _correct(parameters, k, head[there], values, mean[there], tables, width)
-        scales = scale_rows(parameters.rows(head[..., 1], k))
-        walk.settle(k, values, mean, scales)
-    walk.begin_again()
+        mean = walk.predict(k, head, own, parameters).mean
+        _correct(parameters, k, head[there].astype(np.int32), values, mean[there], tables, width)
+        walk.settle(k, values, walk.predict(k, head, own, parameters))
     return parameters
 
 
@@ -113,7 +112,7 @@ def _inputs(walk: LevelWalk, kind: int, there: tuple[slice, ...]) -> NDArray[np.
 
 def _differences(walk: LevelWalk, k: int, there: tuple[slice, ...], some: slice) -> list[Array]:
     """Differences of the colours that are known of the same pixel, in levels."""
-    return [walk.difference(j)[there].ravel()[some] / np.float32(_ONE) for j in range(k)]
+    return [walk.seen.difference(j)[there].ravel()[some] / np.float32(_ONE) for j in range(k)]
 
 
 @dataclass(frozen=True)
@@ -134,14 +133,15 @@ def _first_filters(
 ) -> _Start:
     """Fit filters without the network: weights are the inverse of the squared errors around."""
     there = tuple(slice(n) for n in target.shape[:2])
+    seen = walk.seen
     filters, logarithms = [], []
     before: list[Array] = []
     for k, c in enumerate(COLOURS):
         levels = target[..., c].astype(np.int32) << FRACTION_BITS
-        wrong = levels - walk.generic[..., c][there]
+        wrong = levels - seen.reference[..., c][there] - seen.linear[..., c][there]
         for j in range(k):
-            wrong = wrong - walk.generic_share(k, j, before[j])
-        before.append(levels - walk.reference[..., c][there])
+            wrong -= scaled(before[j], int(seen.same[factor_index(k, j)]))
+        before.append(levels - seen.reference[..., c][there])
         wanted = (wrong.ravel()[some] / _ONE).astype(np.float32)
         known = [b.ravel()[some] / np.float32(_ONE) for b in before[:k]]
         matrix = np.column_stack([inputs, *known]).astype(np.float32)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.errors import WeightsMismatchError, WeightsNotFoundError
-from rdae.exact.layers import Around
+from rdae.exact.layers import Around, Linear
 from rdae.exact.network import ExactNetwork, exact_steps, take
 from rdae.exact.stages import Add, Concatenate, Step
-from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
+from rdae.lossless.networks import AROUND, NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES, Mixtures
 from rdae.tensor_file import read_tensors, way_out
 
@@ -56,7 +56,10 @@ class Level:
             name: exact_steps(layers, f"{path}.{name}", tensors) for name, layers in spec.items()
         }
         self._begin = ExactNetwork([Around(1), *steps["begin"]])
-        self._linear = [ExactNetwork([Around(1), *steps[f"linear.{p}"]]) for p in range(NUM_PASSES)]
+        self._linear = [
+            ExactNetwork([Around(1), *_references_first(steps[f"linear.{p}"], p)])
+            for p in range(NUM_PASSES)
+        ]
         self._passes = []
         for p in range(NUM_PASSES):
             seen: list[Step] = [Around(1), Concatenate()] if p else []
@@ -77,7 +80,7 @@ class Level:
 
         Args:
             number: of the pass.
-            known: of all cells, differences of the passes before and references.
+            known: of all cells, references and differences of the passes before.
             threads: how many to use.
         """
         return self._linear[number](known, 0, threads)
@@ -92,6 +95,16 @@ class Level:
     ) -> NDArray[np.int16]:
         """Mean, scale and shape, and factors of errors, of the colour coded as number `colour`."""
         return self._heads[number][colour]([h, errors], 0, threads)
+
+
+def _references_first(steps: list[Step], number: int) -> list[Step]:
+    """The generic filter of a pass, on cells whose differences stand behind the references."""
+    (layer,) = steps
+    assert isinstance(layer, Linear)
+    m = layer.mantissa
+    cells = np.roll(m.reshape(AROUND, -1, m.shape[1]), -NUM_COLOURS * number, axis=1)
+    mantissa = np.ascontiguousarray(cells.reshape(m.shape))
+    return [Linear(mantissa, layer.bias, layer.shift, layer.leak)]
 
 
 class LosslessModel:

@@ -16,7 +16,6 @@ from rdae.bitstream.tables import PRECISION_BITS, TableFamily
 from rdae.errors import CorruptError
 from rdae.exact.arithmetic import LARGEST, SUM_LIMIT
 from rdae.exact.layers import Linear
-from rdae.exact.network import ExactNetwork
 from rdae.lossless.base import AROUND
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.pyramid import PHASES
@@ -102,8 +101,8 @@ class Parameters:
     shape: Array = field(default_factory=lambda: np.zeros(NUM_COLOURS, np.int32))
     statistic: Array = field(default_factory=lambda: np.zeros(NUM_COLOURS, np.int32))
 
-    def network(self) -> ExactNetwork | None:
-        """The filter, from the values at its taps to `(rows, columns, 3)`; None for none.
+    def layer(self) -> Linear | None:
+        """The filter, from the values at its taps to three colours; None for none.
 
         Raises:
             CorruptError: its sums could leave 32 bits.
@@ -116,8 +115,7 @@ class Parameters:
         if worst.max() >= SUM_LIMIT:
             raise CorruptError("a filter's sums may leave 32 bits")
         mantissa = self.filter.astype(np.int16)
-        layer = Linear(mantissa, bias.astype(np.int32), COEFFICIENT_BITS, 0)
-        return ExactNetwork([layer])
+        return Linear(mantissa, bias.astype(np.int32), COEFFICIENT_BITS, 0)
 
     def rows(self, raw: Array, colour: int) -> Array:
         """The scale's row in 1/128, from the network's."""

@@ -68,20 +68,3 @@ def local_mean(quarters: Array) -> Array:
     sums = sums[:, :-2] + sums[:, 1:-1] + sums[:, 2:]
     mean: Array = (sums * _EIGHT_NINTHS + (1 << (_NINTH_BITS - 1))) >> _NINTH_BITS
     return mean
-
-
-def side_by_side(x: Array, count: int) -> Array:
-    """A view of each cell with those behind it in its row, where there are all of them.
-
-    Args:
-        x: `(rows, columns, channels)`, contiguous in each row.
-        count: of the cells that are seen from each.
-
-    Returns:
-        `(rows, columns - count + 1, count * channels)`, not to be written to.
-    """
-    rows, columns, channels = x.shape
-    # several cells lie in one piece, so that only rows are put one behind the other
-    return np.lib.stride_tricks.as_strided(
-        x, (rows, columns - count + 1, count * channels), x.strides, writeable=False
-    )

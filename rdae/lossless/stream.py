@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
+from rdae.lossless.colour import restore, split_mean
 from rdae.lossless.fit import WORTH_ON_BASE, fit_pass
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
 from rdae.lossless.parameters import Parameters, get_bytes, put_bytes
 from rdae.lossless.pyramid import COLOURS, added, level_of, num_levels
-from rdae.lossless.tables import table_index
-from rdae.lossless.walk import LevelWalk, scale_rows, shapes, split_mean
+from rdae.lossless.walk import LevelWalk
 
 Array = NDArray[Any]
 
@@ -76,16 +76,16 @@ def encode_pixels(
                 parameters.write(encoder, model.mixtures.family())
             own = walk.own(parameters)
             for k, colour in enumerate(COLOURS):
-                mean, scales, index = _predict(walk, k, parameters, own)
+                prediction = walk.predict(k, walk.head(k, parameters), own, parameters)
                 there = tuple(slice(n) for n in given.shape[:2])
                 if k < coded:
-                    rounded, _ = split_mean(mean[there])
+                    rounded, _ = split_mean(prediction.mean[there])
                     bins = to_bins(given[..., colour] - rounded, max_error)
-                    encoder.put(bins.ravel(), index[there].ravel(), tables)
+                    encoder.put(bins.ravel(), prediction.tables[there].ravel(), tables)
                     target[..., colour] = np.clip(rounded + bins * width, 0, 255)
                 else:
                     target[..., colour] = target[..., COLOURS[0]]
-                walk.settle(k, target[..., colour], mean, scales)
+                walk.settle(k, target[..., colour], prediction)
             walk.end_pass()
     return encoder.finish(), decoded
 
@@ -129,20 +129,15 @@ def decode_pixels(
                 parameters = Parameters.read(decoder, family, p, has_base=base is not None)
             own = walk.own(parameters)
             for k, colour in enumerate(COLOURS):
-                mean, scales, index = _predict(walk, k, parameters, own)
+                prediction = walk.predict(k, walk.head(k, parameters), own, parameters)
                 if k < coded:
                     there = tuple(slice(n) for n in target.shape[:2])
-                    rounded, _ = split_mean(mean[there])
-                    bins = decoder.get(index[there].ravel(), tables).reshape(rounded.shape)
-                    found = rounded + bins * width
-                    if found.size and not (
-                        -max_error <= found.min() and found.max() <= 255 + max_error
-                    ):
+                    bins = decoder.get(prediction.tables[there].ravel(), tables)
+                    if not restore(bins, prediction, max_error, target[..., colour]):
                         raise CorruptError("a sample lies outside of 0 to 255")
-                    target[..., colour] = np.clip(found, 0, 255)
                 else:
                     target[..., colour] = target[..., COLOURS[0]]
-                walk.settle(k, target[..., colour], mean, scales)
+                walk.settle(k, target[..., colour], prediction)
             walk.end_pass()
     decoder.finish()
     return pixels
@@ -151,15 +146,3 @@ def decode_pixels(
 def to_bins(residuals: Array, max_error: int) -> Array:
     """The bin of each residual: the nearest multiple of 2 `max_error` + 1, divided by that."""
     return (residuals + max_error) // (2 * max_error + 1)
-
-
-def _predict(
-    walk: LevelWalk, k: int, parameters: Parameters, own: Array | None
-) -> tuple[Array, Array, NDArray[np.uint16]]:
-    """Mean, row of the scale, and table of colour number `k`, of all cells."""
-    head = walk.head(k, parameters).astype(np.int32)
-    mean = walk.mean(k, head, walk.before_filter(k, head), own, parameters)
-    _, phases = split_mean(mean)
-    scales = scale_rows(parameters.rows(head[..., 1], k))
-    shape = shapes(parameters.shapes(head[..., 2], k))
-    return mean, scales, table_index(scales, phases, shape)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Depthwise, Linear, Residual
 from rdae.bitstream.tables import PRECISION_BITS
+from rdae.lossless.colour import NORMALISED_BITS, NORMALISED_FRACTION
 from rdae.lossless.fit import SCALES
 from rdae.lossless.model import FORMAT, LosslessModel
 from rdae.lossless.networks import (
@@ -30,7 +31,6 @@ from rdae.lossless.networks import (
 from rdae.lossless.parameters import FACTOR_BITS
 from rdae.lossless.pyramid import FRACTION_BITS
 from rdae.lossless.tables import BETWEEN_BITS, EDGE_BITS, MAX_RESIDUAL, STEP_BITS
-from rdae.lossless.walk import NORMALISED_BITS, NORMALISED_FRACTION
 from rdae.tensor_file import read_tensors, write_tensors
 from rdae.training.lossless_networks import (
     WIDE_RATIO,

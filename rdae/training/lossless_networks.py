@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from rdae.autoencoder.layers import Depthwise, Linear, Points, build
 from rdae.autoencoder.networks import ClampInward
+from rdae.lossless.colour import LARGEST_NORMALISED, NORMALISED_FRACTION
 from rdae.lossless.fit import SCALES
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
 from rdae.lossless.parameters import NONE, factor_index
 from rdae.lossless.pyramid import COLOURS, PHASES
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES
-from rdae.lossless.walk import LARGEST_NORMALISED, NORMALISED_FRACTION
 from rdae.training.lossless_fit import UNIT, Fit, has_parameters, kind_in_training, tap_values
 
 PRESETS = {"photo": (40, 24), "tiny": (8, 8)}  # channels, and those of heads

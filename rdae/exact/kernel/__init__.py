@@ -19,9 +19,10 @@ from rdae.errors import RdaeError
 from rdae.geometry import Rectangle
 
 try:
-    from rdae.exact.kernel import _kernel as library  # type: ignore[attr-defined]
+    from rdae.exact.kernel import _kernel  # type: ignore[attr-defined]
 except ImportError:
-    library: Any = None  # type: ignore[no-redef]
+    _kernel = None
+library: Any = _kernel
 
 PANEL = 16  # channel counts are padded to whole panels of so many
 BUFFERS, SLOTS = 6, 16  # of a stage
@@ -143,10 +144,10 @@ def quarter_indexes(
     """
     rows, columns, group = heads.shape
     given = np.ascontiguousarray(offset)
-    _check(heads, (rows, columns, group), np.int16)
-    _check(given, (4, group), np.int16)
+    check(heads, (rows, columns, group), np.int16)
+    check(given, (4, group), np.int16)
     out = np.empty(heads.shape, np.uint8)
-    address, row, cell = _grid(heads)
+    address, row, cell = grid(heads)
     library.indexes(
         *(address, row, cell, rows, columns, group, given.ctypes.data, bits, out.ctypes.data)
     )
@@ -171,11 +172,11 @@ def quarter_dequantise(
     """
     rows, columns, group = means.shape
     symbols, step = np.ascontiguousarray(symbols), np.ascontiguousarray(step)
-    _check(means, (rows, columns, group), np.int16)
-    _check(symbols, (rows, columns, group), np.int32)
-    _check(step, (4, group), np.int32)
+    check(means, (rows, columns, group), np.int16)
+    check(symbols, (rows, columns, group), np.int32)
+    check(step, (4, group), np.int32)
     out = np.empty(means.shape, np.int16)
-    address, row, cell = _grid(means)
+    address, row, cell = grid(means)
     library.dequantise(
         *(address, row, cell, rows, columns, group, symbols.ctypes.data, step.ctypes.data),
         *(shift, mean_bits, out.ctypes.data),
@@ -203,160 +204,32 @@ def quarter_quantise(
     """
     rows, columns, group = y.shape
     unit, gain, zones = (np.ascontiguousarray(v, np.float32) for v in (unit, gain, zones))
-    _check(y, y.shape, np.float32)
-    _check(means, y.shape, np.int16)
-    _check(unit, (4, group), np.float32)
-    _check(gain, (4, group), np.float32)
+    check(y, y.shape, np.float32)
+    check(means, y.shape, np.int16)
+    check(unit, (4, group), np.float32)
+    check(gain, (4, group), np.float32)
     if indexes is not None:
         indexes = np.ascontiguousarray(indexes)
-        _check(indexes, y.shape, np.uint8)
+        check(indexes, y.shape, np.uint8)
         if indexes.size and int(indexes.max()) >= len(zones):
             raise ValueError(f"there is no table {int(indexes.max())}")
     symbols = np.empty(y.shape, np.int32)
     library.quantise(
-        *(*_grid(y), *_grid(means), rows, columns, group, unit.ctypes.data, gain.ctypes.data),
+        *(*grid(y), *grid(means), rows, columns, group, unit.ctypes.data, gain.ctypes.data),
         *(0 if indexes is None else indexes.ctypes.data, zones.ctypes.data, zones.shape[1] - 1),
         symbols.ctypes.data,
     )
     return symbols
 
 
-def order(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """What `np.argsort(keys, kind="stable")` gives for `(n,)` bytes, five times as fast."""
-    given = np.ascontiguousarray(keys)
-    if keys.size:  # strides of no bytes may be anything
-        _check(given, (keys.size,), np.uint8)
-    places = np.empty(keys.size, np.int64)
-    library.order(given.ctypes.data, given.size, places.ctypes.data)
-    return places
-
-
-class TableSet:
-    """Tables as the range coder reads them.
-
-    Args:
-        freqs: all tables one after the other, each of integers >= 1 that sum to 2^24.
-        sizes: entries of each.
-    """
-
-    def __init__(self, freqs: NDArray[np.int64], sizes: NDArray[np.int32]) -> None:
-        count = len(sizes)
-        self.sizes = np.ascontiguousarray(sizes, np.int32)
-        self.starts = np.cumsum([0, *(sizes[:-1].astype(np.int64) + 1)], dtype=np.int64)
-        self.cdf = np.zeros(int(sizes.sum()) + count, np.uint32)
-        self.first = np.zeros((count, 257), np.uint32)
-        tops = np.arange(257) << 16
-        ends = np.cumsum(sizes.astype(np.int64))
-        for t in range(count):
-            cdf = np.concatenate([[0], np.cumsum(freqs[ends[t] - sizes[t] : ends[t]])])
-            self.cdf[self.starts[t] : self.starts[t] + len(cdf)] = cdf
-            found = np.searchsorted(cdf, tops, side="right") - 1
-            self.first[t] = np.minimum(found, sizes[t] - 1)
-
-
-class RangeDecoder:
-    """The range decoder of FORMAT.md, section 6.2, for one stream."""
-
-    def __init__(self, words: NDArray[np.uint32], *, is_cut: bool = False) -> None:
-        """Begin to decode words; those of a stream that was cut off end where they are used up."""
-        self._is_cut = is_cut
-        self._words = np.ascontiguousarray(words, np.uint32)
-        self._state = np.zeros(6, np.uint64)  # lower, range, point; address, count, position
-        library.begin(self._state.ctypes.data, self._words.ctypes.data, self._words.size)
-
-    def decode(self, tables: TableSet, counts: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-        """The next entries, so many of each table, those of the last table first.
-
-        Returns:
-            All of them; of a stream that was cut off, those that are certain.
-
-        Raises:
-            ValueError: no encoder makes this stream.
-        """
-        given = np.ascontiguousarray(counts, np.int64)
-        _check(given, tables.sizes.shape, np.int64)
-        entries = np.empty(int(given.sum()), np.int32)
-        decoded = library.decode(
-            *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
-            *(tables.sizes.ctypes.data, tables.first.ctypes.data, given.size),
-            *(given.ctypes.data, self._is_cut, entries.ctypes.data),
-        )
-        if decoded < 0:
-            raise ValueError("the stream is damaged")
-        return entries[:decoded]
-
-    def is_at_its_end(self) -> bool:
-        """Whether all words were read, and the state is one that an encoder ends in."""
-        lower, _, point, _, count, position = map(int, self._state)
-        return position >= count and (point - lower) % (1 << 64) < (1 << 33) - 1
-
-
-class RangeEncoder:
-    """The range encoder of FORMAT.md, section 6.5, for one stream."""
-
-    def __init__(self) -> None:
-        """Begin to encode."""
-        self._words = np.empty(1 << 10, np.uint32)
-        self._state = np.zeros(4, np.uint64)  # lower, range; address, count
-        library.begin_writing(self._state.ctypes.data)
-
-    def encode(
-        self,
-        tables: TableSet,
-        which: NDArray[np.integer[Any]],
-        counts: NDArray[np.integer[Any]],
-        entries: NDArray[np.int32],
-    ) -> None:
-        """Encode entries.
-
-        Args:
-            tables: the family.
-            which: `(runs,)` the table of each run of entries.
-            counts: `(runs,)` how many entries it has.
-            entries: of all runs.
-
-        Raises:
-            ValueError: a table or an entry is not there, or counts are not those of the entries.
-        """
-        which = np.ascontiguousarray(which, np.int32)
-        counts = np.ascontiguousarray(counts, np.int64)
-        entries = np.ascontiguousarray(entries, np.int32)
-        _check(counts, which.shape, np.int64)
-        if which.size and not 0 <= int(which.min()) <= int(which.max()) < tables.sizes.size:
-            raise ValueError("there is no such table")
-        if (counts < 0).any() or int(counts.sum()) != entries.size:
-            raise ValueError(f"there are {entries.size} entries, not {int(counts.sum())}")
-        self._make_room(entries.size)
-        is_sound = library.encode(
-            *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
-            *(tables.sizes.ctypes.data, which.size, which.ctypes.data, counts.ctypes.data),
-            entries.ctypes.data,
-        )
-        if not is_sound:
-            raise ValueError("an entry is not in its table")
-
-    def finish(self) -> NDArray[np.uint32]:
-        """All words; there may be zeros at the end."""
-        self._make_room(1)
-        library.end_writing(self._state.ctypes.data)
-        return self._words[: int(self._state[3])]
-
-    def _make_room(self, words: int) -> None:
-        """Have room for so many more words; an entry takes one at most."""
-        wanted = int(self._state[3]) + words
-        if wanted > self._words.size:
-            larger = np.empty(max(wanted, 2 * self._words.size), np.uint32)
-            larger[: self._words.size] = self._words
-            self._words = larger
-        self._state[2] = self._words.ctypes.data
-
-
-def _check(array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
-    if array.shape != shape or array.dtype != dtype or array.strides[-1] != array.itemsize:
+def check(array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+    """Refuse an array of another shape or type, or whose values do not lie side by side."""
+    is_dense = not array.size or array.strides[-1] == array.itemsize
+    if array.shape != shape or array.dtype != dtype or not is_dense:
         raise ValueError(f"an array is {array.dtype} {array.shape}, wanted {dtype} {shape}")
 
 
-def _grid(array: NDArray[Any]) -> tuple[int, int, int]:
-    """Address and strides of rows and cells, in values."""
+def grid(array: NDArray[Any]) -> tuple[int, int, int]:
+    """A `GRID`: address and strides of rows and cells, in values."""
     row, cell, _ = (stride // array.itemsize for stride in array.strides)
     return int(array.ctypes.data), row, cell

@@ -174,3 +174,38 @@ void sorted_order(const uint8_t *keys, int64_t count, int64_t *order) {
     }
     for (int64_t i = 0; i < count; i++) order[next[keys[i]]++] = i;
 }
+
+/* The order of symbols in a stream: by table, the last first, else as they are; and how many each table
+   has. 0 if there is no such table.
+
+   counts: (tables,). order: (count,). */
+int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *counts, int64_t *order) {
+    int64_t at = 0;
+    for (int t = 0; t < tables; t++) counts[t] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (indexes[i] >= tables) return 0;
+        counts[indexes[i]]++;
+    }
+    for (int t = tables - 1; t >= 0; t--) { /* where the next of each table goes */
+        int64_t many = counts[t];
+        counts[t] = at, at += many;
+    }
+    for (int64_t i = 0; i < count; i++) order[counts[indexes[i]]++] = i;
+    for (int t = 0; t < tables - 1; t++) counts[t] -= counts[t + 1];
+    return 1;
+}
+
+/* Symbols of entries that stand in the order of the stream; how many of those are escapes, which say
+   nothing yet, or -1 if the order leads beyond them. */
+int64_t place_symbols(const int32_t *entries, const int64_t *order, const int64_t *counts, int tables,
+                      const int32_t *lows, const int32_t *sizes, int32_t *symbols) {
+    int64_t escapes = 0, all = 0;
+    for (int t = 0; t < tables; t++) all += counts[t];
+    for (int t = tables - 1; t >= 0; t--)
+        for (const int32_t *end = entries + counts[t]; entries < end; entries++) {
+            if (*order < 0 || *order >= all) return -1;
+            escapes += *entries == sizes[t] - 1;
+            symbols[*order++] = *entries + lows[t];
+        }
+    return escapes;
+}

@@ -85,5 +85,25 @@ void quarter_quantise(Grid y, Grid means, int rows, int columns, int group, cons
                       const float *gain, const uint8_t *indexes, const float *zones, int reach,
                       int32_t *symbols);
 void sorted_order(const uint8_t *keys, int64_t count, int64_t *order);
+int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *counts, int64_t *order);
+int64_t place_symbols(const int32_t *entries, const int64_t *order, const int64_t *counts, int tables,
+                      const int32_t *lows, const int32_t *sizes, int32_t *symbols);
+
+/* lossless.c: one colour of a pass of a level. */
+typedef struct {
+    int32_t number, channel;   /* in the order of coding, and of a pixel */
+    int32_t before[2];         /* channels of the colours coded before */
+    int32_t same[2];           /* what their differences add in any tile, in 2^-12 */
+    int32_t factor[2], gain;   /* of the tile: the same, and of the network's mean; in 2^-9 */
+    int32_t slope, row, shape; /* of the tile: corrections, in 2^-8, 1/8 and 1/8 */
+} Colour;
+
+void level_predict(const Colour *colour, Grid head, Grid reference, Grid linear, Grid added, Grid own, int rows,
+                   int columns, int16_t *means, uint8_t *scales, uint16_t *indexes);
+void level_settle(const Colour *colour, const uint8_t *pixels, int64_t pixel_row, int64_t pixel_cell, int rows,
+                  int columns, int across, const int16_t *means, const uint8_t *scales, const int32_t *inverse,
+                  Grid reference, Grid added, Grid features);
+int level_restore(const int32_t *bins, const int16_t *means, int rows, int columns, int across, int width,
+                  int beyond, uint8_t *pixels, int64_t pixel_row, int64_t pixel_cell);
 
 #endif

@@ -10,7 +10,8 @@
 
 typedef unsigned long long Address;
 /* The layouts that the Python side writes; another processor has no kernel instead of a wrong one. */
-_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 48 && sizeof(Writer) == 32,
+_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 48 && sizeof(Writer) == 32 &&
+                   sizeof(Run) == 20 && sizeof(Colour) == 48,
                "layout");
 
 #define AT(type, address) ((type *)(uintptr_t)(address))
@@ -175,6 +176,76 @@ static PyObject *order(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *group(PyObject *self, PyObject *args) {
+    Address indexes, counts, order;
+    long long count;
+    int tables, is_sound;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KLiKK", &indexes, &count, &tables, &counts, &order)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    is_sound = group_by_table(AT(const uint16_t, indexes), count, tables, AT(int64_t, counts), AT(int64_t, order));
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(is_sound);
+}
+
+static PyObject *place(PyObject *self, PyObject *args) {
+    Address entries, order, counts, lows, sizes, symbols;
+    int tables;
+    long long escapes;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKiKKK", &entries, &order, &counts, &tables, &lows, &sizes, &symbols))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    escapes = place_symbols(AT(const int32_t, entries), AT(const int64_t, order), AT(const int64_t, counts),
+                            tables, AT(const int32_t, lows), AT(const int32_t, sizes), AT(int32_t, symbols));
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLongLong(escapes);
+}
+
+static PyObject *predict(PyObject *self, PyObject *args) {
+    Address colour, grids, means, scales, indexes;
+    int rows, columns;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKiiKKK", &colour, &grids, &rows, &columns, &means, &scales, &indexes)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    const Grid *g = AT(const Grid, grids);
+    level_predict(AT(const Colour, colour), g[0], g[1], g[2], g[3], g[4], rows, columns, AT(int16_t, means),
+                  AT(uint8_t, scales), AT(uint16_t, indexes));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *settle(PyObject *self, PyObject *args) {
+    Address colour, grids, pixels, means, scales, inverse;
+    long long row, cell;
+    int rows, columns, across;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKLLiiiKKK", &colour, &grids, &pixels, &row, &cell, &rows, &columns, &across,
+                          &means, &scales, &inverse))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    const Grid *g = AT(const Grid, grids);
+    level_settle(AT(const Colour, colour), AT(const uint8_t, pixels), row, cell, rows, columns, across,
+                 AT(const int16_t, means), AT(const uint8_t, scales), AT(const int32_t, inverse), g[0], g[1], g[2]);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *restore(PyObject *self, PyObject *args) {
+    Address bins, means, pixels;
+    long long row, cell;
+    int rows, columns, across, width, beyond, is_sound;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKiiiiiKLL", &bins, &means, &rows, &columns, &across, &width, &beyond, &pixels,
+                          &row, &cell))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    is_sound = level_restore(AT(const int32_t, bins), AT(const int16_t, means), rows, columns, across, width,
+                             beyond, AT(uint8_t, pixels), row, cell);
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(is_sound);
+}
+
 static PyMethodDef METHODS[] = {
     {"sets", sets, METH_NOARGS, "Names of the instruction sets that this processor runs, best last."},
     {"select", select_set, METH_VARARGS, "Use an instruction set; whether that can be."},
@@ -190,6 +261,11 @@ static PyMethodDef METHODS[] = {
     {"dequantise", dequantise, METH_VARARGS, "y_hat of a quarter of the latents."},
     {"quantise", quantise, METH_VARARGS, "Symbols of a quarter of the latents."},
     {"order", order, METH_VARARGS, "The stable order of bytes."},
+    {"group", group, METH_VARARGS, "The order of symbols by their tables, and how many each has."},
+    {"place", place, METH_VARARGS, "Symbols from entries in the order of the stream; how many escapes."},
+    {"predict", predict, METH_VARARGS, "Means, scales and tables of a colour of a lossless pass."},
+    {"settle", settle, METH_VARARGS, "What the next colours see of a colour's pixels."},
+    {"restore", restore, METH_VARARGS, "Pixels from bins around means; whether all can be."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef MODULE = {
