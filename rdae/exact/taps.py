@@ -30,16 +30,16 @@ class Source:
     """An array with a border of cells around it.
 
     Args:
-        array: int16 `(rows + 2 border, columns + 2 border, channels)`, contiguous.
+        array: int16 `(rows + 2 border, columns + 2 border, channels)`.
         border: how many cells.
     """
 
     def __init__(self, array: NDArray[np.int16], border: int) -> None:
-        if array.dtype != np.int16 or array.ndim != 3 or not array.flags.c_contiguous:
-            raise ValueError(f"a source is {array.dtype} {array.shape}, or not in one piece")
-        self.array, self.border = array, border
+        if array.dtype != np.int16 or array.ndim != 3:
+            raise ValueError(f"a source is {array.dtype} {array.shape}")
+        self.array, self.border = np.ascontiguousarray(array), border
         rows, columns, self.channels = array.shape
-        self.inside = array[border : rows - border, border : columns - border]
+        self.inside = self.array[border : rows - border, border : columns - border]
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class LevelWalk:
         self._known = known
         self._quarters = reference(known)
         mean = local_mean(self._quarters)
-        self._local_mean = mean.astype(np.int16)
+        self._local_mean = mean.astype(np.int16, order="C")
         # the centred references of all cells and, behind them, the differences of the passes so far
         channels = REFERENCES + NUM_COLOURS * (NUM_PASSES - 1)
         self._context = np.empty((rows, columns, channels), np.int16)
@@ -94,7 +94,7 @@ class LevelWalk:
         known = self._context[..., : REFERENCES + NUM_COLOURS * number]
         self._added = np.zeros((*self.shape, ADDED), np.int16)
         self.seen = Seen(
-            reference=(quarters << (FRACTION_BITS - 2)).astype(np.int16),
+            reference=(quarters << (FRACTION_BITS - 2)).astype(np.int16, order="C"),
             linear=self._net.linear(number, known, self._threads),
             same=self._net.same[number],
             added=self._added,
