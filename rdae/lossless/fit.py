@@ -6,6 +6,7 @@ so it is in floating point.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.tables import TableFamily
-from rdae.lossless.colour import before_filter, scale_rows, scaled, shapes, split_mean
+from rdae.lossless.colour import Prediction, before_filter, scale_rows, scaled, shapes, split_mean
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.parameters import (
     BASE,
@@ -30,6 +31,7 @@ from rdae.lossless.parameters import (
 from rdae.lossless.pyramid import COLOURS, FRACTION_BITS
 from rdae.lossless.tables import NUM_SCALES, table_index
 from rdae.lossless.walk import LevelWalk
+from rdae.threads import parallel_map
 
 Array = NDArray[Any]
 
@@ -40,6 +42,9 @@ WORTH = {
 }  # cells from which on a filter is worth its bits
 WORTH_ON_BASE = {**WORTH, NEAR: 1_000, BASE: 128}  # the same where filters see a lossy picture
 MOST_CELLS = 40_000  # that a filter is fitted to
+WEIGHT_CELLS = 4  # one of so many suffices to find weights
+FEW_CELLS = 8_000  # of which all are needed
+BLOCK_CELLS = 4096  # that a thread weights and multiplies at a time, in the cache
 MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
 RIDGE = 1e-5
 ROBUST = 0.5  # how much the weight of a large error shrinks
@@ -50,10 +55,23 @@ _ONE = float(1 << FRACTION_BITS)
 SCALES = np.geomspace(0.1, 80.0, NUM_SCALES)  # standard deviations of the tables' rows, in levels
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What was found for a pass.
+
+    Attributes:
+        parameters: of the tile.
+        predictions: of the colours that are coded, which the walk has settled; none of no pixels.
+    """
+
+    parameters: Parameters
+    predictions: list[Prediction]
+
+
 def fit_pass(
     walk: LevelWalk, target: NDArray[np.uint8], tables: TableFamily, coded: int, width: int
-) -> Parameters:
-    """Parameters of the pass that `walk` has begun.
+) -> Fitted:
+    """Find parameters of the pass that `walk` has begun.
 
     Args:
         walk: is settled with the pixels meanwhile.
@@ -66,32 +84,37 @@ def fit_pass(
     there = tuple(slice(n) for n in target.shape[:2])
     cells = target.shape[0] * target.shape[1]
     if not cells:
-        return parameters
+        return Fitted(parameters, [])
     parameters.kind = kind_of(cells, has_base=walk.has_base)
     some = slice(None, None, max(1, cells // MOST_CELLS))
-    inputs = _inputs(walk, parameters.kind, there)[some]
+    matrix = _inputs(walk, parameters.kind, there, some)
+    count = matrix.shape[1] - NUM_COLOURS  # taps and the one
     if parameters.kind != NONE:
-        parameters.filter = np.zeros((inputs.shape[1] - 1, NUM_COLOURS), np.int32)
-    start = _first_filters(walk, target, inputs, some)
+        parameters.filter = np.zeros((count - 1, NUM_COLOURS), np.int32)
+    start = _first_filters(walk, target, matrix, some)
     parameters.statistic = start.statistic
+    predictions = []
     for k in range(coded):
         values = target[..., COLOURS[k]]
         head = walk.head(k, parameters)
         if parameters.kind != NONE:
-            matrix = np.column_stack([inputs, *_differences(walk, k, there, some)])
-            before = before_filter(k, head.astype(np.int32), walk.seen)
-            wrong = (values - before[there] / _ONE).ravel()[some] - matrix @ start.filters[k]
+            before = before_filter(k, head.astype(np.int32), walk.seen)[there].ravel()[some]
+            wrong = (values.ravel()[some] - before / _ONE).astype(np.float32)
+            wrong -= matrix[:, : count + k] @ start.filters[k]
             more = np.append(start.filters[k], np.float32(0))
-            matrix = np.column_stack(
-                [matrix, (head[..., 0][there].ravel()[some] / np.float32(_ONE))]
-            )
+            matrix[:, count + k] = head[..., 0][there].ravel()[some] / _ONE
             scale = np.maximum(SCALES[scale_rows(head[..., 1])[there]].ravel()[some], LEAST_SCALE)
-            _set(parameters, k, more + _solve(matrix, wrong, _weight(wrong, scale)))
+            solution = _solve(
+                matrix[:, : count + k + 1], wrong, _weight(wrong, scale), walk.threads
+            )
+            _set(parameters, k, more + solution)
         own = walk.own(parameters)
         mean = walk.predict(k, head, own, parameters).mean
         _correct(parameters, k, head[there].astype(np.int32), values, mean[there], tables, width)
-        walk.settle(k, values, walk.predict(k, head, own, parameters))
-    return parameters
+        predictions.append(walk.predict(k, head, own, parameters))
+        walk.settle(k, values, predictions[k])
+        matrix[:, count + k] = walk.seen.difference(k)[there].ravel()[some] / _ONE
+    return Fitted(parameters, predictions)
 
 
 def kind_of(cells: int, *, has_base: bool = False) -> int:
@@ -100,19 +123,25 @@ def kind_of(cells: int, *, has_base: bool = False) -> int:
     return next((kind for kind, least in worth.items() if cells >= least), NONE)
 
 
-def _inputs(walk: LevelWalk, kind: int, there: tuple[slice, ...]) -> NDArray[np.float32]:
-    """What a filter sees, in levels, and a one: `(cells, taps + 1)`."""
-    rows, columns = (s.stop for s in there)
-    ones = np.ones((rows * columns, 1), np.float32)
+def _inputs(
+    walk: LevelWalk, kind: int, there: tuple[slice, ...], some: slice
+) -> NDArray[np.float32]:
+    """What filters see in some cells, in levels.
+
+    Returns:
+        `(cells, taps + 1 + 3)`: taps, a one, and room for the differences of the same pixel's
+        colours.
+    """
+    cells = math.prod(s.stop for s in there)
+    rows = len(range(cells)[some])
     if kind == NONE:
-        return ones
-    values = walk.tap_values(kind)[there].reshape(rows * columns, -1)
-    return np.concatenate([values.astype(np.float32) / np.float32(_ONE), ones], axis=1)
-
-
-def _differences(walk: LevelWalk, k: int, there: tuple[slice, ...], some: slice) -> list[Array]:
-    """Differences of the colours that are known of the same pixel, in levels."""
-    return [walk.seen.difference(j)[there].ravel()[some] / np.float32(_ONE) for j in range(k)]
+        return np.ones((rows, 1 + NUM_COLOURS), np.float32)
+    values = walk.tap_values(kind)[there]
+    taps = values.shape[2]
+    matrix = np.empty((rows, taps + 1 + NUM_COLOURS), np.float32)
+    np.multiply(values.reshape(cells, taps)[some], np.float32(1 / _ONE), out=matrix[:, :taps])
+    matrix[:, taps:] = 1
+    return matrix
 
 
 @dataclass(frozen=True)
@@ -129,13 +158,21 @@ class _Start:
 
 
 def _first_filters(
-    walk: LevelWalk, target: NDArray[np.uint8], inputs: NDArray[np.float32], some: slice
+    walk: LevelWalk, target: NDArray[np.uint8], matrix: NDArray[np.float32], some: slice
 ) -> _Start:
-    """Fit filters without the network: weights are the inverse of the squared errors around."""
+    """Fit filters without the network: weights are the inverse of the squared errors around.
+
+    Args:
+        walk: in the pass.
+        target: the pixels that it adds.
+        matrix: as of `_inputs`; its room for differences is filled.
+        some: which cells it has.
+    """
     there = tuple(slice(n) for n in target.shape[:2])
     seen = walk.seen
     filters, logarithms = [], []
     before: list[Array] = []
+    first = matrix.shape[1] - NUM_COLOURS
     for k, c in enumerate(COLOURS):
         levels = target[..., c].astype(np.int32) << FRACTION_BITS
         wrong = levels - seen.reference[..., c][there] - seen.linear[..., c][there]
@@ -143,15 +180,19 @@ def _first_filters(
             wrong -= scaled(before[j], int(seen.same[factor_index(k, j)]))
         before.append(levels - seen.reference[..., c][there])
         wanted = (wrong.ravel()[some] / _ONE).astype(np.float32)
-        known = [b.ravel()[some] / np.float32(_ONE) for b in before[:k]]
-        matrix = np.column_stack([inputs, *known]).astype(np.float32)
+        known = matrix[:, : first + k]
+        # the first solution only finds weights, for which a part of the cells will do
         error = wanted
-        for _ in range(2):
+        for part in (
+            slice(None, None, WEIGHT_CELLS if len(wanted) > FEW_CELLS else 1),
+            slice(None),
+        ):
             power = np.convolve(error**2, np.full(3, 1 / 3), "same")
-            solution = _solve(matrix, wanted, 1 / (power + 0.5)).astype(np.float32)
-            error = wanted - matrix @ solution
-        filters.append(solution)
+            solution = _solve(known[part], wanted[part], 1 / (power[part] + 0.5), walk.threads)
+            error = wanted - known @ solution.astype(np.float32)
+        filters.append(solution.astype(np.float32))
         logarithms.append(np.log2(np.minimum(np.abs(error), MOST_ERROR).mean() + 0.05))
+        matrix[:, first + k] = before[k].ravel()[some] / _ONE
     return _Start(filters, np.rint(8 * np.array(logarithms)).astype(np.int32))
 
 
@@ -159,13 +200,27 @@ def _weight(wrong: Array, scale: Array) -> Array:
     return 1 / (scale**2 + wrong**2 * ROBUST)
 
 
-def _solve(matrix: Array, wanted: Array, weight: Array) -> NDArray[np.float64]:
-    """Weighted least squares with a small ridge."""
-    weighted = matrix * weight[:, None].astype(np.float32)
-    gram = (weighted.T @ matrix).astype(np.float64)
-    right = weighted.T @ wanted.astype(np.float32)
-    gram += np.eye(len(gram)) * (RIDGE * np.trace(gram) / len(gram))
-    solution: NDArray[Any] = np.linalg.solve(gram, right.astype(np.float64))
+def _solve(
+    matrix: NDArray[np.float32], wanted: NDArray[np.float32], weight: Array, threads: int
+) -> NDArray[np.float64]:
+    """Weighted least squares with a small ridge; the same on any number of threads."""
+    count = matrix.shape[1]
+    root = np.sqrt(weight).astype(np.float32)[:, None]
+
+    def products(start: int) -> NDArray[np.float32]:
+        block = slice(start, start + BLOCK_CELLS)
+        weighted = np.empty((len(root[block]), count + 1), np.float32)
+        np.multiply(matrix[block], root[block], out=weighted[:, :count])
+        np.multiply(wanted[block], root[block, 0], out=weighted[:, count])
+        of_all: NDArray[np.float32] = weighted.T @ weighted  # BLAS knows that it is symmetric
+        return of_all
+
+    gram = np.zeros((count + 1, count + 1))  # the last row and column are of what is wanted
+    for part in parallel_map(products, range(0, len(matrix), BLOCK_CELLS), threads):
+        gram += part
+    left, right = gram[:count, :count], gram[:count, count]
+    left += np.eye(count) * (RIDGE * np.trace(left) / count)
+    solution: NDArray[Any] = np.linalg.solve(left, right)
     return solution
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
 from rdae.lossless.colour import restore, split_mean
-from rdae.lossless.fit import WORTH_ON_BASE, fit_pass
+from rdae.lossless.fit import WORTH_ON_BASE, Fitted, fit_pass
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
 from rdae.lossless.parameters import Parameters, get_bytes, put_bytes
@@ -70,13 +70,19 @@ def encode_pixels(
         for p in range(NUM_PASSES):
             walk.begin_pass(p)
             given, target = added(level_of(pixels, number), p), added(level, p)
-            parameters = Parameters()
+            fitted = Fitted(Parameters(), [])
             if has_parameters:
-                parameters = fit_pass(walk, given, tables, coded, width)
-                parameters.write(encoder, model.mixtures.family())
-            own = walk.own(parameters)
+                fitted = fit_pass(walk, given, tables, coded, width)
+                fitted.parameters.write(encoder, model.mixtures.family())
+            parameters = fitted.parameters
+            # where pixels are exact, the fit has settled those that a decoder will have
+            is_settled = max_error == 0 and len(fitted.predictions) == coded
+            own = None if is_settled and coded == NUM_COLOURS else walk.own(parameters)
             for k, colour in enumerate(COLOURS):
-                prediction = walk.predict(k, walk.head(k, parameters), own, parameters)
+                if is_settled and k < coded:
+                    prediction = fitted.predictions[k]
+                else:
+                    prediction = walk.predict(k, walk.head(k, parameters), own, parameters)
                 there = tuple(slice(n) for n in given.shape[:2])
                 if k < coded:
                     rounded, _ = split_mean(prediction.mean[there])
@@ -85,7 +91,8 @@ def encode_pixels(
                     target[..., colour] = np.clip(rounded + bins * width, 0, 255)
                 else:
                     target[..., colour] = target[..., COLOURS[0]]
-                walk.settle(k, target[..., colour], prediction)
+                if not (is_settled and k < coded):
+                    walk.settle(k, target[..., colour], prediction)
             walk.end_pass()
     return encoder.finish(), decoded
 

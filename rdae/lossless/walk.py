@@ -41,6 +41,7 @@ class LevelWalk:
         shape: rows and columns of cells.
         number: of the pass.
         seen: what the pass is predicted from.
+        threads: how many may be used.
     """
 
     seen: Seen
@@ -65,7 +66,7 @@ class LevelWalk:
                 is one beneath.
         """
         self._base = base
-        self._model, self._net, self._threads = model, model.level(number), threads
+        self._model, self._net, self.threads = model, model.level(number), threads
         rows, columns = self.shape = known.shape[:2]
         self._known = known
         self._quarters = reference(known)
@@ -88,14 +89,14 @@ class LevelWalk:
     def begin_pass(self, number: int) -> None:
         """Go on to a pass; those before are settled."""
         self.number = number
-        self._h = self._net.go_on(number, self._h, self._added, self._threads)
+        self._h = self._net.go_on(number, self._h, self._added, self.threads)
         row, column = PHASES[number]
         quarters = self._quarters[:, :, 2 * row + column]
         known = self._context[..., : REFERENCES + NUM_COLOURS * number]
         self._added = np.zeros((*self.shape, ADDED), np.int16)
         self.seen = Seen(
             reference=(quarters << (FRACTION_BITS - 2)).astype(np.int16, order="C"),
-            linear=self._net.linear(number, known, self._threads),
+            linear=self._net.linear(number, known, self.threads),
             same=self._net.same[number],
             added=self._added,
         )
@@ -131,14 +132,14 @@ class LevelWalk:
         layer = parameters.layer()
         if layer is None:
             return None
-        return filtered(*self._taps(parameters.kind), self._local_mean, layer, self._threads)
+        return filtered(*self._taps(parameters.kind), self._local_mean, layer, self.threads)
 
     def head(self, k: int, parameters: Parameters) -> NDArray[np.int16]:
         """The network's word on colour number `k`: mean, row, shape, and factors of errors."""
         if k == 0:
             self._features[..., :STATISTICS] = parameters.statistic << STATISTIC_BITS
         seen = self._features[..., : STATISTICS + ERROR_FEATURES * k]
-        return self._net.head(self.number, k, self._h, seen, self._threads)
+        return self._net.head(self.number, k, self._h, seen, self.threads)
 
     def predict(
         self,

@@ -1,12 +1,12 @@
 """Speed of decoding and encoding, warm, on every carrier of the exact arithmetic.
 
     python tests/benchmarks/decode_speed.py [--rounds 7] [--threads 1 2] [--carriers vnni numpy]
-        [--small]
+        [--small] [--lossless]
 
 Decoded and encoded (effort 2) are a picture of 768x512 pixels, on every instruction set that this
 machine runs and by NumPy alone, and one of 12 megapixels (the same one mirrored), on the best and
-by NumPy, all at quality 60; with `--small` only the first. Tasks take turns, so that whatever else
-the machine does slows all.
+by NumPy, all at quality 60; with `--small` only the first, with `--lossless` as exact files. Tasks
+take turns, so that whatever else the machine does slows all.
 
 Printed are medians of the rounds after a first one: milliseconds on the clock, those of processor
 time (steadier where others use the machine), and megapixels per second of the clock.
@@ -51,14 +51,27 @@ def pictures() -> list[Picture]:
     return [Picture(rgb, alpha=None, is_grey=False) for rgb in (small, large)]
 
 
+def encoded(picture: Picture, threads: int | None, *, is_lossless: bool) -> bytes:
+    """The file of a picture."""
+    if is_lossless:
+        return encode(picture, max_error=0, threads=threads).data
+    return encode(picture, quality=QUALITY, threads=threads).data
+
+
 def measure(
-    what: str, picture: Picture, data: bytes, carrier: str, threads: int
+    what: str,
+    picture: Picture,
+    data: bytes,
+    carrier: str,
+    threads: int,
+    *,
+    is_lossless: bool,
 ) -> tuple[float, float]:
     """Time one decoding or encoding on a carrier."""
     kernel.select("no" if carrier == "numpy" else carrier)
     if what == "decode":
         return timed(lambda: decode(data, threads=threads))
-    return timed(lambda: encode(picture, quality=QUALITY, threads=threads))
+    return timed(lambda: encoded(picture, threads, is_lossless=is_lossless))
 
 
 def processor() -> str:
@@ -78,17 +91,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--carriers", nargs="+", choices=carriers, default=carriers)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--lossless", action="store_true")
     args = parser.parse_args()
     spec = load_model().spec
     print(processor())
     print(
-        f"multiply-accumulates per pixel: {spec.decoder_macs_per_pixel():.0f} to decode, "
-        f"{spec.encoder_macs_per_pixel():.0f} more to encode; medians of {args.rounds} rounds"
+        "multiply-accumulates per pixel of a lossy file: "
+        f"{spec.decoder_macs_per_pixel():.0f} to decode, {spec.encoder_macs_per_pixel():.0f} more to encode; medians of {args.rounds} rounds"
     )
     tasks = []
     for picture in pictures()[: 1 if args.small else 2]:
         is_small = picture.height < LARGE[0]
-        data = encode(picture, quality=QUALITY).data
+        data = encoded(picture, None, is_lossless=args.lossless)
         some = args.carriers if is_small else sorted({args.carriers[0], args.carriers[-1]})
         tasks += [
             (what, picture, data, carrier, threads)
@@ -99,7 +113,7 @@ def main() -> None:
     times = defaultdict(list)
     for _ in range(args.rounds + 1):  # the first one warms up
         for number, task in enumerate(tasks):
-            times[number].append(measure(*task))
+            times[number].append(measure(*task, is_lossless=args.lossless))
     for number, (what, picture, _, carrier, threads) in enumerate(tasks):
         wall, cpu = (statistics.median(values) for values in zip(*times[number][1:], strict=True))
         speed = picture.width * picture.height / wall / 1e3
