@@ -96,9 +96,10 @@ def main() -> None:
     spec = load_model().spec
     print(processor())
     print(
-        "multiply-accumulates per pixel of a lossy file: "
-        f"{spec.decoder_macs_per_pixel():.0f} to decode, {spec.encoder_macs_per_pixel():.0f} more to encode; medians of {args.rounds} rounds"
+        f"multiply-accumulates per pixel of a lossy file: {spec.decoder_macs_per_pixel():.0f} "
+        f"to decode, {spec.encoder_macs_per_pixel():.0f} more to encode"
     )
+    print(f"medians of {args.rounds} rounds")
     tasks = []
     for picture in pictures()[: 1 if args.small else 2]:
         is_small = picture.height < LARGE[0]
