@@ -60,7 +60,7 @@ class Compression:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
         from rdae import codec, distortion
         from rdae.codec import check_padding
-        from rdae.codec.smaller import Choice, encode_smaller
+        from rdae.codec.smaller import Choice, encode_asked, encode_smaller
         from rdae.model import installed as store
         from rdae.model.model import Model
 
@@ -86,12 +86,15 @@ class Compression:
         }
         if self.target.or_lossless:
             choice = encode_smaller(picture, **settings)
-            if choice.kept.info.is_lossless:
-                model = store.load_lossless()
         else:
             settings |= {"max_error": self.target.max_error, "base": self.target.base}
-            choice = Choice(codec.encode(picture, **settings))
+            if self.model is None:
+                choice = encode_asked(picture, **settings)
+            else:
+                choice = Choice(codec.encode(picture, **settings))
         encoded = choice.kept
+        if encoded.info.is_lossless:
+            model = store.load_lossless()
         size = len(encoded.data)
         if self.keep_if_smaller and size >= input_bytes:
             line = f"{shown(task.source.name)}: kept, its .rd file would have {human_bytes(size)}"

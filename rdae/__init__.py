@@ -80,6 +80,10 @@ def compress(
 ) -> bytes:
     """Compress an image.
 
+    A picture of a single colour, alpha aside, comes back exactly at every quality: its file is a
+    lossless one, unless that is larger than `target_size` or `target_bpp`, or `tune`, `model` or
+    another target is given.
+
     Args:
         image: path of an image file, the bytes of one, a binary file object, which is read from
             where it stands to its end, a Pillow image, or a uint8 array of shape `(H, W)` or
@@ -131,7 +135,7 @@ def compress(
     import numbers
 
     from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, check_padding, encode
-    from rdae.codec.smaller import encode_smaller
+    from rdae.codec.smaller import encode_asked, encode_smaller
     from rdae.files import contents_of
     from rdae.images.inputs import picture_of
     from rdae.model.installed import load_model
@@ -180,7 +184,10 @@ def compress(
     }
     if is_auto:
         return encode_smaller(picture, **settings).kept.data
-    return encode(picture, max_error=max_error, base=base, **settings).data
+    settings |= {"max_error": max_error, "base": base}
+    if model is None:
+        return encode_asked(picture, **settings).kept.data
+    return encode(picture, **settings).data
 
 
 def decompress(

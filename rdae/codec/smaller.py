@@ -1,7 +1,9 @@
-"""The smaller of a picture's two files, lossy or lossless: what `lossless="auto"` asks for.
+"""Which of a picture's two files is kept, the lossy or the lossless one.
 
-Drawings, screenshots and tiny pictures often take fewer bytes exactly than blurred. The lossless
-file is coded only where WebP says that it may win, so that photographs are not held up.
+Drawings, screenshots and tiny pictures often take fewer bytes exactly than blurred: with
+`lossless="auto"` the smaller file is kept. The lossless one is coded only where WebP says that it
+may win, so that photographs are not held up. A picture of a single colour is kept exactly also
+where nothing of the kind is asked for.
 """
 
 from __future__ import annotations
@@ -57,6 +59,37 @@ def encode_smaller(picture: Picture, **settings: Any) -> Choice:
     if len(exact.data) <= most:
         return Choice(replace(exact, encode_s=both_s), len(lossy.data))
     return Choice(replace(lossy, encode_s=both_s), len(exact.data))
+
+
+def encode_asked(picture: Picture, **settings: Any) -> Choice:
+    """Encode a picture as it was asked for, but one of a single colour exactly.
+
+    A lossy model misses a plain colour by some levels, which shows beside the same colour on a
+    page, and the exact file has some forty bytes for each tile. It is not kept where it exceeds a
+    largest size, where another target or a tune asks for a search, or where a largest error is
+    given. A caller who was told which model to take asks `encode` itself.
+
+    Args:
+        picture: what to encode.
+        settings: keywords of `encode`, with its errors.
+    """
+    others = ("target_psnr", "target_ssimulacra2", "tune", "max_error")
+    sizes = [settings.get(name) for name in ("target_size", "target_bpp")]
+    is_free = all(settings.get(name) is None for name in others)
+    is_free = is_free and all(size is None or 0 < size < math.inf for size in sizes)
+    if is_free and _has_one_colour(picture):
+        limit = _largest_size(picture, settings)
+        kept = ("quality", "effort", "threads", "progress")
+        exact = encode(picture, max_error=0, **{k: settings[k] for k in kept if k in settings})
+        if limit is None or len(exact.data) <= limit:
+            return Choice(exact)
+    return Choice(encode(picture, **settings))
+
+
+def _has_one_colour(picture: Picture) -> bool:
+    first = picture.rgb[0, 0]
+    # Most pictures are told by their first row.
+    return bool((picture.rgb[0] == first).all() and (picture.rgb == first).all())
 
 
 def _largest_size(picture: Picture, settings: dict[str, Any]) -> int | None:
