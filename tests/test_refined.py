@@ -43,6 +43,12 @@ def cost(picture, encoded, model):
     return bits + refine.distortion_bits(model.tune, rd_lambda, picture.rgb, pixels)
 
 
+@pytest.fixture
+def crop(crop):
+    """A 96x128 detail of the photo: what is searched takes a second for each 64x64 pixels."""
+    return np.ascontiguousarray(crop[:96, :128])
+
+
 def test_more_effort_costs_less_and_decodes_like_any_file(crop, model):
     picture = Picture(crop, None, False)
     seen: list[Any] = []
@@ -103,7 +109,7 @@ def test_a_tune_that_does_not_count_is_refused(crop, settings):
 
 
 def test_tiles_are_refined_with_their_neighbours_in_view(crop, model):
-    wide = np.tile(crop[:48], (1, 5, 1))[:, :1100]
+    wide = np.tile(crop[:32], (1, 9, 1))[:, :1100]
     picture = Picture(np.ascontiguousarray(wide), None, False)
     plain, refined = (encode(picture, quality=QUALITY, effort=e) for e in (2, 3))
     assert refined.info.tile_columns == 2
@@ -119,6 +125,7 @@ def test_what_is_not_better_is_not_taken(crop, model, monkeypatch):
     assert worse.data == plain.data
 
 
+@pytest.mark.slow
 def test_targets_are_met_with_refinement_and_as_closely_as_the_points_allow(crop, model):
     picture = Picture(crop[:96, :128], None, False)
     encoder = RefiningEncoder(picture, model, effort=3, tune="psnr")
@@ -145,7 +152,9 @@ def test_targets_out_of_reach_are_refused_without_a_search(crop, monkeypatch):
             encode(picture, effort=9, **target)
 
 
-def test_what_only_a_search_can_reach_is_reached(crop):
+@pytest.mark.slow
+def test_what_only_a_search_can_reach_is_reached(photo):
+    crop = photo.rgb[170:330, 260:500]
     picture = Picture(crop, None, False)
     plain, refined = (
         psnr(crop, decode(encode(picture, quality=100, effort=e, tune=t).data).rgb)
