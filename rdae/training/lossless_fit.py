@@ -10,17 +10,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdae.lossless.fit import MOST_ERROR, RIDGE, kind_of
-from rdae.lossless.parameters import NONE, WINDOWS, factor_index, taps
+from rdae.lossless.fit import MOST_ERROR, RIDGE
+from rdae.lossless.parameters import (
+    COEFFICIENT_BITS,
+    LARGEST_FACTOR,
+    NONE,
+    WINDOWS,
+    factor_index,
+    taps,
+)
 from rdae.lossless.pyramid import COLOURS
-from rdae.lossless.stream import FITTED_CELLS
 
-# Cells of a tile for each of a crop: the networks shall see the filters that files have, and a crop
-# is smaller than a tile. Fitted to one cell in two and used on both, they are neither better nor
-# worse than filters fitted to many cells.
-TILE_RATIO = 4
-MOST_CELLS = 8_192  # that a filter is fitted to
 UNIT = 16.0  # levels in one of a feature
+
+# Cells of a tile for each of a crop, one of these in each step. Crops are smaller than most tiles,
+# and the networks shall see the filters that files have, wide ones and others: trained with wide
+# ones alone, they took a third more bits for small pictures, and none fewer for large ones.
+TILE_RATIOS = 1, 4, 16
+# That a filter is fitted to. Fitted to one cell in two and used on both, it is neither better nor
+# worse than one fitted to many cells.
+MOST_CELLS = 8_192
+COEFFICIENT = UNIT / (1 << COEFFICIENT_BITS)  # of a filter on features, that a file tells apart
 
 
 class Fit:
@@ -62,6 +72,7 @@ class Fit:
                 power = F.avg_pool1d(error.transpose(1, 2) ** 2, 3, 1, 1).transpose(1, 2)
                 weight = 1 / (power + 0.5)
                 solution = _solve(matrix[:, thin], wanted[:, thin], weight[:, thin])
+                solution = _rounded(solution)
                 error = wanted - matrix @ solution
             count = seen.shape[-1]
             own = (seen @ solution[:, :count]).reshape(b, rows, columns)
@@ -84,16 +95,6 @@ class Fit:
         return out
 
 
-def has_parameters(cells: int) -> bool:
-    """Whether the level of a tile is fitted whose crop has so many cells."""
-    return TILE_RATIO * cells >= FITTED_CELLS
-
-
-def kind_in_training(cells: int) -> int:
-    """What the filters see of the level of a tile whose crop has so many cells."""
-    return kind_of(TILE_RATIO * cells)
-
-
 def tap_values(p: int, kind: int, known: Tensor, differences: list[Tensor]) -> Tensor:
     """What a filter sees, `(B, rows, columns, taps)`, in features.
 
@@ -114,6 +115,12 @@ def tap_values(p: int, kind: int, known: Tensor, differences: list[Tensor]) -> T
     zeros = [F.pad(d, (0, 0, 1, 1, 1, 1)) for d in differences]
     values += [zeros[e][:, 1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for e, y, x in added]
     return torch.cat(values, -1)
+
+
+def _rounded(solution: Tensor) -> Tensor:
+    """What a file has of a filter."""
+    most = LARGEST_FACTOR * COEFFICIENT
+    return (solution / COEFFICIENT).round().mul(COEFFICIENT).clamp(-most, most)
 
 
 def _solve(matrix: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:

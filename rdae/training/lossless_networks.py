@@ -18,12 +18,13 @@ from torch.nn import functional as F
 from rdae.autoencoder.layers import Depthwise, Linear, Points, build
 from rdae.autoencoder.networks import ClampInward
 from rdae.lossless.colour import LARGEST_NORMALISED, NORMALISED_FRACTION
-from rdae.lossless.fit import SCALES
+from rdae.lossless.fit import SCALES, kind_of
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES, OWN_LEVELS, networks
 from rdae.lossless.parameters import NONE, factor_index
 from rdae.lossless.pyramid import COLOURS, PHASES
+from rdae.lossless.stream import FITTED_CELLS
 from rdae.lossless.tables import NUM_SCALES, NUM_SHAPES
-from rdae.training.lossless_fit import UNIT, Fit, has_parameters, kind_in_training, tap_values
+from rdae.training.lossless_fit import UNIT, Fit, tap_values
 
 PRESETS = {"photo": (40, 24), "tiny": (8, 8)}  # channels, and those of heads
 LEVELS = 5  # that are trained: coarser ones have few pixels, and the weights of the last
@@ -115,12 +116,13 @@ class LosslessNetworks(nn.Module):
                     if isinstance(module, Linear):
                         module.low_precision = enabled
 
-    def bits(self, x: Tensor, max_error: int = 0) -> Iterator[Tensor]:
+    def bits(self, x: Tensor, max_error: int = 0, tile_ratio: int = 1) -> Iterator[Tensor]:
         """The bits of each level of a batch, from the coarsest, one after the other.
 
         Args:
             x: `(B, H, W, 3)` whole levels, 0 to 255; sides are multiples of 2^LEVELS.
             max_error: how far a decoded sample may be from that of `x`.
+            tile_ratio: `x` stands for tiles of so many times its cells, and has their filters.
 
         Yields:
             A number for all of the batch. Nothing of one needs gradients of another.
@@ -130,15 +132,17 @@ class LosslessNetworks(nn.Module):
             step = 1 << number
             net = self.levels()[min(number, OWN_LEVELS - 1)]
             here = decoded[:, ::step, ::step]
-            yield self._level_bits(net, x[:, ::step, ::step], here, max_error)
+            yield self._level_bits(net, x[:, ::step, ::step], here, max_error, tile_ratio)
 
-    def _level_bits(self, net: Level, x: Tensor, decoded: Tensor, max_error: int) -> Tensor:
+    def _level_bits(
+        self, net: Level, x: Tensor, decoded: Tensor, max_error: int, tile_ratio: int
+    ) -> Tensor:
         known = decoded[:, ::2, ::2].clone()
         quarters = reference(known)
         local = local_mean(quarters)
         centred = ((quarters - local[..., None, :]) / UNIT).flatten(-2)
         h = net.start(centred)
-        cells = known.shape[1] * known.shape[2]
+        cells = tile_ratio * known.shape[1] * known.shape[2]
         width = 2 * max_error + 1
         differences: list[Tensor] = []
         added: Tensor | None = None
@@ -148,10 +152,10 @@ class LosslessNetworks(nn.Module):
             target, base = x[:, row::2, column::2], quarters[..., 2 * row + column, :]
             (linear,) = net["linear"][p]  # type: ignore[index]
             generic = base + UNIT * over_cells(linear, torch.cat([*differences, centred], -1))
-            kind = kind_in_training(cells)
+            kind = kind_of(cells)
             fit = None
             statistic = x.new_zeros(len(x), NUM_COLOURS)
-            if has_parameters(cells):
+            if cells >= FITTED_CELLS:
                 inputs = tap_values(p, kind, (known - local) / UNIT, differences)
                 fit = Fit(inputs, target, base, generic, net.same[p])
                 statistic = fit.statistic

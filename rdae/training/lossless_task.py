@@ -16,6 +16,7 @@ from rdae.training.camera import developed, developed_crops
 from rdae.training.config import TrainConfig
 from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache, Pixels
 from rdae.training.lossless_export import exact_model, from_weights_file
+from rdae.training.lossless_fit import TILE_RATIOS
 from rdae.training.lossless_networks import PRESETS, LosslessNetworks
 from rdae.training.validation import middle
 from rdae.training.warm_start import read_weights_to_start_from
@@ -55,7 +56,8 @@ class LosslessTask:
         """Bits per sample, in some of the steps of crops that are coded with small errors."""
         near = bool(torch.rand(()) < NEAR_SHARE)
         max_error = int(torch.randint(1, MAX_ERROR + 1, ())) if near else 0
-        bits = torch.stack(list(self.model.bits(x.float(), max_error))).sum()
+        tile_ratio = TILE_RATIOS[int(torch.randint(len(TILE_RATIOS), ()))]
+        bits = torch.stack(list(self.model.bits(x.float(), max_error, tile_ratio))).sum()
         loss = bits / x.numel()
         return {"loss": loss, "bpp": loss * x.shape[3]}
 
