@@ -211,6 +211,7 @@ def what_each_process_sees(rank: int, address: str, folder: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow  # two processes that import torch
 def test_weights_that_differ_are_seen_by_both_processes(tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     torch.multiprocessing.spawn(what_each_process_sees, (address, tmp_path), nprocs=2)

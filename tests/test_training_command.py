@@ -160,6 +160,7 @@ def test_a_run_has_one_writer_and_ctrl_c_ends_it_with_a_checkpoint(photos, tmp_p
     assert not (tmp_path / "run" / "rdae.lock").exists()
 
 
+@pytest.mark.slow  # torchrun and two processes that import torch
 def test_a_finished_run_leaves_its_papers_and_a_model_that_works(
     whole, photo, tmp_path, call_quietly, monkeypatch
 ):
