@@ -22,7 +22,6 @@ from rdae.cli.paths import (
     plan,
 )
 from rdae.cli.target import read_target
-from rdae.distortion import require_ssimulacra2
 from rdae.errors import ModelError
 from rdae.images.formats import INPUT_SUFFIXES
 from rdae.limits import MAX_PIXELS
@@ -122,6 +121,8 @@ def compress(
             hint=f"-e 5 --tune {tune.value}",
         )
     if target.ssimulacra2 is not None:
+        from rdae.distortion import require_ssimulacra2  # imports numpy
+
         require_ssimulacra2()
     if effort >= REFINED_EFFORT and target.has_lossy:
         import rdae.autoencoder  # noqa: F401 - says at once what is not installed

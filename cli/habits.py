@@ -40,7 +40,6 @@ _OPTIONS = {  # of cjxl, avifenc, cwebp, zstd, magick
     **dict.fromkeys(("--outdir", "--out-dir", "--dir"), "--output-dir DIR takes all outputs"),
     **dict.fromkeys(("--size",), "--target-size 40k is the largest file"),
     **dict.fromkeys(("--psnr-target",), "--target-psnr 36 is the least PSNR"),
-    **dict.fromkeys(("-d", "--distance"), "--target-ssimulacra2 90 is about a distance of 1"),
 }
 _OF_ONE_HYPHEN = {  # cwebp's, which are read as several options of one letter
     "-size": _OPTIONS["--size"],

@@ -52,7 +52,7 @@ from tests.container_samples import (
         ([LAYERS[0], LAYERS[2]], "a chunk C where chunk Z of tile 1"),
         ([*LAYERS[:4], b"Y\4crc0", LAYERS[5]], "chunk Y of tile 0 is 4, it must be 32 to 60"),
         ([*LAYERS[:4], b"Y\x40" + b"rest" * 16], "chunk Y of tile 0 is 64, it must be 32 to 60"),
-        ([*LAYERS[:3], b"C\0", LAYERS[4], b"Y\x08oncecrc1"], "is 8, it must be 4 to 4"),
+        ([*LAYERS[:3], b"C\0", LAYERS[4], b"Y\x08oncecrc1"], "is 8, it must be 4"),
         ([*LAYERS[:2], b"C\3abc"], "chunk C of tile 0 is 3, not a multiple of 4"),
         ([*LAYERS[:2], b"C" + pack_varint(1 << 30)], "chunk C of tile 0 is 1 073 741 824"),
     ],

@@ -21,6 +21,7 @@ from rdae.bitstream.tiles import Tile, pixels_crc, tile_grid
 from rdae.errors import CorruptError
 from rdae.lossless import stream as pixel_stream
 from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile
+from rdae.lossless.fit import Fitted
 from rdae.lossless.graphics import encode_graphics
 from rdae.lossless.parameters import BASE, LARGEST_FACTOR, NONE, WINDOWS, Parameters, num_taps
 from rdae.model.installed import load_lossless
@@ -73,8 +74,8 @@ def wild_parameters(number: int, rng: random.Random, *, has_base: bool = False) 
 def _wild_fit(rng: random.Random) -> Iterator[None]:
     """Let the encoder draw parameters instead of fitting them, at all levels or at none."""
 
-    def draw(walk: Any, *_: Any) -> Parameters:
-        return wild_parameters(walk.number, rng, has_base=walk.has_base)
+    def draw(walk: Any, *_: Any) -> Fitted:
+        return Fitted(wild_parameters(walk.number, rng, has_base=walk.has_base), [])
 
     cells = rng.choice((_ALWAYS, _ALWAYS, _NEVER))
     with (
