@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rdae.evaluation.bd_rate import akima, bd_rate, compare, pchip, saving
+from rdae.evaluation.bd_rate import SEED, akima, bd_rate, compare, draws, pchip, saving
 from rdae.evaluation.bootstrap import mean_interval, rate_interval
 
 MADE_UP = Path(__file__).parent / "published_curves.json"
@@ -141,6 +142,15 @@ def test_intervals_hold_the_mean_and_are_repeatable() -> None:
     assert 1.5 < high - low < 3.5  # 4 standard errors are 2.4
     assert mean_interval(values) == [low, high]
     assert mean_interval(values[:1]) is None
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 3, 24])
+def test_draws_are_those_of_the_generator_each_distinct_one_once(pictures: int) -> None:
+    distinct, numbers = draws(300, pictures)
+    plain = np.random.default_rng(SEED).integers(0, pictures, (300, pictures))
+    assert (distinct[numbers] == np.sort(plain, axis=1)).all()
+    assert len(distinct) == len({tuple(draw) for draw in distinct.tolist()}) <= 300
+    assert len(distinct) == min(300, math.comb(2 * pictures - 1, pictures))  # of multisets
 
 
 def test_a_bd_rate_of_mean_curves_has_an_interval_of_its_own() -> None:

@@ -26,12 +26,12 @@ from rdae.codec.encoder import Encoder, quantise  # noqa: E402
 from rdae.codec.measures import PSNR  # noqa: E402
 from rdae.codec.refined import RefiningEncoder  # noqa: E402
 from rdae.codec.targets import encode_from, encode_within  # noqa: E402
-from rdae.distortion import psnr  # noqa: E402
+from rdae.distortion import psnr, ssimulacra2  # noqa: E402
 from rdae.errors import RateTargetError  # noqa: E402
 from rdae.exact.arithmetic import MEAN_BITS  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.model.quarters import put, take  # noqa: E402
-from rdae.scales import NUM_POINTS, TUNES, quality_to_point  # noqa: E402
+from rdae.scales import NUM_POINTS, TUNES, point_to_quality, quality_to_point  # noqa: E402
 
 QUALITY = 50
 
@@ -166,6 +166,22 @@ def test_what_only_a_search_can_reach_is_reached(photo):
     with pytest.raises(RateTargetError) as error:
         encode(picture, target_psnr=refined + 0.3, effort=3)
     assert error.value.reachable == pytest.approx(refined)
+
+
+@pytest.mark.slow
+def test_a_search_may_be_for_a_ssimulacra2(crop):
+    pytest.importorskip("ssimulacra2")
+    picture = Picture(crop, None, False)
+    for tune in (None, "psnr"):
+        found = encode(picture, target_ssimulacra2=50, effort=3, tune=tune)
+        assert ssimulacra2(picture.rgb, decode(found.data).rgb) >= 50
+        below = encode(
+            picture,
+            quality=point_to_quality(found.info.quality_point - 1),
+            effort=3,
+            tune=tune or "eye",
+        )
+        assert ssimulacra2(picture.rgb, decode(below.data).rgb) < 50
 
 
 @given(

@@ -189,9 +189,8 @@ class _Order:
         rows, columns = tile_counts(header.width, header.height)
         self._header, self.num_tiles = header, rows * columns
         self.layers = layers(self.num_tiles, is_lossless=header.is_lossless, has_rest=has_rest)
-        self.first_layers = (
-            self.layers.rstrip("R") or "R"
-        )  # without what is given the lossy picture
+        # without pixels that are coded given a lossy picture
+        self.first_layers = self.layers.rstrip("R") or "R"
         self.num_chunks = self.num_tiles * len(self.layers)
 
     def __getitem__(self, position: int) -> tuple[str, Tile]:

@@ -25,8 +25,9 @@ UNIT = 16.0  # levels in one of a feature
 
 # Cells of a tile for each of a crop, one of these in each step. Crops are smaller than most tiles,
 # and the networks shall see the filters that files have, wide ones and others: trained with wide
-# ones alone, they took a third more bits for small pictures, and none fewer for large ones.
-TILE_RATIOS = 1, 4, 16
+# ones alone, they took up to a third more bits for small pictures, and none fewer for large ones.
+# With larger ratios filters would have a tenth as many coefficients as there are cells to fit.
+TILE_RATIOS = 1, 4
 # That a filter is fitted to. Fitted to one cell in two and used on both, it is neither better nor
 # worse than one fitted to many cells.
 MOST_CELLS = 8_192
