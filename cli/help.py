@@ -17,6 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rdae.cli.conversion import with_plain_conversion
 from rdae.cli.hints import enter
 
 _MAX_COLUMNS = 100
@@ -26,6 +27,10 @@ _NAME_COLUMNS = 26
 
 class Command(TyperCommand):
     """A command whose help lists its options by group."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return arguments and options."""
+        return [with_plain_conversion(parameter) for parameter in super().get_params(ctx)]
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; hints are in terms of its options."""
@@ -49,6 +54,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands whose help lists them, then its own options."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return arguments and options."""
+        return [with_plain_conversion(parameter) for parameter in super().get_params(ctx)]
 
     def make_context(self, *args: Any, **settings: Any) -> Any:
         """Read the options before the command."""

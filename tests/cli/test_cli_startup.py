@@ -58,8 +58,21 @@ def test_versions_and_models_import_nothing_heavy(
 
 
 def test_a_round_trip_imports_nothing_heavy(tmp_path: Path, photo: Path) -> None:
-    assert not modules_after(tmp_path, "compress", photo.name) & HEAVY
-    assert not modules_after(tmp_path, "decompress", "photo.rd") & HEAVY
+    options = ("-q", "62.5", "-e", "1", "--threads", "1", "--output-dir", ".")
+    assert not modules_after(tmp_path, "compress", photo.name, *options) & {*HEAVY, "pydantic"}
+    options = ("-o", "a.webp", "--output-quality", "70")
+    assert not modules_after(tmp_path, "decompress", "photo.rd", *options) & {*HEAVY, "pydantic"}
+
+
+@pytest.mark.parametrize(
+    ("given", "quality"), [("70", 70), ("7e1", 70), ("070.50", 70.5), (" 70", 70)]
+)
+def test_numbers_are_read_in_whatever_spelling(
+    run: Run, photo: Path, given: str, quality: float
+) -> None:
+    plain = run("compress", photo.name, "-o", "-", "-q", f"{quality:g}")
+    assert plain.code == 0
+    assert run("compress", photo.name, "-o", "-", "-q", given).out == plain.out
 
 
 def test_help_lists_the_commands_on_standard_output(run: Run) -> None:
