@@ -96,7 +96,7 @@ def compare(
 
 def _read(path: Path, max_pixels: int, conversions: dict[str, bool]) -> Picture:
     from rdae.files import read_bounded
-    from rdae.images.picture import read_picture
+    from rdae.images.pillow import read_picture
 
     if path.suffix.lower() != ".rd":
         return read_picture(path, max_pixels=max_pixels, **conversions)

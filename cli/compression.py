@@ -240,7 +240,7 @@ class Compression:
             open_image(file, max_pixels=self.max_pixels, allowed=Allowed(**self.conversions))
 
     def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:
-        from rdae.images.picture import read_picture
+        from rdae.images.pillow import read_picture
 
         like = None if source.path is None else source.path.stat()
         if source.path is not None and source.path.is_file():

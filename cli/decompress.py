@@ -259,7 +259,12 @@ class _Work:
         output_bytes = write_output(
             task,
             lambda file: write_picture(
-                picture, file, format.value, quality=quality, png_level=level
+                picture,
+                file,
+                format.value,
+                quality=quality,
+                png_level=level,
+                threads=self.threads,
             ),
             overwrite=self.force,
             like=like,

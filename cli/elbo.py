@@ -70,7 +70,7 @@ def elbo(
     from rdae.codec import encode
     from rdae.codec.elbo import RelaxedPosterior, coded_terms
     from rdae.distortion import decoder_variance
-    from rdae.images.picture import read_picture
+    from rdae.images.pillow import read_picture
     from rdae.model.installed import load_model
     from rdae.threads import default_threads
 

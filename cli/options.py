@@ -106,7 +106,8 @@ PngLevel = Annotated[
     declare(
         _OUTPUT,
         "--png-level",
-        "How hard to compress png: 0 is not at all, 9 takes longest. [default: 3]",
+        "How hard to compress png: 0 is not at all, 9 takes longest. Without it: what is fast and "
+        "mostly about as small as 3.",
         metavar="0..9",
         min=0,
         max=9,

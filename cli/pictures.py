@@ -94,7 +94,7 @@ def resized(picture: Picture, size: tuple[int, int], *, max_pixels: int) -> Pict
     from PIL import Image
 
     from rdae.bitstream.container import check_pixels
-    from rdae.images.picture import to_pillow
+    from rdae.images.pillow import to_pillow
 
     own = picture.width, picture.height
     factor = min(side / before for side, before in zip(size, own, strict=True) if side)

@@ -243,7 +243,7 @@ def decompress(
     from rdae.codec.thumbnail import decode_thumbnail, shrink
     from rdae.files import contents_of
     from rdae.geometry import Rectangle
-    from rdae.images.picture import to_pillow
+    from rdae.images.pillow import to_pillow
 
     data = contents_of(source)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
@@ -298,7 +298,7 @@ def preview(
     from rdae import codec
     from rdae.codec.thumbnail import shrink
     from rdae.files import contents_of
-    from rdae.images.picture import to_pillow
+    from rdae.images.pillow import to_pillow
 
     picture = codec.preview(
         contents_of(beginning),

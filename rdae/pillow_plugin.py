@@ -38,7 +38,7 @@ from rdae.errors import (
     TruncatedError,
 )
 from rdae.images.exif import PREFIX as EXIF_PREFIX
-from rdae.images.picture import to_pillow
+from rdae.images.pillow import to_pillow
 from rdae.limits import MAX_PIXELS
 
 __all__ = ["FORMAT", "MIME_TYPE", "RdaeImageFile", "register"]

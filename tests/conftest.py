@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from rdae.cli.main import main
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from rdae.model.installed import load_model
 from rdae.model.model import Model
 from rdae.threads import default_threads

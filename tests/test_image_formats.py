@@ -11,7 +11,7 @@ from PIL import Image
 
 from rdae.errors import UnsupportedImageError
 from rdae.images.formats import INPUT_FORMATS, INPUT_SUFFIXES, format_of, input_names
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 
 DOCS = Path(__file__).parent.parent / "docs"
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from rdae.errors import ImageError, TooLargeError, UnsupportedImageError
-from rdae.images.picture import from_pillow, read_picture
+from rdae.images.pillow import from_pillow, read_picture
 
 RNG = np.random.default_rng(2)
 RGB = RNG.integers(0, 256, (16, 24, 3), np.uint8)

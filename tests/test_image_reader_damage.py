@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from rdae.errors import ImageError
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 from rdae.images.tiff_directory import first_directory, value_bytes
 
 RNG = np.random.default_rng(2)

@@ -15,7 +15,8 @@ import rdae
 from rdae.cli.pictures import resized
 from rdae.images import exif as exif_data
 from rdae.images import xmp as xmp_packet
-from rdae.images.picture import Picture, read_picture, to_pillow
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture, to_pillow
 from rdae.images.tiff_file import tiff_file
 
 JPEG = b"\xff\xd8\xff"

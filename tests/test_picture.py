@@ -15,7 +15,8 @@ from PIL import ExifTags, Image
 
 from rdae.errors import ImageError, UnsupportedImageError
 from rdae.images.formats import output_format
-from rdae.images.picture import Picture, from_pillow, read_picture, to_pillow
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, read_picture, to_pillow
 from rdae.images.writer import write_picture as write
 
 RNG = np.random.default_rng(1)

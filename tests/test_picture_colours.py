@@ -20,7 +20,8 @@ from rdae.images.av1_header import colours_of
 from rdae.images.cicp import Cicp, cicp_of_heif, cicp_of_png
 from rdae.images.formats import OUTPUT_FORMATS, output_format
 from rdae.images.icc import HLG, PQ, as_rgb_profile, profile_of
-from rdae.images.picture import Picture, from_pillow, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, read_picture
 from rdae.images.writer import lost, write_picture
 
 BT_709, BT_2020, DISPLAY_P3, SRGB_CURVE = 1, 9, 12, 13

@@ -12,7 +12,8 @@ from PIL import Image
 
 from rdae.errors import UnsupportedImageError
 from rdae.images.inputs import from_array
-from rdae.images.picture import Picture, from_pillow, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, read_picture
 from tests.image_samples import (
     exif_of_maker,
     file_of,

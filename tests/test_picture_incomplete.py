@@ -14,7 +14,7 @@ from PIL import Image
 
 from rdae.errors import UnsupportedImageError
 from rdae.images import jpeg_file
-from rdae.images.picture import from_pillow, read_picture
+from rdae.images.pillow import from_pillow, read_picture
 from tests.image_samples import ADAM7, file_of, png_chunk
 
 RGB = np.random.default_rng(3).integers(0, 256, (70, 50, 3), np.uint8)

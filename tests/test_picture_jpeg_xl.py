@@ -15,7 +15,8 @@ from PIL import Image
 
 from rdae.errors import ImageError, TooLargeError, UnsupportedImageError
 from rdae.images.jpeg_xl import Header, parse_header
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from tests.image_samples import file_of
 
 RNG = np.random.default_rng(4)
@@ -157,7 +158,7 @@ def test_without_the_plugin_the_refusal_says_what_to_install(
 
 def test_the_plugin_is_not_imported_for_other_files() -> None:
     code = (
-        "import io, sys; from PIL import Image; from rdae.images.picture import read_picture\n"
+        "import io, sys; from PIL import Image; from rdae.images.pillow import read_picture\n"
         "for format in ('PNG', 'JPEG', 'WEBP', 'AVIF', 'TIFF'):\n"
         "    file = io.BytesIO(); Image.new('RGB', (4, 4)).save(file, format); read_picture(file)\n"
         "assert 'pillow_jxl' not in sys.modules"

@@ -13,7 +13,8 @@ import pytest
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from rdae.errors import TooLargeError
-from rdae.images.picture import Picture, from_pillow, read_picture, to_pillow
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, read_picture, to_pillow
 from rdae.images.writer import write_picture as write
 from tests.image_samples import ADAM7
 

@@ -19,7 +19,8 @@ from PIL import Image, ImageOps
 
 from rdae.errors import ImageError
 from rdae.images.formats import format_of
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from rdae.images.writer import write_picture
 from tests.image_samples import read_png_16
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from rdae.errors import UnsupportedImageError
-from rdae.images.picture import Picture, from_pillow, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, read_picture
 from tests.image_samples import (
     ADOBE_RGB,
     DISPLAY_P3,

@@ -12,7 +12,8 @@ import rdae
 from rdae.codec import encode
 from rdae.codec.thumbnail import decode_thumbnail, shrink
 from rdae.errors import CorruptError, TooLargeError
-from rdae.images.picture import Picture, to_pillow
+from rdae.images.picture import Picture
+from rdae.images.pillow import to_pillow
 from tests.small_tiles import Coded, coded, small_tiles
 
 

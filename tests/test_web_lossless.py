@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rdae.codec import decode, encode
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from rdae.lossless.graphics import encode_graphics
 from tests.test_web import (
     GOLDEN,

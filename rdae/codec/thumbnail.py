@@ -25,7 +25,8 @@ from rdae.codec.decoder import decode_latents
 from rdae.codec.lossless import decode_lossless
 from rdae.codec.rendering import render
 from rdae.geometry import PATCH, Rectangle
-from rdae.images.picture import Picture, from_pillow, to_pillow
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, to_pillow
 from rdae.limits import MAX_PIXELS
 from rdae.model.installed import find_model
 from rdae.model.model import Model

@@ -12,7 +12,7 @@ from typing import Any
 
 from rdae.errors import RdaeError
 from rdae.evaluation.transparency import is_transparent
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 
 # Formats that lose something, by their first bytes; (offset, bytes, name).
 _LOSSY = (

@@ -38,7 +38,7 @@ from rdae.evaluation.metrics import Metric, MetricError
 from rdae.evaluation.protocol import Codec
 from rdae.evaluation.results import COLD_SCHEMA, ROW_SCHEMA, Job, Row
 from rdae.evaluation.transparency import Pixels, look_equal, pixels_of
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 
 _WARM_UP_SIDE = 128
 _COLD_STARTS = 3

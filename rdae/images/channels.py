@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from rdae.images.colour import COLOUR_MODES, to_srgb
+from rdae.images.picture import Plane
 
 # Attribute of an image: by what Pillow has multiplied its levels, but not its transparent level.
 LEVEL_SCALE = "rdae_level_scale"
-
-Plane: TypeAlias = NDArray[np.uint8]
 
 
 def srgb_planes(image: Image.Image, icc: bytes) -> tuple[Plane, Plane | None, bool]:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from rdae.errors import UnsupportedImageError
 from rdae.images.bit_depth import levels_of, levels_of_floats
-from rdae.images.picture import Picture, from_pillow, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import from_pillow, read_picture
 from rdae.images.reader import check_size
 from rdae.limits import MAX_PIXELS
 

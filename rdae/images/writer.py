@@ -2,6 +2,7 @@
 
 Without a quality png, tiff, webp and jxl are lossless, and jpg and avif near it. What would change
 the picture, as to leave out its alpha, is refused; what else a format does not hold, `lost` names.
+Pillow is not imported for PNG and PPM.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ import io
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import PngImagePlugin
 
 from rdae.errors import MissingDependencyError, UnsupportedImageError
 from rdae.extras import install_hint
 from rdae.images import exif as exif_data
 from rdae.images.formats import OUTPUT_FORMATS, OutputFormat, output_format
 from rdae.images.icc import as_rgb_profile, is_grey_profile
-from rdae.images.picture import Picture, to_pillow
-from rdae.images.reader import foreign_errors
+from rdae.images.picture import Picture
+from rdae.images.png_writer import png_file
 from rdae.images.tiff_file import tiff_file
+from rdae.threads import default_threads
 
-PNG_LEVEL = 3  # of zlib: half the time of its default for 5 % more bytes
 JPEG_QUALITY = 95  # of Pillow's scale; with full colour resolution (4:4:4)
 AVIF_QUALITY = 90
 
@@ -33,6 +33,7 @@ def write_picture(
     *,
     quality: int | None = None,
     png_level: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Write a picture as an image file.
 
@@ -41,7 +42,8 @@ def write_picture(
         file: binary; need not be seekable. Nothing is written to it if the picture is refused.
         format: one of the `rdae.images.formats.OUTPUT_FORMATS`, as of its `output_format`.
         quality: 0 to 100 of the format's own scale, for formats that have one; None for the best.
-        png_level: 0 to 9 of zlib.
+        png_level: 0 to 9 of zlib; None for what takes least time.
+        threads: how many threads to use for PNG; one per core if None.
 
     Raises:
         UnsupportedImageError: the format cannot hold the picture, or is unknown.
@@ -64,13 +66,18 @@ def write_picture(
             raise MissingDependencyError(
                 "JPEG XL needs pillow-jxl-plugin", hint=install_hint("eval")
             ) from error
-    with foreign_errors(f"cannot be written as {found.pillow_name}", hint="write png instead"):
-        if found.name == "tiff":
-            data = _tiff(picture)
-        elif found.name == "ppm":
-            data = _ppm(picture)
-        else:
-            data = _by_pillow(picture, found, quality, png_level)
+    if found.name == "png":
+        threads = threads or default_threads()
+        icc = _profile(picture, found)
+        data = png_file(picture, icc=icc, level=png_level, threads=threads)
+    elif found.name == "ppm":
+        data = _ppm(picture)
+    else:
+        from rdae.images.reader import foreign_errors
+
+        with foreign_errors(f"cannot be written as {found.pillow_name}", hint="write png instead"):
+            is_tiff = found.name == "tiff"
+            data = _tiff(picture) if is_tiff else _by_pillow(picture, found, quality)
     file.write(data)
 
 
@@ -88,21 +95,14 @@ def lost(picture: Picture, format: OutputFormat) -> list[str]:
     return found
 
 
-def _by_pillow(
-    picture: Picture, format: OutputFormat, quality: int | None, png_level: int | None
-) -> bytes:
+def _by_pillow(picture: Picture, format: OutputFormat, quality: int | None) -> bytes:
     """The file that Pillow writes; to memory, so that errors of the real file are its own."""
+    from rdae.images.pillow import to_pillow
+
     metadata: dict[str, Any] = {"exif": picture.exif, "xmp": picture.xmp}
     metadata["icc_profile"] = _profile(picture, format)
     options: dict[str, Any] = {}
     match format.name:
-        case "png":
-            chunks = PngImagePlugin.PngInfo()
-            if xmp := metadata.pop("xmp"):
-                # As bytes: the packet need not be valid UTF-8 to come back as it is.
-                chunks.add_itxt("XML:com.adobe.xmp", xmp)
-            level = PNG_LEVEL if png_level is None else png_level
-            options = {"pnginfo": chunks, "compress_level": level}
         case "jpg":
             # Without `optimize`: Pillow then guesses a buffer for the file, too small for noise.
             options["quality"] = JPEG_QUALITY if quality is None else quality

@@ -1,7 +1,7 @@
 """The pixels of a tile as lossless WebP: for palettes, screenshots and line art.
 
 Only the bitstream inside of a WebP file is kept ("VP8L", RFC 9649, section 3); the frame around it
-says nothing more.
+says nothing more. Pillow is imported where it is called, since lossy files need none of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rdae.errors import CorruptError
 
@@ -32,6 +31,8 @@ def hasty_bytes(pixels: NDArray[np.uint8]) -> int:
 
 
 def _bitstream(pixels: NDArray[np.uint8], *, quality: int, method: int) -> bytes:
+    from PIL import Image
+
     file = io.BytesIO()
     image = Image.fromarray(pixels)
     image.save(file, "WEBP", lossless=True, quality=quality, method=method, exact=True)
@@ -55,6 +56,8 @@ def decode_graphics(
     Raises:
         CorruptError: these are no such pixels.
     """
+    from PIL import Image
+
     _check_header(stream, rows, columns)
     size = len(stream).to_bytes(4, "little")
     padded = stream + b"\0" * (len(stream) % 2)

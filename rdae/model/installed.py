@@ -115,16 +115,16 @@ def load_model(name: str | Path | None = None) -> Model:
         WeightsMismatchError: its file is damaged.
     """
     if name is not None and is_weights_file(name):
-        return _load(Path(name), "")
+        return _load(Path(name))
     manifest = _manifest()
     wanted = manifest["default"] if name is None else str(name)
     for entry in manifest["models"]:
         if entry["name"] == wanted:
-            return _load(_shipped(entry["file"]), entry["sha256"])
+            return _load(_shipped(entry["file"]), entry["sha256"], entry["fingerprint"])
     known = [entry["name"] for entry in manifest["models"]]
     for path, description in _own_models():
         if description.name == wanted:
-            return _load(path, "")
+            return _load(path)
         known.append(description.name)
     raise WeightsNotFoundError(
         f"there is no model {wanted}", hint=f"installed models: {', '.join(known)}"
@@ -178,7 +178,7 @@ def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -
         WeightsMismatchError: its weights file is damaged.
     """
     if weights is not None:
-        model = _load(weights, "")
+        model = _load(weights)
         if model.fingerprint == fingerprint and model.description.model_id == model_id:
             return model
         raise _unknown(model_id, fingerprint, [(model.description.model_id, model.fingerprint)])
@@ -186,11 +186,11 @@ def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -
     for entry in _manifest()["models"]:
         here = (int(entry["id"]), bytes.fromhex(entry["fingerprint"]))
         if here == (model_id, fingerprint):
-            return _load(_shipped(entry["file"]), entry["sha256"])
+            return _load(_shipped(entry["file"]), entry["sha256"], entry["fingerprint"])
         installed.append(here)
     for path, description in _own_models():
         if description.model_id == model_id:
-            model = _load(path, "")
+            model = _load(path)
             if model.fingerprint == fingerprint:
                 return model
             installed.append((model_id, model.fingerprint))
@@ -204,12 +204,15 @@ def verify_weights() -> list[tuple[Path, str]]:
         For each file its path and what is wrong with it, "" if nothing is.
     """
     results = []
-    shipped = {_shipped(entry["file"]): entry["sha256"] for entry in _manifest()["models"]}
-    for path, sha256 in [*shipped.items(), *((path, "") for path in _own_files())]:
+    shipped = {_shipped(entry["file"]): entry for entry in _manifest()["models"]}
+    for path, entry in [*shipped.items(), *((path, None) for path in _own_files())]:
         try:
-            if sha256:
-                _check_sha256(path, sha256)
-            Model.load(path).check()
+            if entry is not None:
+                _check_sha256(path, entry["sha256"])
+            model = Model.load(path)
+            model.check()
+            if entry is not None and model.fingerprint.hex() != entry["fingerprint"]:
+                raise WeightsMismatchError(f"{path}: the manifest has another fingerprint")
         except (WeightsMismatchError, WeightsNotFoundError) as error:
             results.append((path, str(error)))
         else:
@@ -238,7 +241,7 @@ def complete_manifest() -> tuple[dict[str, Any], dict[str, Path]]:
     for entry in [*entries, manifest["lossless"]]:
         paths[entry["file"]] = _shipped(entry["file"])
     for path, description in _own_models():
-        entry = _entry(path, description.model_id, description.name, _load(path, "").fingerprint)
+        entry = _entry(path, description.model_id, description.name, _load(path).fingerprint)
         entry["file"] = f"own-{len(paths)}{path.suffix}"  # whatever it is called
         paths[entry["file"]] = path
         entries.append(entry)
@@ -312,10 +315,14 @@ def _own_models() -> Iterator[tuple[Path, Description]]:
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, sha256: str) -> Model:
-    if sha256:
-        _check_sha256(path, sha256)
-    return Model.load(path)
+def _load(path: Path, sha256: str = "", fingerprint: str = "") -> Model:
+    """Load a model; of a shipped one the manifest's hashes are given."""
+    if not sha256:
+        return Model.load(path)
+    _check_sha256(path, sha256)
+    model = Model.load(path)
+    model.fingerprint = bytes.fromhex(fingerprint)  # known, and to hash it again takes a while
+    return model
 
 
 def _check_sha256(path: Path, wanted: str) -> None:

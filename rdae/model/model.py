@@ -44,7 +44,6 @@ class Model:
 
     Attributes:
         description: id, name, spec and provenance.
-        fingerprint: 4 bytes that a file's header carries.
         path: the weights file it was loaded from, if any.
     """
 
@@ -58,7 +57,6 @@ class Model:
         """
         spec = description.spec
         self.description, self.spec = description, spec
-        self.fingerprint = fingerprint(spec, tensors)
         self.tensors = tensors
         steps = {
             name: exact_steps(layers, name, tensors)
@@ -156,6 +154,11 @@ class Model:
         """The distortion that the model was trained for, one of `rdae.scales.TUNES`."""
         tune = self.description.provenance.get("tune")
         return tune if tune in TUNES else TUNES[0]
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """4 bytes that a file's header carries."""
+        return fingerprint(self.spec, self.tensors)
 
     @cached_property
     def encoder_half(self) -> EncoderHalf:

@@ -27,7 +27,8 @@ from PIL import Image
 
 from rdae.errors import ImageError, RdaeError
 from rdae.images.formats import INPUT_SUFFIXES, input_names
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from rdae.threads import default_threads
 from rdae.training.augmentation import recoloured
 

@@ -27,7 +27,8 @@ import numpy as np
 
 from rdae.codec import decode, encode
 from rdae.exact import kernel
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from rdae.model.installed import load_model
 from rdae.threads import default_threads
 

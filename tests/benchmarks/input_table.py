@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from rdae.errors import ImageError
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 
 
 def outcome(path: Path) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from rdae.codec.measures import PSNR
 from rdae.codec.targets import encode_from, encode_within
 from rdae.distortion import psnr
 from rdae.errors import RateTargetError
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 from rdae.model.installed import load_model
 
 

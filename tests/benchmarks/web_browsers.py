@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from rdae.codec import encode
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from tests.browsers import CHROMIUM, FIREFOX, ROOT, found_in
 from tests.test_web import GOLDEN, by_python
 

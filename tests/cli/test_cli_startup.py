@@ -50,6 +50,10 @@ def test_info_does_not_import_the_picture_library(tmp_path: Path, rd: Path) -> N
     assert not modules_after(tmp_path, "info", rd.name) & (HEAVY | {"PIL.Image"})
 
 
+def test_png_is_written_without_the_picture_library(tmp_path: Path, rd: Path) -> None:
+    assert "PIL.Image" not in modules_after(tmp_path, "decompress", rd.name)
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("models", "list"), ("compress", "--help")])
 def test_versions_and_models_import_nothing_heavy(
     tmp_path: Path, arguments: tuple[str, ...]
@@ -58,10 +62,10 @@ def test_versions_and_models_import_nothing_heavy(
 
 
 def test_a_round_trip_imports_nothing_heavy(tmp_path: Path, photo: Path) -> None:
-    options = ("-q", "62.5", "-e", "1", "--threads", "1", "--output-dir", ".")
-    assert not modules_after(tmp_path, "compress", photo.name, *options) & {*HEAVY, "pydantic"}
-    options = ("-o", "a.webp", "--output-quality", "70")
-    assert not modules_after(tmp_path, "decompress", "photo.rd", *options) & {*HEAVY, "pydantic"}
+    encode = ("-q", "62.5", "-e", "1", "--threads", "1", "--output-dir", ".")
+    assert not modules_after(tmp_path, "compress", photo.name, *encode) & {*HEAVY, "pydantic"}
+    decode = ("-o", "a.webp", "--output-quality", "70")
+    assert not modules_after(tmp_path, "decompress", "photo.rd", *decode) & {*HEAVY, "pydantic"}
 
 
 @pytest.mark.parametrize(

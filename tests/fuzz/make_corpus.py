@@ -19,7 +19,8 @@ import numpy as np
 from anatomy import Piece, assemble, dissect
 
 from rdae.codec import encode
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 
 HERE = Path(__file__).parent
 CORPUS, CRASHERS = HERE / "corpus", HERE / "crashers"

@@ -22,7 +22,8 @@ from rdae.errors import (
     RdaeError,
     TooLargeError,
 )
-from rdae.images import picture
+from rdae.images import pillow
+from rdae.images.picture import Picture
 from rdae.model import installed as store  # noqa: F401 - here, so that a fuzzer sees into them
 
 MAX_PIXELS = 1 << 15  # a picture of that size decodes in milliseconds
@@ -111,11 +112,11 @@ def same(answer: Image.Image | RdaeError, wanted: Image.Image) -> bool:
     )
 
 
-def read_image(data: bytes) -> picture.Picture | RdaeError:
+def read_image(data: bytes) -> Picture | RdaeError:
     """Read an image file, or return the error that refuses it."""
 
-    def read() -> picture.Picture:
-        return picture.read_picture(io.BytesIO(data), max_pixels=MAX_PIXELS)
+    def read() -> Picture:
+        return pillow.read_picture(io.BytesIO(data), max_pixels=MAX_PIXELS)
 
     return attempt(read, ImageError)
 

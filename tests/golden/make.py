@@ -25,7 +25,8 @@ from rdae.bitstream.container import read_container
 from rdae.bitstream.tiles import tile_grid
 from rdae.codec import decode, encode
 from rdae.codec.tile import decode_tile
-from rdae.images.picture import Picture, read_picture
+from rdae.images.picture import Picture
+from rdae.images.pillow import read_picture
 from rdae.lossless import coding, fit, stream
 from rdae.lossless.parameters import BASE, MIDDLE, NEAR, WIDE
 from rdae.model.installed import find_model

@@ -33,7 +33,7 @@ from rdae.evaluation.report.scenes import (
     worst_box,
 )
 from rdae.evaluation.transparency import Pixels, pixels_of
-from rdae.images.picture import read_picture
+from rdae.images.pillow import read_picture
 
 Rgb = NDArray[np.uint8]
 Row = Mapping[str, Any]
