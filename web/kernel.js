@@ -59,7 +59,7 @@ export class Kernel {
     }
   }
 
-  /** A copy of an array, in the kernel's memory. @param {import("./weights.js").Tensor | Uint32Array} values */
+  /** A copy of an array, in the kernel's memory. @param {import("./weights.js").Tensor | Uint16Array | Uint32Array} values */
   keep(values) {
     const at = this.take(values.byteLength);
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

@@ -1,7 +1,8 @@
 import { crc32 } from "./bytes.js";
 import { require } from "./errors.js";
-import { Program } from "./program.js";
-import { makeByteFamily, makeFamily, Stream } from "./tables.js";
+import { padded } from "./kernel.js";
+import { Program, widened } from "./program.js";
+import { makeFamily, Stream } from "./tables.js";
 import { check } from "./weights.js";
 
 /* From streams to pixels with one model: FORMAT.md, section 8. */
@@ -68,7 +69,6 @@ export class Model {
     check(this.anchors.every((anchor) => anchor < NUM_ANCHORS), "z.anchor");
     this.yTables = family(kernel, weights, "y", NUM_ROWS);
     this.zTables = family(kernel, weights, "z", NUM_ANCHORS * n);
-    this.bytes = makeByteFamily(kernel);
   }
 
   /**
@@ -94,37 +94,36 @@ export class Model {
           zHat[to + c] = saturated(Math.floor((zSymbols[from] * step[c] + half) / unit));
     const features = this.hyperSynthesis.run(hyper, point, high, wide);
 
-    const stream = new Stream(kernel, y, this.bytes), ySymbols = new Int32Array(rows * columns * m);
-    const cellsOf = m16(m), yHat = { at: kernel.take(2 * height * width * cellsOf), row: width * cellsOf, cell: cellsOf };
+    const stream = new Stream(kernel, y), cellsOf = padded(m), ySymbols = kernel.take(4 * rows * columns * m);
+    const yHat = { at: kernel.take(2 * height * width * cellsOf), row: width * cellsOf, cell: cellsOf };
     kernel.i16(yHat.at, height * width * cellsOf).fill(0);
     for (const [pass, program] of this.passes.entries())
       kernel.lent(() => {
         const groups = groupsOf(pass), out = program.run(program.place(height, width, [features, yHat]), point, height, width);
         const own = byPhase(this.offset.subarray(m * point), groups, group, Int16Array);
         const ownStep = byPhase(this.yStep.subarray(m * point), groups, group, Int32Array);
-        const count = rows * columns * group, tables = kernel.take(count), offset = kernel.keep(own);
+        const count = rows * columns * group, tables = kernel.take(2 * count), offset = kernel.keep(own), found = kernel.take(4 * count);
         const heads = out.at + 2 * group;
         kernel.call.indexes(heads, out.row, out.cell, rows, columns, group, offset, ROW_BITS, tables);
-        const found = new Int32Array(count);
-        stream.group(this.yTables, kernel.u8(tables, count).slice(), found);
+        stream.groupAt(this.yTables, tables, count, found);
+        kernel.call.place(found, ySymbols, rows, columns, 4 * group, 4 * m, ...groups);
         // Cells that are not coded have the symbol 0.
-        const symbols = kernel.take(4 * height * width * group), all = kernel.i32(symbols, height * width * group).fill(0);
-        for (let i = 0, size = columns * group; i < rows; i++) all.set(found.subarray(i * size, (i + 1) * size), i * width * group);
-        placeQuarter(found, ySymbols, rows, columns, group, groups, m);
-        const quarter = kernel.take(2 * height * width * group), steps = kernel.keep(ownStep);
+        const symbols = kernel.take(4 * height * width * group), steps = kernel.keep(ownStep), quarter = kernel.take(2 * height * width * group);
+        const all = kernel.i32(symbols, height * width * group).fill(0), size = columns * group;
+        for (let i = 0; i < rows; i++) all.set(kernel.i32(found + 4 * i * size, size), i * width * group);
         const shifts = [this.yShift, MEAN_BITS];
         kernel.call.dequantise(out.at, out.row, out.cell, height, width, group, symbols, steps, ...shifts, quarter);
-        const from = kernel.i16(quarter, height * width * group), to = kernel.i16(yHat.at, height * width * cellsOf);
-        placeQuarter(from, to, height, width, group, groups, cellsOf);
+        kernel.call.place(quarter, yHat.at, height, width, 2 * group, 2 * cellsOf, ...groups);
       });
     stream.end();
-    const covered = [canonical, asBytes(Uint32Array.of(index)), asBytes(zSymbols), asBytes(ySymbols)];
-    require(crc32(...covered) === crc, `tile ${index} is damaged`);
+    const covered = crc32(canonical, asBytes(Uint32Array.of(index)), asBytes(zSymbols));
+    require(kernel.call.crc32(covered, ySymbols, 4 * rows * columns * m) >>> 0 === crc, `tile ${index} is damaged`);
     const result = new Int16Array(rows * columns * m), all = kernel.i16(yHat.at, height * width * cellsOf);
+    const together = cellsOf === m ? columns : 1; // cells without gaps
     for (let i = 0; i < rows; i++)
-      for (let j = 0; j < columns; j++) {
+      for (let j = 0; j < columns; j += together) {
         const begin = (i * width + j) * cellsOf;
-        result.set(all.subarray(begin, begin + m), (i * columns + j) * m);
+        result.set(all.subarray(begin, begin + together * m), (i * columns + j) * m);
       }
     return result;
   }
@@ -135,7 +134,7 @@ export class Model {
    * @param {number} cells
    */
   zSymbols(words, point, cells) {
-    const { n } = this, stream = new Stream(this.kernel, words, this.bytes), symbols = new Int32Array(cells * n);
+    const { n } = this, stream = new Stream(this.kernel, words), symbols = new Int32Array(cells * n);
     const first = this.anchors[point] * n;
     stream.group(this.zTables, new Uint16Array(cells * n).map((_, i) => first + (i % n)), symbols);
     stream.end();
@@ -149,13 +148,8 @@ export class Model {
   window({ point, y_hat, rows, columns, wanted, grey }) {
     const { kernel, m } = this;
     return kernel.lent(() => {
-      const placed = this.synthesis.place(rows, columns), { at, row, cell } = placed[0];
-      const to = kernel.i16(at, (rows - 1) * row + columns * cell);
-      for (let i = 0; i < rows; i++)
-        for (let j = 0; j < columns; j++) {
-          const from = (i * columns + j) * m;
-          to.set(y_hat.subarray(from, from + m), i * row + j * cell);
-        }
+      const cell = padded(m), given = { at: kernel.keep(widened(y_hat, m, cell)), row: columns * cell, cell };
+      const placed = this.synthesis.place(rows, columns, [given]);
       const out = this.synthesis.run(placed, point, rows, columns, wanted);
       const height = 16 * (wanted.bottom - wanted.top), width = 16 * (wanted.right - wanted.left);
       const rgba = kernel.take(4 * height * width), first = out.at + 16 * wanted.top * out.row + 16 * wanted.left * 3;
@@ -165,33 +159,11 @@ export class Model {
   }
 }
 
-/** Channels of a cell of y_hat in the kernel. @param {number} m */
-const m16 = (m) => Math.ceil(m / 16) * 16;
-
 /** @param {number} v */
 const saturated = (v) => (v < -32768 ? -32768 : v > 32767 ? 32767 : v);
 
 /** @param {Int32Array | Uint32Array} values */
 const asBytes = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-
-/**
- * Put what a pass codes where its channels stand.
- * @template {Int16Array | Int32Array} T
- * @param {T} quarter `rows * columns * size`
- * @param {T} all `rows * columns * cell`
- * @param {number} rows
- * @param {number} columns
- * @param {number} size
- * @param {number[]} groups by phase
- * @param {number} cell
- */
-function placeQuarter(quarter, all, rows, columns, size, groups, cell) {
-  for (let i = 0, from = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++) {
-      const to = (i * columns + j) * cell + groups[2 * (i & 1) + (j & 1)] * size;
-      for (let c = 0; c < size; c++, from++) all[to + c] = quarter[from];
-    }
-}
 
 /**
  * Values of the channels that a pass codes, phase by phase.

@@ -456,7 +456,8 @@ function prove(path, sums, bias, half) {
  * @param {number} from length of a row
  * @param {number} to
  */
-function widened(values, from, to) {
+export function widened(values, from, to) {
+  if (from === to) return values;
   const rows = values.length / from;
   const result = values instanceof Int32Array ? new Int32Array(rows * to) : new Int16Array(rows * to);
   for (let i = 0; i < rows; i++) result.set(values.subarray(i * from, (i + 1) * from), i * to);

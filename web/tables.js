@@ -4,14 +4,9 @@ import { check } from "./weights.js";
 /* Tables and groups of symbols: FORMAT.md, sections 6.3 and 6.4. */
 
 const TOPS = 257; // of a quantile's 8 upper bits, that say where its search in a table begins
+const FAMILY_SIZE = 24, CODER_SIZE = 48; // of the kernel's structures
 
-/**
- * @typedef {object} Family tables in the kernel's memory
- * @property {number[]} cdf addresses
- * @property {number[]} first addresses of where searches begin
- * @property {Int32Array} sizes
- * @property {Int32Array} lows
- */
+/** @typedef {{at: number, count: number}} Family tables in the kernel's memory, and how many */
 
 /**
  * @param {import("./kernel.js").Kernel} kernel
@@ -21,33 +16,21 @@ const TOPS = 257; // of a quantile's 8 upper bits, that say where its search in 
  * @returns {Family}
  */
 export function makeFamily(kernel, sizes, freqs, lows) {
-  /** @type {Family} */
-  const family = { cdf: [], first: [], sizes, lows };
-  let cdf = kernel.take(4 * (freqs.length + sizes.length)), first = kernel.take(4 * TOPS * sizes.length);
+  const count = sizes.length, at = kernel.take(FAMILY_SIZE), kept = [kernel.keep(sizes), kernel.keep(lows)], starts = kernel.take(8 * count);
+  const cdf = kernel.take(4 * (freqs.length + count)), first = kernel.take(4 * TOPS * count);
   kernel.lent(() => {
-    let from = kernel.keep(freqs);
+    let from = kernel.keep(freqs), start = 0;
+    const places = kernel.i32(starts, 2 * count).fill(0);
     for (const [t, size] of sizes.entries()) {
       const legal = lows[t] >= -32768 && lows[t] + size - 2 < 32768;
-      check(legal && kernel.call.table(from, size, cdf, first), "a table is malformed");
-      family.cdf.push(cdf);
-      family.first.push(first);
+      check(legal && kernel.call.table(from, size, cdf + 4 * start, first + 4 * TOPS * t), "a table is malformed");
+      places[2 * t] = start;
+      start += size + 1;
       from += 4 * size;
-      cdf += 4 * (size + 1);
-      first += 4 * TOPS;
     }
   });
-  return family;
-}
-
-/**
- * Tables of all bytes alike, for escapes.
- * @param {import("./kernel.js").Kernel} kernel
- */
-export function makeByteFamily(kernel) {
-  // One entry more than there are bytes, as in each table; it has no room in the range.
-  const cdf = Uint32Array.from({ length: 257 }, (_, k) => k * 65536);
-  const first = Uint32Array.from({ length: TOPS }, (_, k) => Math.min(k, 255));
-  return { cdf: [kernel.keep(cdf)], first: [kernel.keep(first)], sizes: Int32Array.of(256), lows: Int32Array.of(0) };
+  kernel.i32(at, FAMILY_SIZE / 4).set([cdf, first, starts, ...kept, count]);
+  return { at, count };
 }
 
 /** A stream of symbols that is decoded group by group (sections 6.2 and 6.4). */
@@ -55,12 +38,10 @@ export class Stream {
   /**
    * @param {import("./kernel.js").Kernel} kernel
    * @param {Uint8Array} words
-   * @param {Family} bytes as of makeByteFamily
    */
-  constructor(kernel, words, bytes) {
+  constructor(kernel, words) {
     this.kernel = kernel;
-    this.bytes = bytes;
-    this.coder = kernel.take(48);
+    this.coder = kernel.take(CODER_SIZE);
     this.isEmpty = words.length === 0;
     this.isUntouched = true;
     kernel.call.coder_begin(this.coder, kernel.keep(words), words.length / 4);
@@ -73,77 +54,34 @@ export class Stream {
    * @param {Int32Array} symbols what is found
    */
   group(family, tables, symbols) {
-    const { kernel } = this, count = tables.length, used = family.sizes.length;
-    if (!count) return;
-    this.isUntouched = false;
-    const counts = new Int32Array(used);
-    for (let i = 0; i < count; i++) counts[tables[i]]++;
-    const places = tablesInOrder(counts), order = new Int32Array(count);
-    for (let i = 0; i < count; i++) order[places.next[tables[i]]++] = i;
+    const { kernel } = this, count = tables.length;
     kernel.lent(() => {
-      const entries = kernel.take(4 * count);
-      let done = 0;
-      for (const t of places.tables) {
-        this.decode(family, t, counts[t], entries + 4 * done);
-        done += counts[t];
-      }
-      const found = kernel.i32(entries, count), escapes = [];
-      for (let i = 0, start = 0; i < places.tables.length; i++) {
-        const t = places.tables[i], low = family.lows[t], escape = family.sizes[t] - 1, end = start + counts[t];
-        for (; start < end; start++) {
-          symbols[order[start]] = low + found[start];
-          if (found[start] === escape) escapes.push(order[start]);
-        }
-      }
-      if (escapes.length) this.escapes(family, tables, symbols, escapes);
+      const found = kernel.take(4 * count);
+      this.groupAt(family, kernel.keep(new Uint16Array(tables)), count, found);
+      symbols.set(kernel.i32(found, count));
     });
   }
 
   /**
+   * The same in the kernel's memory.
    * @param {Family} family
-   * @param {Uint8Array | Uint16Array} tables
-   * @param {Int32Array} symbols
-   * @param {number[]} escapes where they stand
-   */
-  escapes(family, tables, symbols, escapes) {
-    const { kernel, bytes } = this, count = escapes.length, entries = kernel.take(8 * count);
-    this.decode(bytes, 0, 2 * count, entries);
-    const found = kernel.i32(entries, 2 * count);
-    for (const [i, place] of escapes.entries()) {
-      const symbol = 256 * found[i] + found[count + i] - 32768, t = tables[place], entry = symbol - family.lows[t];
-      require(entry < 0 || entry >= family.sizes[t] - 1, "a symbol is escaped that need not be");
-      symbols[place] = symbol;
-    }
-  }
-
-  /**
-   * @param {Family} family
-   * @param {number} t
+   * @param {number} tables address of so many 16-bit numbers
    * @param {number} count
-   * @param {number} entries address
+   * @param {number} symbols address of what is found
    */
-  decode({ cdf, sizes, first }, t, count, entries) {
-    const sound = this.kernel.call.coder_decode(this.coder, cdf[t], sizes[t], first[t], count, entries);
-    require(sound, "a stream of symbols is damaged");
+  groupAt(family, tables, count, symbols) {
+    if (!count) return;
+    const { kernel } = this;
+    this.isUntouched = false;
+    kernel.lent(() => {
+      const counts = kernel.take(8 * family.count), order = kernel.take(8 * count), entries = kernel.take(12 * count);
+      const isSound = kernel.call.group(this.coder, family.at, tables, count, counts, order, entries, symbols);
+      require(isSound, "a stream of symbols is damaged");
+    });
   }
 
   end() {
     const ends = this.isUntouched ? this.isEmpty : this.kernel.call.coder_ends(this.coder);
     require(ends, "a stream of symbols is damaged");
   }
-}
-
-/**
- * The tables that are used in the order in which a group has them, and the place of each one's first symbol.
- * @param {Int32Array} counts
- */
-function tablesInOrder(counts) {
-  const tables = [], next = new Int32Array(counts.length);
-  let sum = 0;
-  for (let t = counts.length - 1; t >= 0; t--) {
-    next[t] = sum;
-    sum += counts[t];
-    if (counts[t]) tables.push(t);
-  }
-  return { tables, next };
 }

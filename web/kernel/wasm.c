@@ -6,8 +6,18 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-/* The layouts that kernel.js writes. */
-_Static_assert(sizeof(Op) == 56 && sizeof(Grid) == 24 && sizeof(Coder) == 48, "layout");
+/* Tables of one kind of symbols, one behind the other; `first` as of coder_decode. */
+typedef struct {
+    const uint32_t *cdf, *first;
+    const int64_t *starts;
+    const int32_t *sizes, *lows;
+    int32_t count;
+} Family;
+
+/* The layouts that JavaScript writes. */
+_Static_assert(sizeof(Op) == 56 && sizeof(Grid) == 24 && sizeof(Coder) == 48 && sizeof(Family) == 24, "layout");
+
+typedef uint32_t __attribute__((aligned(1), may_alias)) Word;
 
 /* Compiled without built-ins, or they would be made of themselves. */
 void *memcpy(void *to, const void *from, size_t size) {
@@ -16,10 +26,7 @@ void *memcpy(void *to, const void *from, size_t size) {
 #else
     char *a = to;
     const char *b = from;
-    for (; size >= 4; size -= 4, a += 4, b += 4) {
-        typedef uint32_t __attribute__((aligned(1), may_alias)) Word;
-        *(Word *)a = *(const Word *)b;
-    }
+    for (; size >= 4; size -= 4, a += 4, b += 4) *(Word *)a = *(const Word *)b;
     while (size--) *a++ = *b++;
     return to;
 #endif
@@ -30,11 +37,21 @@ int strcmp(const char *a, const char *b) {
     return *(const unsigned char *)a - *(const unsigned char *)b;
 }
 
-/* Take the best set of instructions there is in this build. */
+static uint32_t crc_of[8][256];                         /* of a byte that has 0 to 7 others behind it */
+static uint32_t byte_cdf[257], byte_first[257];         /* all bytes alike: those of escapes */
+static const int32_t BYTES = 256;
+
+/* Take the best set of instructions there is in this build, and fill tables. */
 EXPORT("begin") void begin(void) {
     int best = 0;
     while (kernel_name(best + 1)) best++;
     kernel_select(kernel_name(best));
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int behind = 0; behind < 8; crc_of[behind++][byte] = crc)
+            for (int k = 0; k < 8; k++) crc = crc & 1 ? 0xedb88320 ^ crc >> 1 : crc >> 1;
+    }
+    for (uint32_t k = 0; k <= 256; k++) byte_cdf[k] = k << 16, byte_first[k] = k < 255 ? k : 255;
 }
 
 EXPORT("scratch_size") int scratch_size(int widest) { return (int)kernel_scratch_size(widest); }
@@ -77,11 +94,35 @@ EXPORT("coder_begin") void begin_stream(Coder *coder, const uint32_t *words, int
     coder_begin(coder, words, count);
 }
 
-/* Entries of one table; whether the stream is sound. */
-EXPORT("coder_decode")
-int decode(Coder *coder, const uint32_t *cdf, int size, const uint32_t *first, int count, int32_t *entries) {
-    const int64_t start = 0, wanted = count;
-    return coder_decode(coder, cdf, &start, &size, first, 1, &wanted, 0, entries) == count;
+/* The two bytes of each escape, and the symbols that they are; whether the stream is sound (section 6.4). */
+static int resolve(Coder *coder, const Family *family, const int64_t *counts, const int64_t *order,
+                   const int32_t *entries, int64_t escapes, int32_t *bytes, int32_t *symbols) {
+    const int64_t start = 0, wanted = 2 * escapes;
+    if (coder_decode(coder, byte_cdf, &start, &BYTES, byte_first, 1, &wanted, 0, bytes) != wanted) return 0;
+    for (int t = family->count - 1; t >= 0; t--) {
+        const int32_t last = family->sizes[t] - 1;
+        for (const int32_t *end = entries + counts[t]; entries < end; entries++, order++)
+            if (*entries == last) {
+                int32_t symbol = 256 * bytes[0] + bytes[escapes] - 32768, entry = symbol - family->lows[t];
+                if (entry >= 0 && entry < last) return 0; /* it has a place in the table */
+                symbols[*order] = symbol, bytes++;
+            }
+    }
+    return 1;
+}
+
+/* The symbols of a group, each of the table that `indexes` names; whether the stream is sound.
+
+   counts: (tables,). order, symbols: (count,). entries: room for (3, count). */
+EXPORT("group")
+int group(Coder *coder, const Family *family, const uint16_t *indexes, int count, int64_t *counts,
+          int64_t *order, int32_t *entries, int32_t *symbols) {
+    const Family f = *family;
+    if (!group_by_table(indexes, count, f.count, counts, order) ||
+        coder_decode(coder, f.cdf, f.starts, f.sizes, f.first, f.count, counts, 0, entries) != count)
+        return 0;
+    int64_t escapes = place_symbols(entries, order, counts, f.count, f.lows, f.sizes, symbols);
+    return !escapes || resolve(coder, family, counts, order, entries, escapes, entries + count, symbols);
 }
 
 /* Whether all words were read, and the state is one that an encoder ends in. */
@@ -89,10 +130,13 @@ EXPORT("coder_ends") int ends(const Coder *coder) {
     return coder->position >= coder->count && coder->point - coder->lower < ((uint64_t)1 << 33) - 1;
 }
 
+/* Tables as `group` takes them. */
 EXPORT("indexes")
 void indexes(const int16_t *heads, int row, int cell, int rows, int columns, int group, const int16_t *offset,
-             int bits, uint8_t *out) {
-    quarter_indexes((Grid){(void *)heads, row, cell}, rows, columns, group, offset, bits, out);
+             int bits, uint16_t *out) {
+    uint8_t *narrow = (uint8_t *)out;
+    quarter_indexes((Grid){(void *)heads, row, cell}, rows, columns, group, offset, bits, narrow);
+    for (int i = rows * columns * group; i--;) out[i] = narrow[i];
 }
 
 EXPORT("dequantise")
@@ -100,6 +144,28 @@ void dequantise(const int16_t *means, int row, int cell, int rows, int columns, 
                 const int32_t *symbols, const int32_t *step, int shift, int mean_bits, int16_t *y_hat) {
     quarter_dequantise((Grid){(void *)means, row, cell}, rows, columns, group, symbols, step, shift, mean_bits,
                        y_hat);
+}
+
+/* Put what a pass codes where its channels stand: `size` bytes of each cell, in a cell of so many bytes the
+   group with the number of the cell's phase. */
+EXPORT("place")
+void place(const char *quarter, char *all, int rows, int columns, int size, int cell, int a, int b, int c, int d) {
+    const int groups[] = {a, b, c, d};
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++, quarter += size, all += cell)
+            memcpy(all + groups[2 * (i & 1) + (j & 1)] * size, quarter, (size_t)size);
+}
+
+/* The CRC-32 of what has the given one and of more bytes behind it. */
+EXPORT("crc32") uint32_t crc32(uint32_t crc, const uint8_t *bytes, int count) {
+    crc = ~crc;
+    for (; count >= 8; count -= 8, bytes += 8) {
+        const uint32_t a = crc ^ ((const Word *)bytes)[0], b = ((const Word *)bytes)[1];
+        crc = crc_of[7][a & 255] ^ crc_of[6][a >> 8 & 255] ^ crc_of[5][a >> 16 & 255] ^ crc_of[4][a >> 24] ^
+              crc_of[3][b & 255] ^ crc_of[2][b >> 8 & 255] ^ crc_of[1][b >> 16 & 255] ^ crc_of[0][b >> 24];
+    }
+    while (count--) crc = crc_of[0][(crc ^ *bytes++) & 255] ^ crc >> 8;
+    return ~crc;
 }
 
 /* Pixels (rows, columns) of RGB, `stride` bytes a row, to RGBA without gaps; grey: three equal channels of

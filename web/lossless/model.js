@@ -2,7 +2,7 @@ import { crc32 } from "../bytes.js";
 import { checkStream } from "../container.js";
 import { RdaeError, require } from "../errors.js";
 import { Program } from "../program.js";
-import { makeByteFamily, makeFamily, Stream } from "../tables.js";
+import { makeFamily, Stream } from "../tables.js";
 import { around } from "./cells.js";
 import { CHANNELS, Level } from "./level.js";
 import { mixtures } from "./mixtures.js";
@@ -37,7 +37,6 @@ export class LosslessModel {
     this.lists = weights.lists();
     this.inverse = /** @type {Int16Array} */ (weights.tensor("scales.error", "I16", [NUM_SCALES]));
     this.sets = Array.from({ length: NUM_SETS }, (_, l) => makeSet(kernel, weights, `level.${l}`));
-    this.escapes = makeByteFamily(kernel);
     const bytes = [...Array(256).fill(2 ** 16 - 2 ** 8), 2 ** 16]; // section 14.4
     this.bytes = makeFamily(kernel, Int32Array.of(bytes.length), Int32Array.from(bytes), Int32Array.of(-128));
     /** By the width of a bin. @type {Map<number, import("../tables.js").Family>} */
@@ -88,7 +87,7 @@ export class LosslessModel {
     checkStream(words);
     const families = { bytes: this.bytes, single: this.family(1), residuals: this.family(2 * maxError + 1) };
     return this.kernel.lent(() => {
-      const stream = new Stream(this.kernel, words, this.escapes), coded = colourless ? 1 : NUM_COLOURS;
+      const stream = new Stream(this.kernel, words), coded = colourless ? 1 : NUM_COLOURS;
       const pixels = new Uint8Array(3 * width * height), first = readBytes(stream, this.bytes, coded);
       for (const [k, c] of CHANNELS.entries()) pixels[c] = first[k < coded ? k : 0] + 128;
       let top = 0;
