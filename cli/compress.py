@@ -26,6 +26,7 @@ from rdae.errors import ModelError
 from rdae.images.formats import INPUT_SUFFIXES
 from rdae.limits import MAX_PIXELS
 from rdae.scales import DEFAULT_EFFORT, REFINED_EFFORT
+from rdae.threads import prefer_one_blas_thread
 
 SCHEMA = "rdae.compress/1"
 FIELDS = (
@@ -120,6 +121,8 @@ def compress(
             f"--tune counts from effort {REFINED_EFFORT} on, in lossy files",
             hint=f"-e 5 --tune {tune.value}",
         )
+    if effort < REFINED_EFFORT:
+        prefer_one_blas_thread()
     if target.ssimulacra2 is not None:
         from rdae.distortion import require_ssimulacra2  # imports numpy
 

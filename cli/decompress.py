@@ -31,6 +31,7 @@ from rdae.cli.pictures import Settings, read_format, read_size
 from rdae.errors import OutputExistsError, RdaeError
 from rdae.files import is_special
 from rdae.limits import MAX_PIXELS
+from rdae.threads import prefer_one_blas_thread
 
 if TYPE_CHECKING:
     from rdae.codec.progress import Report
@@ -135,6 +136,7 @@ def decompress(
         threads=threads,
         verbose=verbose,
     )
+    prefer_one_blas_thread()
     batch = Batch(
         console, schema=SCHEMA, done_word="decompressed", fields=FIELDS, fail_fast=fail_fast
     )

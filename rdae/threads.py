@@ -81,6 +81,15 @@ def _wait_for(helpers: list[Future[None]]) -> None:
         raise interruption
 
 
+def prefer_one_blas_thread() -> None:
+    """Have OpenBLAS start no threads of its own, unless the user says how many.
+
+    They would only wait: `parallel_map` takes one in each of ours. For a process before it imports
+    NumPy, and not for one that goes on to torch, whose OpenBLAS has the same setting.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Threads that wait for work; started when they are needed first."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 import threadpoolctl
 
-from rdae.threads import one_blas_thread
+from rdae.threads import one_blas_thread, prefer_one_blas_thread
 
 TIMEOUT = 60  # seconds
 
@@ -69,3 +70,14 @@ def test_the_last_to_end_restores_what_was_there(main_ends_last: bool) -> None:
         leave.set()
         thread.join(TIMEOUT)
     assert limits() == {2}
+
+
+def test_a_process_prefers_one_blas_thread_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    prefer_one_blas_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    prefer_one_blas_thread()
+    assert os.environ.pop("OPENBLAS_NUM_THREADS") == "1"

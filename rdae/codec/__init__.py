@@ -5,6 +5,7 @@
 
 Tiles are coded independently, on several threads; only the synthesis runs over the assembled
 grid, so there are no seams. Decoding is exact: the same bytes give the same pixels everywhere.
+What lossless files need is imported only for them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ from rdae.bitstream.tiles import tile_counts
 from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import check_padding
 from rdae.codec.encoding import Encoded, encode, most_bytes
-from rdae.codec.lossless import decode_lossless, find_damaged_pixels
 from rdae.codec.progress import Progress, Report
-from rdae.codec.rest import decode_exact, find_inexact
 from rdae.errors import BitstreamError, TruncatedError, option
 from rdae.geometry import Rectangle
 from rdae.images.picture import Picture
@@ -185,8 +184,12 @@ def find_damage(
     header = parts.header
     threads = threads or default_threads()
     if header.is_lossless:
+        from rdae.codec.lossless import find_damaged_pixels
+
         tiles = find_damaged_pixels(parts, weights, threads, progress)
     elif parts.rest is not None:
+        from rdae.codec.rest import find_inexact
+
         tiles = find_inexact(parts, weights, threads, progress)
     else:
         model = find_model(header.model_id, header.fingerprint, weights)
@@ -219,8 +222,12 @@ def _picture(
     header = parts.header
     threads = threads or default_threads()
     if header.is_lossless:
+        from rdae.codec.lossless import decode_lossless
+
         rgb = decode_lossless(parts, weights, threads, best_effort=best_effort, progress=progress)
     elif parts.rest is not None:
+        from rdae.codec.rest import decode_exact
+
         rgb = decode_exact(parts, weights, threads, best_effort=best_effort, progress=progress)
     else:
         model = find_model(header.model_id, header.fingerprint, weights)

@@ -14,10 +14,8 @@ from typing import Any
 
 from rdae.bitstream.info import Info, parse_info
 from rdae.codec.encoder import Encoder
-from rdae.codec.lossless import encode_lossless
 from rdae.codec.measures import PSNR, SSIMULACRA2
 from rdae.codec.progress import Report
-from rdae.codec.rest import encode_rest
 from rdae.codec.targets import encode_from, encode_within
 from rdae.distortion import SSIMULACRA2_SIDE, require_ssimulacra2
 from rdae.errors import UnsupportedImageError
@@ -139,6 +137,8 @@ def encode(
     point = quality_to_point(quality)
     threads = threads or default_threads()
     if max_error is not None and base is not None:
+        from rdae.codec.rest import encode_rest
+
         model, lossless = model or load_model(), load_lossless()
         start = time.perf_counter()
         settings: dict[str, Any] = {"effort": effort, "tune": tune, "threads": threads}
@@ -154,6 +154,8 @@ def encode(
         )
         return Encoded(data, parse_info(data), time.perf_counter() - start)
     if max_error is not None:
+        from rdae.codec.lossless import encode_lossless
+
         lossless = load_lossless()
         start = time.perf_counter()
         data = encode_lossless(

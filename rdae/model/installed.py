@@ -11,9 +11,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rdae.lossless.model import LosslessModel, is_lossless, read_sizes
 from rdae.lossless.networks import macs_per_pixel, num_parameters
 from rdae.model.model import Model
 from rdae.model.weights_file import Description, read_description
+from rdae.threads import default_threads, parallel_map
 
 WEIGHTS_DIR_VARIABLE = "RDAE_WEIGHTS_DIR"
 
@@ -319,8 +320,12 @@ def _load(path: Path, sha256: str = "", fingerprint: str = "") -> Model:
     """Load a model; of a shipped one the manifest's hashes are given."""
     if not sha256:
         return Model.load(path)
-    _check_sha256(path, sha256)
-    model = Model.load(path)
+    steps: list[Callable[[], Any]] = [
+        partial(_check_sha256, path, sha256),
+        partial(Model.load, path),
+    ]
+    # Side by side, since a process that decodes one picture waits for both.
+    model: Model = parallel_map(lambda step: step(), steps, default_threads())[1]
     model.fingerprint = bytes.fromhex(fingerprint)  # known, and to hash it again takes a while
     return model
 

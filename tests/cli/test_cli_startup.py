@@ -54,6 +54,25 @@ def test_png_is_written_without_the_picture_library(tmp_path: Path, rd: Path) ->
     assert "PIL.Image" not in modules_after(tmp_path, "decompress", rd.name)
 
 
+def test_a_lossy_file_is_decoded_without_what_lossless_ones_need(tmp_path: Path, rd: Path) -> None:
+    found = modules_after(tmp_path, "decompress", rd.name)
+    assert not found & {"rdae.codec.lossless", "rdae.codec.rest", "rdae.lossless.coding"}
+
+
+@pytest.mark.parametrize("arguments", [("compress", "photo.png"), ("decompress", "photo.rd")])
+def test_the_matrix_library_starts_no_threads(
+    tmp_path: Path, photo: Path, rd: Path, arguments: tuple[str, ...]
+) -> None:
+    program = (
+        "import os, sys; from rdae.cli.main import main; main(); "
+        "sys.stderr.write(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    command = [sys.executable, "-c", program, *arguments, "-f", "--quiet"]
+    given = {k: v for k, v in environment().items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=given)
+    assert (done.returncode, done.stderr) == (0, "1")
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("models", "list"), ("compress", "--help")])
 def test_versions_and_models_import_nothing_heavy(
     tmp_path: Path, arguments: tuple[str, ...]

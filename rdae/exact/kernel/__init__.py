@@ -8,6 +8,7 @@ integers.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from typing import Any
@@ -90,7 +91,7 @@ def selected() -> str:
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """A new array that begins at a cache line; not initialised."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + ALIGNMENT, np.uint8)
     at = -raw.ctypes.data % ALIGNMENT
     array: NDArray[Any] = raw[at : at + size].view(dtype).reshape(shape)
