@@ -163,23 +163,27 @@ async function synthesised(file, weights, workers, damage) {
   conceal(yHat, rows, columns, m, tiles.filter((_, i) => !decoded[i]));
 
   const data = new Uint8ClampedArray(4 * width * height), reach = halo(weights.spec.synthesis);
-  await Promise.all(
-    jobs.map(async ({ top, left }) => {
-      const bottom = Math.min(top + high, rows), right = Math.min(left + WINDOW.columns, columns);
-      const above = Math.max(0, top - reach), beside = Math.max(0, left - reach);
-      const size = { rows: Math.min(rows, bottom + reach) - above, columns: Math.min(columns, right + reach) - beside };
-      const part = new Int16Array(size.rows * size.columns * m);
-      for (let i = 0; i < size.rows; i++) {
-        const from = ((above + i) * columns + beside) * m;
-        part.set(yHat.subarray(from, from + size.columns * m), i * size.columns * m);
-      }
-      const wanted = { top: top - above, bottom: bottom - above, left: left - beside, right: right - beside };
-      const pixels = await workers.window({ point, y_hat: part, ...size, wanted, grey });
-      const across = Math.min(16 * right, width) - 16 * left, stride = 64 * (right - left);
-      for (let row = 16 * top, from = 0; row < Math.min(16 * bottom, height); row++, from += stride)
-        data.set(pixels.subarray(from, from + 4 * across), 4 * (row * width + 16 * left));
-    }),
-  );
+  /** @param {{top: number, left: number}} place */
+  const synthesise = async ({ top, left }) => {
+    const bottom = Math.min(top + high, rows), right = Math.min(left + WINDOW.columns, columns);
+    const above = Math.max(0, top - reach), beside = Math.max(0, left - reach);
+    const size = { rows: Math.min(rows, bottom + reach) - above, columns: Math.min(columns, right + reach) - beside };
+    const part = new Int16Array(size.rows * size.columns * m);
+    for (let i = 0; i < size.rows; i++) {
+      const from = ((above + i) * columns + beside) * m;
+      part.set(yHat.subarray(from, from + size.columns * m), i * size.columns * m);
+    }
+    const wanted = { top: top - above, bottom: bottom - above, left: left - beside, right: right - beside };
+    const pixels = await workers.window({ point, y_hat: part, ...size, wanted, grey });
+    const across = Math.min(16 * right, width) - 16 * left, stride = 64 * (right - left);
+    for (let row = 16 * top, from = 0; row < Math.min(16 * bottom, height); row++, from += stride)
+      data.set(pixels.subarray(from, from + 4 * across), 4 * (row * width + 16 * left));
+  };
+  // One more at a time than there are workers, so that none waits, and the copies of latents stay few.
+  const lines = Array.from({ length: workers.count + 1 }, async () => {
+    for (let job = jobs.shift(); job; job = jobs.shift()) await synthesise(job);
+  });
+  await Promise.all(lines);
   return data;
 }
 
