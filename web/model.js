@@ -1,7 +1,7 @@
 import { crc32 } from "./bytes.js";
+import { Compiler, widened } from "./compiler.js";
 import { require } from "./errors.js";
 import { padded } from "./kernel.js";
-import { Program, widened } from "./program.js";
 import { makeFamily, Stream } from "./tables.js";
 import { check } from "./weights.js";
 
@@ -51,15 +51,15 @@ export class Model {
     this.m = m;
     this.n = n;
     /** @param {number[]} inputs */
-    const program = (...inputs) => new Program(kernel, weights, inputs);
-    this.hyperSynthesis = program(n).layers(spec.hyper_synthesis, "hyper_synthesis").finish(f, 4);
+    const compiler = (...inputs) => new Compiler(kernel, weights, inputs);
+    this.hyperSynthesis = compiler(n).layers(spec.hyper_synthesis, "hyper_synthesis").finish(f, 4);
     this.passes = [0, 1, 2, 3].map((pass) => {
-      const start = pass ? program(f, m).concatenate() : program(f), k = pass - 1;
+      const start = pass ? compiler(f, m).concatenate() : compiler(f), k = pass - 1;
       if (pass) start.layers(spec.inputs[k], `inputs.${k}`).layers(spec.shared, "shared");
       const [layers, path] = pass ? [spec.outputs[k], `outputs.${k}`] : [spec.first, "first"];
       return quarterOf(pass, start, layers, path, m).finish(m / 2, 1);
     });
-    this.synthesis = toLevels(program(m), spec.synthesis).finish(3, 16);
+    this.synthesis = toLevels(compiler(m), spec.synthesis).finish(3, 16);
     this.zStep = weights.tensor("z.step", "I32", [256, n]);
     this.yStep = weights.tensor("y.step", "I32", [256, m]);
     this.zShift = weights.shift("z.step_shift");
@@ -182,30 +182,30 @@ function byPhase(values, groups, size, Numbers) {
 /**
  * A pass's last layers without the outputs of latents that it does not code.
  * @param {number} pass
- * @param {Program} program
+ * @param {Compiler} compiler
  * @param {import("./weights.js").Layer[]} layers
  * @param {string} path
  * @param {number} m
  */
-function quarterOf(pass, program, layers, path, m) {
+function quarterOf(pass, compiler, layers, path, m) {
   const last = layers.length - 1, [kind, inputs, outputs, leak] = layers[last] ?? [];
   check(kind === "linear" && outputs === 2 * m && !leak, `${path} does not end in a linear layer`);
   const wanted = groupsOf(pass).map((group) => {
     const means = Array.from({ length: m / 4 }, (_, c) => group * (m / 4) + c);
     return [...means, ...means.map((channel) => channel + m)];
   });
-  program.layers(layers.slice(0, last), path).linear(`${path}.${last}`, inputs, outputs, 0, wanted);
-  return program;
+  compiler.layers(layers.slice(0, last), path).linear(`${path}.${last}`, inputs, outputs, 0, wanted);
+  return compiler;
 }
 
 /**
  * The synthesis with bytes as its result; a shuffle at the end moves them.
- * @param {Program} program
+ * @param {Compiler} compiler
  * @param {import("./weights.js").Layer[]} layers
  */
-function toLevels(program, layers) {
+function toLevels(compiler, layers) {
   const last = layers[layers.length - 1] ?? [], ends = last[0] === "shuffle" && Number.isInteger(last[1]);
-  return program.layers(ends ? layers.slice(0, -1) : layers, "synthesis").levels(ends ? last[1] : 1, PIXEL_BITS);
+  return compiler.layers(ends ? layers.slice(0, -1) : layers, "synthesis").levels(ends ? last[1] : 1, PIXEL_BITS);
 }
 
 /**

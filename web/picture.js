@@ -146,7 +146,9 @@ async function synthesised(file, weights, workers, damage) {
   const { header, tiles } = file, { point, canonical, width, height } = header;
   const grey = header.grey || header.neutral, m = weights.spec.latent_channels;
   const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16);
-  const high = Math.min(WINDOW.rows, Math.ceil(rows / workers.count)), jobs = [];
+  const high = Math.min(WINDOW.rows, Math.ceil(rows / workers.count));
+  /** @type {{top: number, left: number}[]} */
+  const jobs = [];
   for (let top = 0; top < rows; top += high)
     for (let left = 0; left < columns; left += WINDOW.columns) jobs.push({ top, left });
   workers.expect(jobs.length);

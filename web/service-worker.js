@@ -4,7 +4,7 @@
 const VERSION = 1; // of what is kept; other versions are removed
 const CACHE = `rdae-viewer-${VERSION}`;
 const FILES = [
-  ...["bytes.js", "conceal.js", "container.js", "errors.js", "inflate.js", "kernel-plain.wasm", "kernel.js", "kernel.wasm"],
+  ...["assembler.js", "bytes.js", "compiler.js", "conceal.js", "container.js", "errors.js", "inflate.js", "kernel-plain.wasm", "kernel.js", "kernel.wasm"],
   ...["lossless/cells.js", "lossless/level.js", "lossless/mixtures.js", "lossless/model.js", "lossless/parameters.js"],
   ...["lossless/prefix_codes.js", "lossless/vp8l.js", "lossless/vp8l_transforms.js", "lossless/weights.js"],
   ...["model.js", "models.js", "picture.js", "pool.js", "program.js", "rdae.js", "repair.js", "sha256.js", "store.js", "tables.js"],

@@ -35,6 +35,6 @@ export function makeRow(kernel, columns, cell) {
  * The 3 x 3 cells around each cell.
  * @param {number} input
  * @param {number} channels
- * @returns {import("../program.js").Run[]}
+ * @returns {import("../compiler.js").Run[]}
  */
 export const around = (input, channels) => [-1, 0, 1].map((row) => ({ input, row, column: -1, values: 3 * channels }));

@@ -1,5 +1,5 @@
+import { Compiler } from "../compiler.js";
 import { PANEL, padded } from "../kernel.js";
-import { Program } from "../program.js";
 import { makeCells, makeRow } from "./cells.js";
 import { tableIndex } from "./mixtures.js";
 import { biasOf, PIXELS, tapsOf } from "./parameters.js";
@@ -13,6 +13,7 @@ const LARGEST_MEAN = 255 * 128, MOST_NORMALISED = 24576;
 
 /**
  * @typedef {import("../program.js").Placed} Placed
+ * @typedef {import("../program.js").Program} Program
  * @typedef {import("./parameters.js").Parameters} Parameters
  *
  * @typedef {object} Set the networks of a level
@@ -178,15 +179,14 @@ export class Level {
         inputs.push({ at: at + 2 * ((c + i) * row + 3 * (d + j)), row: 2 * row, cell: 6 }); // two pixels are a cell
       }
     }
-    const program = new Program(kernel, { tensor, shift: () => 9 }, inputs.map(() => 3)).collect(inputs.length, runs, LOCAL);
-    program.linear("own", count, 3, 0);
-    program.finish(3, 1);
+    const compiler = new Compiler(kernel, { tensor, shift: () => 9 }, inputs.map(() => 3)).collect(inputs.length, runs, LOCAL);
+    compiler.linear("own", count, 3, 0);
     const out = makeRow(kernel, columns, PANEL);
     const after = (/** @type {number} */ row) => {
       const values = kernel.i16(out.at, columns * PANEL);
       for (let j = 0, to = 3 * row * columns; j < columns; j++) for (let k = 0; k < 3; k++) own[to++] = values[PANEL * j + k];
     };
-    this.run(program, inputs, out, { after });
+    this.run(compiler.finish(3, 1), inputs, out, { after });
   }
 
   /**

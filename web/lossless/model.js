@@ -1,7 +1,7 @@
 import { crc32 } from "../bytes.js";
+import { Compiler } from "../compiler.js";
 import { checkStream } from "../container.js";
 import { RdaeError, require } from "../errors.js";
-import { Program } from "../program.js";
 import { makeFamily, Stream } from "../tables.js";
 import { around } from "./cells.js";
 import { CHANNELS, Level } from "./level.js";
@@ -167,21 +167,21 @@ function makeSet(kernel, weights, path) {
   /** A network of what lies around the last of its inputs. @param {...number} inputs */
   const seeing = (...inputs) => {
     const last = inputs.length - 1;
-    return new Program(kernel, weights, inputs).collect(1, around(last, inputs[last]));
+    return new Compiler(kernel, weights, inputs).collect(1, around(last, inputs[last]));
   };
   return {
     channels,
     begin: seeing(REFERENCES).layers(layers.begin, `${path}.begin`).finish(channels, 1),
     linear: passes.map((p) => seeing(REFERENCES + 3 * p).layers(layers[`linear.${p}`], `${path}.linear.${p}`).finish(3, 1)),
     passes: passes.map((p) => {
-      const program = p ? seeing(channels, ADDED).keepFirst().concatenate() : new Program(kernel, weights, [channels]).keepFirst();
-      program.layers(layers[`pass.${p}`], `${path}.pass.${p}`).add(`${path}.pass.${p} does not fit`);
-      return program.layers(layers[`block.${p}`], `${path}.block.${p}`).finish(channels, 1);
+      const compiler = p ? seeing(channels, ADDED).keepFirst().concatenate() : new Compiler(kernel, weights, [channels]).keepFirst();
+      compiler.layers(layers[`pass.${p}`], `${path}.pass.${p}`).add(`${path}.pass.${p} does not fit`);
+      return compiler.layers(layers[`block.${p}`], `${path}.block.${p}`).finish(channels, 1);
     }),
     heads: passes.map((p) =>
       [...Array(NUM_COLOURS).keys()].map((k) => {
-        const name = `head.${p}.${k}`, program = new Program(kernel, weights, [channels, 3 + 4 * k]);
-        return program.concatenate().layers(layers[name], `${path}.${name}`).finish(3 + k, 1);
+        const name = `head.${p}.${k}`, compiler = new Compiler(kernel, weights, [channels, 3 + 4 * k]);
+        return compiler.concatenate().layers(layers[name], `${path}.${name}`).finish(3 + k, 1);
       }),
     ),
     same: /** @type {Int16Array} */ (weights.tensor(`${path}.same`, "I16", [NUM_PASSES, 3])),
