@@ -18,7 +18,7 @@ from tests import independent_reader as reader
 from tests.independent_levels import Model, Tables
 from tests.independent_lossless import Reader
 from tests.independent_networks import Networks
-from tests.test_independent_reader import (
+from tests.reader_pair import (
     EVERY,
     FILES,
     agree,
