@@ -113,3 +113,14 @@ def test_decoded_photographs_take_no_more_than_at_level_3() -> None:
     picture = Picture(pixels, None, False)
     fast, third = (len(png_file(picture, icc=b"", level=level, threads=1)) for level in (None, 3))
     assert fast <= third
+
+
+def test_drawings_take_no_more_than_at_level_6() -> None:
+    glyphs = a_picture(20, 20, is_grey=True, has_alpha=False).rgb
+    pixels = np.full((240, 600, 3), 250, np.uint8)
+    for top in range(10, 200, 50):
+        for left in range(10, 500, 45):  # the same sign, over and over
+            pixels[top : top + 20, left : left + 20] = glyphs
+    picture = Picture(pixels, None, False)
+    fast, sixth = (len(png_file(picture, icc=b"", level=level, threads=1)) for level in (None, 6))
+    assert fast <= sixth + 15 * 2  # parts do without what stands before them

@@ -2,9 +2,10 @@
 
 All rows have the Paeth filter. Of what it leaves of a decoded photograph hardly any string repeats,
 so that by default only runs of a byte are coded beside Huffman's codes: a third of the time of
-zlib's level 3, and mostly fewer bytes. Rows are packed in parts, each a piece of one deflate
-stream that ends at a whole byte and takes the end of the part before it as its dictionary; the
-bytes do not depend on the number of threads.
+zlib's level 3, and mostly fewer bytes. Parts that are drawn shrink much by that alone, and are then
+searched for strings, too, which takes little time there. Rows are packed in parts, each a piece of
+one deflate stream that ends at a whole byte and, where a level is given, takes the end of the part
+before it as its dictionary; the bytes do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PART_BYTES = 1 << 18  # to pack at once
 _BLOCK_BYTES = 1 << 16  # to filter at once, so that all that it takes stays in the cache
 _WINDOW = 1 << 15  # how far back deflate refers
+_DRAWN = 0.25  # of the bytes: parts that runs make smaller than that are searched for strings
+_DRAWN_LEVEL = 6
 _PAETH = 4
 _ADLER = 65521
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, RGB, RGBA
@@ -69,17 +72,25 @@ def _packed(
     rows: Bytes, channels: int, top: int, bottom: int, level: int | None
 ) -> tuple[bytes, int, int]:
     """The IDAT chunk of some rows, the Adler-32 of what is packed in it, and its size in bytes."""
-    strategy = zlib.Z_RLE if level is None else zlib.Z_DEFAULT_STRATEGY
     above = 0 if level is None else min(top, -(-_WINDOW // (1 + rows.shape[1])))
     filtered = _filtered(rows, channels, top - above, bottom)
     known, data = filtered[:above].tobytes()[-_WINDOW:], filtered[above:].tobytes()
-    # Negative bits of the window: without a header, which stands before the first part alone.
-    packer = zlib.compressobj(
-        1 if level is None else level, zlib.DEFLATED, -15, 9, strategy, zdict=known
-    )
+    if level is not None:
+        packed = _deflated(data, level, zlib.Z_DEFAULT_STRATEGY, known)
+    else:
+        packed = _deflated(data, 1, zlib.Z_RLE)
+        if len(packed) < _DRAWN * len(data):
+            strings = _deflated(data, _DRAWN_LEVEL, zlib.Z_DEFAULT_STRATEGY)
+            packed = min(packed, strings, key=len)
     begin = b"" if top else b"\x78\x01"
-    packed = begin + packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
-    return _chunk(b"IDAT", packed), zlib.adler32(data), len(data)
+    return _chunk(b"IDAT", begin + packed), zlib.adler32(data), len(data)
+
+
+def _deflated(data: bytes, level: int, strategy: int, known: bytes = b"") -> bytes:
+    """A piece of a deflate stream up to a whole byte; `known` is what stands before it."""
+    # Negative bits of the window: without a header, which stands before the first part alone.
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy, zdict=known)
+    return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 
 def _filtered(rows: Bytes, channels: int, top: int, bottom: int) -> Bytes:
