@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(browser: Browser, url: str, **settings: Any) -> Page:
-    page = browser.new_page(viewport={"width": 1000, "height": 700}, **settings)
+    page = browser.new_page(**{"viewport": {"width": 1000, "height": 700}, **settings})
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: pytest.fail(str(error)))
     page.goto(url)

@@ -37,6 +37,9 @@ let silence;
 /** A name without its folder. @param {string} name */
 const short = (name) => name.split(/[/\\]/).pop() || name;
 
+/** The beginning and the end of a long one. @param {string} name */
+const clipped = (name) => (name.length > 64 ? `${name.slice(0, 40)}…${name.slice(-20)}` : name);
+
 /** Say something that goes away again. @param {string} text @param {number} [seconds] */
 function say(text, seconds = 4) {
   clearTimeout(silence);
@@ -57,7 +60,7 @@ function update() {
   stage.canvas.setAttribute("aria-label", item?.picture ? `${item.name}, ${item.picture.width} by ${item.picture.height} pixels` : "no picture");
   at("damage").textContent = item?.damage.length && item.picture ? damageLine(item.damage) : "";
   if (item?.error) {
-    at("problem-name").textContent = `${short(item.name)} cannot be shown`;
+    at("problem-name").textContent = `${clipped(short(item.name))} cannot be shown`;
     at("problem-text").textContent = item.error.message;
     at("problem-hint").textContent = HINTS[/** @type {any} */ (item.error).code] ?? "";
   }
@@ -94,7 +97,7 @@ async function save() {
   link.download = `${name.replace(/\.rd$/i, "")}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  say(`Saved as ${link.download}${item.damage.length ? ", as far as it is not damaged" : ""}`);
+  say(`Saved as ${clipped(link.download)}${item.damage.length ? ", as far as it is not damaged" : ""}`);
 }
 
 function toggleInfo() {

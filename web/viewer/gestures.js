@@ -38,8 +38,8 @@ export function listen(stage, { step, hover }) {
       const old = spread();
       pointers.set(event.pointerId, at);
       const now = spread();
-      stage.move(now.x - old.x, now.y - old.y);
-      stage.zoom(now.distance / old.distance, now.x, now.y);
+      stage.zoom(now.distance / old.distance, old.x, old.y);
+      stage.move(now.x - old.x, now.y - old.y); // only now may there be room for it
       isSwipe = false;
     } else if (before) {
       pointers.set(event.pointerId, at);
