@@ -170,7 +170,7 @@ def test_a_double_tap_zooms_where_it_is_and_the_next_one_shows_all(phone: Page) 
     assert scale_of(phone) == small
 
 
-def test_name_and_number_of_a_file_have_room_beside_all_buttons(phone: Page) -> None:
+def test_small_screens_cut_nothing_off(phone: Page) -> None:
     name = "a name as long as a whole sentence of some words.rd"
     phone.evaluate("(text) => (document.querySelector('#name').textContent = text)", name)
     outside = """() => [...document.querySelectorAll("body > header > *, #place")]
@@ -178,5 +178,11 @@ def test_name_and_number_of_a_file_have_room_beside_all_buttons(phone: Page) -> 
         const { left, right } = one.getBoundingClientRect();
         return left < 0 || right > innerWidth || one.scrollWidth > one.clientWidth + 1;
       }).map((one) => one.id || one.localName)"""
-    assert phone.evaluate(outside) == []
-    assert phone.inner_text("#place") == "1 of 3"
+    for width, height in ((320, 568), (390, 780)):
+        phone.set_viewport_size({"width": width, "height": height})
+        assert phone.evaluate(outside) == []
+        assert phone.inner_text("#place") == "1 of 3"
+        phone.locator("#help-button").tap()
+        top = "[help.scrollTop, document.activeElement.id]"
+        assert phone.evaluate(top) == [0, "help-close"]
+        phone.locator("#help-close").tap()

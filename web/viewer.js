@@ -117,7 +117,10 @@ function leave() {
 }
 
 const open = () => picker.click();
-const showHelp = () => help.showModal();
+const showHelp = () => {
+  help.showModal();
+  help.scrollTop = 0; // it goes to its end, where the button is
+};
 const step = (/** @type {number} */ places) => library.step(places);
 const take = (/** @type {import("./viewer/library.js").Source[]} */ sources) => library.add(sources);
 
