@@ -120,6 +120,8 @@ def test_a_filter_on_taps_is_the_layer_on_their_values(rows, columns, border, th
             values.append(seen - repeated if run.is_centred else seen)
     wanted = np.concatenate(values, axis=2)
     assert np.array_equal(tap_values(sources, runs, mean), wanted)
+    some = np.arange(0, rows, 2)
+    assert np.array_equal(tap_values(sources, runs, mean, some), wanted[some])
     mantissa = rng.integers(-200, 200, (wanted.shape[2], 3)).astype(np.int16)
     layer = Linear(mantissa, rng.integers(-9999, 9999, 3).astype(np.int32), 9, 0)
     by_every_carrier(lambda: [filtered(sources, runs, mean, layer, threads)])

@@ -62,7 +62,10 @@ class Run:
 
 
 def tap_values(
-    sources: Sequence[Source], runs: Sequence[Run], mean: NDArray[np.int16]
+    sources: Sequence[Source],
+    runs: Sequence[Run],
+    mean: NDArray[np.int16],
+    some: NDArray[np.intp] | None = None,
 ) -> NDArray[np.int16]:
     """The values of all runs, one behind the other: `(rows, columns, taps)`.
 
@@ -70,17 +73,23 @@ def tap_values(
         sources: the arrays, of which each has `rows` times `columns` cells inside.
         runs: what is taken from them.
         mean: `(rows, columns, 3)`.
+        some: rows of cells that are asked for, all if None.
     """
     _check(sources, runs, mean)
-    rows, columns, _ = mean.shape
-    values = np.empty((rows, columns, sum(_sizes(sources, runs))), np.int16)
+    rows = len(mean)
+    if some is not None:
+        mean = mean[some]
+    shape = mean.shape[:2]
+    values = np.empty((*shape, sum(_sizes(sources, runs))), np.int16)
     end = 0
     for run, size in zip(runs, _sizes(sources, runs), strict=True):
         source = sources[run.source]
         y, x = source.border + run.row, source.border + run.column
         begin = source.array[y : y + rows, x:]
+        if some is not None:
+            begin = begin.take(some, axis=0)
         # the cells of a run lie in one piece, so that only rows are put one behind the other
-        there = as_strided(begin, (rows, columns, size), begin.strides, writeable=False)
+        there = as_strided(begin, (*shape, size), begin.strides, writeable=False)
         out = values[:, :, end : end + size]
         if run.is_centred:
             np.subtract(there, np.tile(mean, size // CENTRED), out=out)

@@ -6,7 +6,6 @@ so it is in floating point.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +33,7 @@ from rdae.lossless.walk import LevelWalk
 from rdae.threads import parallel_map
 
 Array = NDArray[Any]
+Some = tuple[NDArray[np.intp], slice]  # rows and columns of cells
 
 WORTH = {
     WIDE: 60_000,
@@ -41,8 +41,8 @@ WORTH = {
     NEAR: 3_000,
 }  # cells from which on a filter is worth its bits
 WORTH_ON_BASE = {**WORTH, NEAR: 1_000, BASE: 128}  # the same where filters see a lossy picture
-MOST_CELLS = 40_000  # that a filter is fitted to
-WEIGHT_CELLS = 4  # one of so many suffices to find weights
+MOST_CELLS = 50_000  # that a filter is fitted to
+START_CELLS = 4  # one of so many of them suffices for a start
 FEW_CELLS = 8_000  # of which all are needed
 BLOCK_CELLS = 4096  # that a thread weights and multiplies at a time, in the cache
 MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
@@ -86,8 +86,8 @@ def fit_pass(
     if not cells:
         return Fitted(parameters, [])
     parameters.kind = kind_of(cells, has_base=walk.has_base)
-    some = slice(None, None, max(1, cells // MOST_CELLS))
-    matrix = _inputs(walk, parameters.kind, there, some)
+    some = _rows_of(*target.shape[:2]), there[1]
+    matrix = _inputs(walk, parameters.kind, some)
     count = matrix.shape[1] - NUM_COLOURS  # taps and the one
     if parameters.kind != NONE:
         parameters.filter = np.zeros((count - 1, NUM_COLOURS), np.int32)
@@ -98,12 +98,12 @@ def fit_pass(
         values = target[..., COLOURS[k]]
         head = walk.head(k, parameters)
         if parameters.kind != NONE:
-            before = before_filter(k, head.astype(np.int32), walk.seen)[there].ravel()[some]
-            wrong = (values.ravel()[some] - before / _ONE).astype(np.float32)
+            before = before_filter(k, head.astype(np.int32), walk.seen)[some].ravel()
+            wrong = (values[some].ravel() - before / _ONE).astype(np.float32)
             wrong -= matrix[:, : count + k] @ start.filters[k]
             more = np.append(start.filters[k], np.float32(0))
-            matrix[:, count + k] = head[..., 0][there].ravel()[some] / _ONE
-            scale = np.maximum(SCALES[scale_rows(head[..., 1])[there]].ravel()[some], LEAST_SCALE)
+            matrix[:, count + k] = head[..., 0][some].ravel() / _ONE
+            scale = np.maximum(SCALES[scale_rows(head[..., 1][some])].ravel(), LEAST_SCALE)
             solution = _solve(
                 matrix[:, : count + k + 1], wrong, _weight(wrong, scale), walk.threads
             )
@@ -113,7 +113,7 @@ def fit_pass(
         _correct(parameters, k, head[there].astype(np.int32), values, mean[there], tables, width)
         predictions.append(walk.predict(k, head, own, parameters))
         walk.settle(k, values, predictions[k])
-        matrix[:, count + k] = walk.seen.difference(k)[there].ravel()[some] / _ONE
+        matrix[:, count + k] = walk.seen.difference(k)[some].ravel() / _ONE
     return Fitted(parameters, predictions)
 
 
@@ -123,23 +123,30 @@ def kind_of(cells: int, *, has_base: bool = False) -> int:
     return next((kind for kind, least in worth.items() if cells >= least), NONE)
 
 
-def _inputs(
-    walk: LevelWalk, kind: int, there: tuple[slice, ...], some: slice
-) -> NDArray[np.float32]:
+def _rows_of(rows: int, columns: int) -> NDArray[np.intp]:
+    """Rows of cells that filters are fitted to, not all a multiple of some number apart.
+
+    Where pixels have been JPEG, every fourth row of cells would be the same one of their blocks.
+    """
+    count = min(rows, -(-MOST_CELLS // columns))
+    return np.arange(count) * rows // count
+
+
+def _inputs(walk: LevelWalk, kind: int, some: Some) -> NDArray[np.float32]:
     """What filters see in some cells, in levels.
 
     Returns:
         `(cells, taps + 1 + 3)`: taps, a one, and room for the differences of the same pixel's
         colours.
     """
-    cells = math.prod(s.stop for s in there)
-    rows = len(range(cells)[some])
+    rows, columns = len(some[0]), some[1].stop
     if kind == NONE:
-        return np.ones((rows, 1 + NUM_COLOURS), np.float32)
-    values = walk.tap_values(kind)[there]
+        return np.ones((rows * columns, 1 + NUM_COLOURS), np.float32)
+    values = walk.tap_values(kind, some[0])[:, :columns]
     taps = values.shape[2]
-    matrix = np.empty((rows, taps + 1 + NUM_COLOURS), np.float32)
-    np.multiply(values.reshape(cells, taps)[some], np.float32(1 / _ONE), out=matrix[:, :taps])
+    matrix = np.empty((rows * columns, taps + 1 + NUM_COLOURS), np.float32)
+    inside = matrix.reshape(rows, columns, -1)[..., :taps]
+    np.multiply(values, np.float32(1 / _ONE), out=inside)
     matrix[:, taps:] = 1
     return matrix
 
@@ -158,7 +165,10 @@ class _Start:
 
 
 def _first_filters(
-    walk: LevelWalk, target: NDArray[np.uint8], matrix: NDArray[np.float32], some: slice
+    walk: LevelWalk,
+    target: NDArray[np.uint8],
+    matrix: NDArray[np.float32],
+    some: Some,
 ) -> _Start:
     """Fit filters without the network: weights are the inverse of the squared errors around.
 
@@ -166,33 +176,30 @@ def _first_filters(
         walk: in the pass.
         target: the pixels that it adds.
         matrix: as of `_inputs`; its room for differences is filled.
-        some: which cells it has.
+        some: which cells it has. The start needs a part of these: it only finds weights and the
+            statistic.
     """
-    there = tuple(slice(n) for n in target.shape[:2])
     seen = walk.seen
     filters, logarithms = [], []
     before: list[Array] = []
     first = matrix.shape[1] - NUM_COLOURS
+    part = slice(None, None, START_CELLS if len(matrix) > FEW_CELLS else 1)
     for k, c in enumerate(COLOURS):
-        levels = target[..., c].astype(np.int32) << FRACTION_BITS
-        wrong = levels - seen.reference[..., c][there] - seen.linear[..., c][there]
+        levels = target[..., c][some].astype(np.int32) << FRACTION_BITS
+        wrong = levels - seen.reference[..., c][some] - seen.linear[..., c][some]
         for j in range(k):
             wrong -= scaled(before[j], int(seen.same[factor_index(k, j)]))
-        before.append(levels - seen.reference[..., c][there])
-        wanted = (wrong.ravel()[some] / _ONE).astype(np.float32)
+        before.append(levels - seen.reference[..., c][some])
+        wanted = (wrong.ravel() / _ONE).astype(np.float32)
         known = matrix[:, : first + k]
-        # the first solution only finds weights, for which a part of the cells will do
         error = wanted
-        for part in (
-            slice(None, None, WEIGHT_CELLS if len(wanted) > FEW_CELLS else 1),
-            slice(None),
-        ):
+        for _ in range(2):  # the first solution only finds weights
             power = np.convolve(error**2, np.full(3, 1 / 3), "same")
             solution = _solve(known[part], wanted[part], 1 / (power[part] + 0.5), walk.threads)
             error = wanted - known @ solution.astype(np.float32)
         filters.append(solution.astype(np.float32))
         logarithms.append(np.log2(np.minimum(np.abs(error), MOST_ERROR).mean() + 0.05))
-        matrix[:, first + k] = before[k].ravel()[some] / _ONE
+        matrix[:, first + k] = before[k].ravel() / _ONE
     return _Start(filters, np.rint(8 * np.array(logarithms)).astype(np.int32))
 
 

@@ -123,9 +123,9 @@ class LevelWalk:
             sources.append(Source(base_values(self._base, self.number), 0))
         return sources, runs
 
-    def tap_values(self, kind: int) -> NDArray[np.int16]:
-        """What a filter of that kind sees, `(rows, columns, taps)`."""
-        return tap_values(*self._taps(kind), self._local_mean)
+    def tap_values(self, kind: int, rows: NDArray[np.intp]) -> NDArray[np.int16]:
+        """What a filter of that kind sees in some rows of cells, `(rows, columns, taps)`."""
+        return tap_values(*self._taps(kind), self._local_mean, rows)
 
     def own(self, parameters: Parameters) -> NDArray[np.int16] | None:
         """What the tile's own filter adds, `(rows, columns, 3)` in the order of `COLOURS`."""
