@@ -10,6 +10,7 @@
 #undef LOAD
 #undef SPREAD
 #undef DOT
+#undef AVX512
 #undef ADD32
 #undef SPREAD32
 #undef MAX32

@@ -46,16 +46,26 @@
 #define ZIPHI _mm256_unpackhi_epi16
 #define NARROW(a, b) _mm256_packs_epi32(a, b)
 #elif THIS == IS_avx512 || THIS == IS_vnni
+#if defined(__clang__) && __clang_major__ >= 18 && __clang_major__ <= 20
+/* their own word for registers of 512 bits, which zig takes away unless it is said */
+#define AVX512 "evex512,avx512f,avx512bw,avx512vl,avx512dq"
+#else
+#define AVX512 "avx512f,avx512bw,avx512vl,avx512dq"
+#endif
 #if THIS == IS_vnni
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define TARGET __attribute__((target(AVX512 ",avx512vnni")))
+#ifdef __clang__
+#define DOT _mm512_dpwssd_epi32
+#else
 /* gcc 12 copies registers around _mm512_dpwssd_epi32, which costs a third of the speed */
 INLINE TARGET __m512i vnni_dot(__m512i acc, __m512i w, __m512i x) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x));
     return acc;
 }
 #define DOT vnni_dot
+#endif
 #else
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+#define TARGET __attribute__((target(AVX512)))
 #define DOT(acc, w, x) _mm512_add_epi32(acc, _mm512_madd_epi16(w, x))
 #endif
 #define V __m512i
