@@ -1,12 +1,12 @@
 """Whether browsers decode to the same pixels as Python.
 
-    python -m tests.benchmarks.web_browsers FOLDER [--qualities 20 60 95] [--sizes 60]
+    python -m tests.benchmarks.web_browsers FOLDER [--qualities 20 60 95] [--sizes 60] [--lossy]
 
 All golden files, every picture of a folder at some qualities and losslessly, and odd sizes, of
 which every second is lossless or nearly so, in Chromium and, where it is installed, in Firefox;
---chromium-only leaves that out. The lossy files are made with the least effort, which makes no
-difference to a decoder. One line for each browser; exit code 1, and names,
-where anything differs.
+--chromium-only leaves that out, and --lossy the folder's lossless files. Lossy files are made with
+the least effort, which makes no difference to a decoder. One line for each browser; exit code 1,
+and names, where anything differs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def odd_pictures(count: int) -> Iterator[Picture]:
         yield Picture(np.ascontiguousarray(part), alpha, is_grey=number % 3 == 1)
 
 
-def made(folder: Path, pictures: list[Path], qualities: list[float], sizes: int) -> list[Path]:
+def made(
+    folder: Path, pictures: list[Path], qualities: list[float], sizes: int, *, lossy_only: bool
+) -> list[Path]:
     """Write the files that are compared; golden ones stay where they are."""
     paths = sorted(GOLDEN.glob("*.rd"))
     for source in pictures:
@@ -51,8 +53,9 @@ def made(folder: Path, pictures: list[Path], qualities: list[float], sizes: int)
         for quality in qualities:
             paths.append(folder / f"{source.stem}-q{quality:g}.rd")
             paths[-1].write_bytes(encode(picture, quality=quality, effort=1, threads=1).data)
-        paths.append(folder / f"{source.stem}-lossless.rd")
-        paths[-1].write_bytes(encode(picture, max_error=0, threads=1).data)
+        if not lossy_only:
+            paths.append(folder / f"{source.stem}-lossless.rd")
+            paths[-1].write_bytes(encode(picture, max_error=0, threads=1).data)
     for number, picture in enumerate(odd_pictures(sizes)):
         if number % 2:
             data = encode(picture, max_error=number // 2 % 4, threads=1).data
@@ -69,13 +72,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--qualities", type=float, nargs="+", default=[20, 60, 95])
     parser.add_argument("--sizes", type=int, default=60)
+    parser.add_argument("--lossy", action="store_true")
     parser.add_argument("--chromium-only", action="store_true")
     args = parser.parse_args()
     programs = [CHROMIUM] if args.chromium_only else [CHROMIUM, FIREFOX]
     differ = 0
     with tempfile.TemporaryDirectory() as made_in:
         pictures = sorted(args.folder.glob("*.png"))
-        paths = made(Path(made_in), pictures, args.qualities, args.sizes)
+        paths = made(Path(made_in), pictures, args.qualities, args.sizes, lossy_only=args.lossy)
         expected = [by_python(path) for path in paths]
         for program in filter(None, programs):
             start = time.monotonic()
