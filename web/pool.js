@@ -97,6 +97,6 @@ export class Pool {
       this.idle.push(worker);
       this.next();
     };
-    worker.postMessage({ id: 0, kind, job }, transfer);
+    worker.postMessage({ kind, job }, transfer);
   }
 }

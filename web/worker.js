@@ -7,14 +7,14 @@ import { makeModel, readWeights } from "./models.js";
 /** @type {ReturnType<typeof makeModel> | undefined} */
 let model;
 
-/** @param {MessageEvent<{id: number, kind: "model" | "tile" | "window" | "pixels", job: any}>} event */
-self.onmessage = ({ data: { id, kind, job } }) => {
+/** @param {MessageEvent<{kind: "model" | "tile" | "window" | "pixels", job: any}>} event */
+self.onmessage = ({ data: { kind, job } }) => {
   try {
     if (kind === "model") model = makeModel(new Kernel(job.module), readWeights(job.weights));
     const result = kind === "model" ? null : /** @type {any} */ (model)[kind](job);
-    self.postMessage({ id, result }, { transfer: result ? [result.buffer] : [] });
+    self.postMessage({ result }, { transfer: result ? [result.buffer] : [] });
   } catch (error) {
     const code = error instanceof RdaeError ? error.code : "failed";
-    self.postMessage({ id, error: { code, message: error instanceof Error ? error.message : String(error) } });
+    self.postMessage({ error: { code, message: error instanceof Error ? error.message : String(error) } });
   }
 };
