@@ -123,6 +123,7 @@ def compress_file(record: Record, quality: float, effort: int) -> Record:
         "bpp": info.bpp,
         "ratio": input_bytes / len(data),
         "raw_ratio": figures.raw_bytes(info) / len(data),
+        "lossless": info.is_lossless,
         "quality": quality,
         "quality_point": info.quality_point,
         "effort": effort,
