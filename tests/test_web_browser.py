@@ -35,6 +35,22 @@ DECODE = """async (name) => {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }"""
 
+# Weights of an older version, and the paths of all that are kept.
+KEEP_OLDER = """async () => {
+  const cache = await caches.open("rdae-weights");
+  await cache.put("/weights/photo.safetensors?older", new Response("older"));
+}"""
+KEPT = """async () => {
+  const cache = await caches.open("rdae-weights");
+  return (await cache.keys()).map(({ url }) => new URL(url).pathname).sort();
+}"""
+FAIL = """() => new Promise((resolve) => {
+  const element = document.createElement("rd-image");
+  element.setAttribute("src", "no-such-file.rd");
+  element.addEventListener("error", ({ error }) => resolve([error.code, error.message]));
+  document.body.prepend(element);
+})"""
+
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """The checkout's files; remembers which were asked for."""
@@ -96,12 +112,15 @@ def test_a_browser_finds_the_same_pixels_and_fetches_the_weights_once(
     page: Page, address: str
 ) -> None:
     Handler.asked.clear()
+    page.goto(f"{address}/docs/")
+    page.evaluate(KEEP_OLDER)
     for _ in range(2):
         page.goto(f"{address}/docs/")
         found = {name: page.evaluate(DECODE, name) for name in EXPECTED}
         assert found == {name: one["pixels"] for name, one in EXPECTED.items()}
-    for name in ("photo", "lossless"):
-        assert Handler.asked.count(f"/weights/{name}.safetensors") == 1
+    files = ["/weights/lossless.safetensors", "/weights/photo.safetensors"]
+    assert [Handler.asked.count(file) for file in files] == [1, 1]
+    assert page.evaluate(KEPT) == files
 
 
 def test_the_element_shows_pictures_and_names_what_is_wrong(page: Page, address: str) -> None:
@@ -123,6 +142,7 @@ def test_the_element_shows_pictures_and_names_what_is_wrong(page: Page, address:
     assert page.is_visible("#other b")
     style = "document.querySelector('#bad').message.computedStyleMap().get('padding-top').value"
     assert page.evaluate(style) == 12
+    assert page.evaluate(FAIL) == ["unavailable", "404 File not found"]
     assert not any("grey-q40" in path for path in Handler.asked)
     page.locator("#far").scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('#far').canvas.width === 200")

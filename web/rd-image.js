@@ -1,4 +1,4 @@
-import { decode, readInfo } from "./rdae.js";
+import { decode, RdaeError, readInfo } from "./rdae.js";
 
 /* <rd-image src="photo.rd" alt="A pond"><img src="photo.jpg" alt="A pond" loading="lazy"></rd-image>
 
@@ -85,8 +85,10 @@ class RdImage extends HTMLElement {
    * @param {number} mine
    */
   async fetched(src, mine) {
-    const response = await fetch(src);
-    if (!response.ok || !response.body) throw new Error(`${response.status} ${response.statusText}`);
+    const response = await fetch(src).catch((error) => {
+      throw new RdaeError("unavailable", error.message);
+    });
+    if (!response.ok || !response.body) throw new RdaeError("unavailable", `${response.status} ${response.statusText}`.trim());
     /** @type {Uint8Array[]} */
     const pieces = [];
     let size = 0, isShaped = false;

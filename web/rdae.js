@@ -91,6 +91,7 @@ export class Decoder {
     const bytes = new Uint8Array(await (await fetched(url)).arrayBuffer());
     const whole = (await sha256(bytes)) === wanted;
     if (!whole) throw new RdaeError("weights-mismatch", `${url}: these are not the weights that manifest.json names`);
+    await cache?.delete(url, { ignoreSearch: true }); // older ones of this name
     await cache?.put(key, new Response(bytes)).catch(() => undefined); // no room: fetched again next time
     return bytes;
   }
@@ -122,7 +123,7 @@ let usual;
 /**
  * The pixels of a file, with the weights beside the folder of this script.
  * @param {Uint8Array | ArrayBuffer} file
- * @param {{maxPixels?: number}} [options]
+ * @param {Parameters<Decoder["decode"]>[1]} [options]
  */
 export function decode(file, options) {
   usual ??= new Decoder();
