@@ -68,7 +68,7 @@ class RdImage extends HTMLElement {
       const { data, width, height } = await decode(bytes);
       if (mine !== this.begun) return;
       this.shape(width, height);
-      this.canvas.getContext("2d")?.putImageData(new ImageData(/** @type {any} */ (data), width, height), 0, 0);
+      this.canvas.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
       this.show(this.canvas);
       this.dispatchEvent(new Event("load"));
     } catch (error) {

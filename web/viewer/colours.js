@@ -14,7 +14,7 @@ export async function drawable(picture) {
       // a profile that this browser does not take: the bare numbers
     }
   const { data, width, height } = picture;
-  return createImageBitmap(new ImageData(/** @type {any} */ (data), width, height));
+  return createImageBitmap(new ImageData(data, width, height));
 }
 
 /**
