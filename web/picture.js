@@ -20,7 +20,7 @@ const GREY = 128; // of tiles that are lost, as in Python
  * @typedef {object} Picture
  * @property {number} width
  * @property {number} height
- * @property {Uint8ClampedArray<ArrayBuffer>} data RGBA, as of ImageData
+ * @property {ImageData["data"]} data RGBA
  * @property {"srgb"} colorSpace of ImageData; what the numbers mean says `metadata.icc` where there is one
  * @property {import("./container.js").Header} header
  * @property {import("./container.js").File["metadata"]} metadata
@@ -97,7 +97,7 @@ async function decodedTiles(header, tiles, decode, damage, filling) {
  * @param {import("./container.js").File} file
  * @param {Workers} workers
  * @param {Damage[]} [damage]
- * @param {Uint8ClampedArray<ArrayBuffer>} [lossy] that picture, which becomes the result
+ * @param {Picture["data"]} [lossy] that picture, which becomes the result
  */
 async function exact(file, workers, damage, lossy) {
   const { header, rest } = file, { width, height, canonical } = header, tiles = lossy ? file.exact : file.tiles;
