@@ -12,7 +12,7 @@ import { showStrip } from "./viewer/strip.js";
 /* The viewer: files to a library, its current picture to the stage, and what is said of both. */
 
 const HINTS = /** @type {Record<string, string>} */ ({
-  truncated: "The file is incomplete; copy or download it again. rdae decompress --best-effort saves what is there.",
+  truncated: "The file is incomplete; copy or download it again. The command rdae decompress can save what is there.",
   corrupt: "The file is damaged; copy or download it again.",
   "unknown-model": "It needs the model that it was made with, and a newer rdae may have it.",
   "unsupported-version": "A newer rdae can read it.",
