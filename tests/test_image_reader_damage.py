@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
@@ -339,7 +339,8 @@ def test_whole_strips_of_any_size_are_taken(
     if compression != "jpeg":
         image = image.convert("1")
     tags = {278: rows, 266: 1 if compression == "jpeg" else fill}
-    picture = read_picture(
-        io.BytesIO(file_of(image, "TIFF", compression=compression, tiffinfo=tags))
-    )
+    file = io.BytesIO(file_of(image, "TIFF", compression=compression, tiffinfo=tags))
+    # libtiff misses the last code of a few whole strips, which are refused, not guessed
+    assume(compression == "jpeg" or np.array_equal(np.asarray(Image.open(file)), np.asarray(image)))
+    picture = read_picture(file)
     assert (picture.height, picture.width) == (height, width)
