@@ -1,6 +1,6 @@
 """Whole processes that decode a file: rdae, avifdec, djxl and dwebp, on the same pictures.
 
-    python tests/benchmarks/other_decoders.py [PICTURE ...] [--rounds 7] [--rdae COMMAND]
+    python -m tests.benchmarks.other_decoders [PICTURE ...] [--rounds 7] [--rdae COMMAND]
         [--files FOLDER]
 
 The others are Debian's packages libavif-bin, libjxl-tools and webp. Decoded are the first picture
@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.evaluation.codecs import parse_spec
-from rdae.evaluation.protocol import Codec
 from rdae.images.pillow import read_picture
+from tests.benchmarks.side_by_side import smallest_not_below
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
 LARGE = (3000, 4000)
@@ -70,7 +70,7 @@ def mosaic(tiles: list[Pixels]) -> Pixels:
 
 def write_files(folder: Path, pictures: dict[str, Pixels]) -> None:
     """Write each picture as a file of each codec, unless it is there."""
-    qualities = {"rdae": QUALITY}
+    qualities: dict[str, float] = {"rdae": QUALITY}
     for name, pixels in pictures.items():
         for codec in CODECS:
             path = folder / f"{name}.{codec}"
@@ -80,21 +80,9 @@ def write_files(folder: Path, pictures: dict[str, Pixels]) -> None:
             encoder.load()
             if codec not in qualities:
                 least = (folder / f"{name}.rdae").stat().st_size
-                qualities[codec] = matching_quality(encoder, pixels, least)
+                qualities[codec], _ = smallest_not_below(codec, pixels, least)
                 print(f"{codec}: quality {qualities[codec]}")
             path.write_bytes(encoder.encode(pixels, qualities[codec]))
-
-
-def matching_quality(encoder: Codec, pixels: Pixels, size: int) -> int:
-    """The lowest whole quality of a codec whose file has `size` bytes or more."""
-    low, high = 1, 100
-    while low < high:
-        middle = (low + high) // 2
-        if len(encoder.encode(pixels, middle)) >= size:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def timed(command: list[str]) -> tuple[float, float]:
