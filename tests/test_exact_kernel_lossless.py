@@ -93,10 +93,13 @@ def test_a_colour_is_predicted_and_settled_as_by_numpy(rows, columns, k, lost, m
     columns=st.integers(1, 60),
     border=st.integers(0, 3),
     threads=st.integers(1, 3),
+    outputs=st.integers(1, 5),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=25, deadline=None)
-def test_a_filter_on_taps_is_the_layer_on_their_values(rows, columns, border, threads, seed):
+def test_a_filter_on_taps_is_the_layer_on_their_values(
+    rows, columns, border, threads, outputs, seed
+):
     rng = np.random.default_rng(seed)
     channels = [3, 27, 6]
     arrays = [
@@ -122,9 +125,26 @@ def test_a_filter_on_taps_is_the_layer_on_their_values(rows, columns, border, th
     assert np.array_equal(tap_values(sources, runs, mean), wanted)
     some = np.arange(0, rows, 2)
     assert np.array_equal(tap_values(sources, runs, mean, some), wanted[some])
-    mantissa = rng.integers(-200, 200, (wanted.shape[2], 3)).astype(np.int16)
-    layer = Linear(mantissa, rng.integers(-9999, 9999, 3).astype(np.int32), 9, 0)
-    by_every_carrier(lambda: [filtered(sources, runs, mean, layer, threads)])
+    mantissa = rng.integers(-200, 200, (wanted.shape[2], outputs)).astype(np.int16)
+    layer = Linear(mantissa, rng.integers(-9999, 9999, outputs).astype(np.int32), 9, 0)
+
+    def outcome() -> list[Any]:
+        among = np.full((rows, columns, outputs + 2), 7, np.int16)  # others are left as they are
+        filtered(sources, runs, mean, layer, threads, among[..., 1:-1])
+        return [filtered(sources, runs, mean, layer, threads), among]
+
+    by_every_carrier(outcome)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_filter_may_leave_32_bits_on_the_way_if_not_in_the_end(sign):
+    values = np.full((1, 3, 6), 32640, np.int16)
+    mantissa = np.full((66, 1), 32767, np.int16)  # together many times 2^31
+    mantissa[33:], mantissa[40] = -32767, -32750
+    layer = Linear(sign * mantissa, np.array([5], np.int32), 3, 0)
+    runs = [Run(0, 0, 0, 1, True)] * 11
+    mean = np.full((1, 3, 3), 32000, np.int16)
+    by_every_carrier(lambda: [filtered([Source(values, 0)], runs, mean, layer, 1)])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from rdae.exact import kernel
-from rdae.exact.assembler import whole_panels, with_zeros
 from rdae.exact.layers import Linear
 from rdae.exact.program import strips
 from rdae.geometry import Rectangle
@@ -37,8 +36,11 @@ class Source:
     def __init__(self, array: NDArray[np.int16], border: int) -> None:
         if array.dtype != np.int16 or array.ndim != 3:
             raise ValueError(f"a source is {array.dtype} {array.shape}")
-        self.array, self.border = np.ascontiguousarray(array), border
         rows, columns, self.channels = array.shape
+        # the kernel reads whole vectors, beyond the last value
+        room = kernel.aligned((array.size + kernel.WHOLE,), np.int16)
+        self.array, self.border = room[: array.size].reshape(array.shape), border
+        self.array[...] = array
         self.inside = self.array[border : rows - border, border : columns - border]
 
 
@@ -105,6 +107,7 @@ def filtered(
     mean: NDArray[np.int16],
     layer: Linear,
     threads: int,
+    out: NDArray[np.int16] | None = None,
 ) -> NDArray[np.int16]:
     """What a layer makes of `tap_values`: `(rows, columns, outputs)`.
 
@@ -112,44 +115,60 @@ def filtered(
         sources: as of `tap_values`.
         runs: likewise.
         mean: likewise.
-        layer: on the values of all runs, proved.
+        layer: on the values of all runs, proved, without a leak.
         threads: how many to use.
+        out: where to put it; a new array if None.
     """
-    if kernel.selected() == "numpy":
-        values = tap_values(sources, runs, mean)
-        return layer(values.astype(np.float64), 0).astype(np.int16)
     _check(sources, runs, mean)
     rows, columns, _ = mean.shape
+    sizes = _sizes(sources, runs)
     inputs, outputs = layer.mantissa.shape
-    if inputs != sum(_sizes(sources, runs)):
-        raise ValueError(f"a layer has {inputs} inputs for other taps")
-    out = kernel.aligned((rows, columns, whole_panels(outputs)), np.int16)
+    if inputs != sum(sizes) or layer.leak:
+        raise ValueError(f"a layer has {inputs} inputs for other taps, or a leak")
+    if out is None:
+        out = np.empty((rows, columns, outputs), np.int16)
+    kernel.check(out, (rows, columns, outputs), np.int16)
+    if kernel.selected() == "numpy":
+        out[...] = layer(tap_values(sources, runs, mean).astype(np.float64), 0)
+        return out
     grids = np.zeros(len(sources) + 2, kernel.GRID)
     for i, array in enumerate([*(source.inside for source in sources), mean, out]):
         grids[i] = kernel.grid(array)
-    table = np.zeros(len(runs), kernel.RUN)
-    for i, (run, size) in enumerate(zip(runs, _sizes(sources, runs), strict=True)):
-        table[i] = run.source, run.row, run.column, size, run.is_centred
-    weights = np.zeros((whole_panels(inputs), whole_panels(outputs)), np.int16)
-    weights[:inputs, :outputs] = layer.mantissa
-    packed, bias = kernel.packed(weights), with_zeros(layer.bias, whole_panels(outputs))
-    code = np.zeros(3, kernel.OP)
-    code["inputs"], code["outputs"] = (0, *weights.shape), (len(weights), weights.shape[1], 0)
-    code["kind"] = kernel.COLLECT, kernel.LINEAR, kernel.WRITE
-    code["source"], code["to"], code["buffer"] = (0, 0, 1), (0, 1, 0), (0, 1, 0)
-    code["other"] = len(sources), -1, len(sources) + 1
-    code["r"], code["part"] = 1, (len(runs), 0, out.shape[2])
-    code["shift"], code["leak"] = layer.shift, layer.leak
-    code["weights"][1] = packed.ctypes.data
-    code["bias"][:2] = table.ctypes.data, bias.ctypes.data
-    run_part = partial(_run, code, grids, max(weights.shape), alive=(table, packed, bias))
+    weights, numbers = _packed(runs, sizes, layer)
+    code = np.zeros(1, kernel.OP)
+    code["kind"], code["outputs"], code["shift"] = kernel.WEIGH, outputs, layer.shift
+    code["other"], code["onto"], code["part"] = len(sources), len(sources) + 1, len(runs)
+    code["weights"], code["bias"] = weights.ctypes.data, numbers.ctypes.data
+    run_part = partial(_run, code, grids, alive=(weights, numbers))
     parts = [Rectangle(*part, 0, columns) for part in strips(0, rows, threads)]
     parallel_map(run_part, parts, threads)
-    return out[..., :outputs]
+    return out
 
 
-def _run(code: Array, grids: Array, widest: int, part: Rectangle, *, alive: Any) -> None:
-    kernel.run_stage(code, grids, part, widest)
+def _packed(
+    runs: Sequence[Run], sizes: Sequence[int], layer: Linear
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+    """Weights as the kernel reads them; runs, then of each output bias and weights of the mean."""
+    outputs = layer.bias.size
+    table = np.zeros(len(runs), kernel.RUN)
+    less = np.zeros((outputs, 1 + CENTRED), np.int32)
+    less[:, 0] = layer.bias
+    wholes = [-(-size // kernel.WHOLE) * kernel.WHOLE for size in sizes]
+    weights = kernel.aligned((outputs, sum(wholes)), np.int16)
+    weights[...] = 0
+    begin = end = 0
+    for i, (run, size, whole) in enumerate(zip(runs, sizes, wholes, strict=True)):
+        table[i] = run.source, run.row, run.column, size, run.is_centred
+        of_run = layer.mantissa[begin : begin + size]
+        weights[:, end : end + size] = of_run.T
+        if run.is_centred:
+            less[:, 1:] += of_run.reshape(-1, CENTRED, outputs).sum(0, dtype=np.int32).T
+        begin, end = begin + size, end + whole
+    return weights, np.concatenate([table.view(np.int32), less.ravel()])
+
+
+def _run(code: Array, grids: Array, part: Rectangle, *, alive: Any) -> None:
+    kernel.run_stage(code, grids, part, kernel.PANEL)
 
 
 def _sizes(sources: Sequence[Source], runs: Sequence[Run]) -> list[int]:

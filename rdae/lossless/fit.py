@@ -93,7 +93,7 @@ def fit_pass(
         parameters.filter = np.zeros((count - 1, NUM_COLOURS), np.int32)
     start = _first_filters(walk, target, matrix, some)
     parameters.statistic = start.statistic
-    predictions = []
+    predictions, own = [], None
     for k in range(coded):
         values = target[..., COLOURS[k]]
         head = walk.head(k, parameters)
@@ -108,7 +108,7 @@ def fit_pass(
                 matrix[:, : count + k + 1], wrong, _weight(wrong, scale), walk.threads
             )
             _set(parameters, k, more + solution)
-        own = walk.own(parameters)
+        own = walk.own(parameters, slice(k, k + 1), own)
         mean = walk.predict(k, head, own, parameters).mean
         _correct(parameters, k, head[there].astype(np.int32), values, mean[there], tables, width)
         predictions.append(walk.predict(k, head, own, parameters))

@@ -31,6 +31,7 @@ OFFSET_BITS = 3  # an offset of the mean is in 1/16 level, which are 8 units
 CORRECTION_BITS = 4  # those of row and shape are in 1/8, which are 16 units
 STATISTIC_BITS = 8  # from 1/8 to the network's unit
 FACTOR_BITS = 12  # of factors between colours
+EVERY_COLOUR = slice(NUM_COLOURS)
 LARGEST_FACTOR = 2047  # of the tile's own, in 2^-9
 _BYTE_LOW, _BYTE_HIGH = -128, 127
 
@@ -101,21 +102,21 @@ class Parameters:
     shape: Array = field(default_factory=lambda: np.zeros(NUM_COLOURS, np.int32))
     statistic: Array = field(default_factory=lambda: np.zeros(NUM_COLOURS, np.int32))
 
-    def layer(self) -> Linear | None:
-        """The filter, from the values at its taps to three colours; None for none.
+    def layer(self, colours: slice = EVERY_COLOUR) -> Linear | None:
+        """The filter, from the values at its taps to some colours; None for none.
 
         Raises:
             CorruptError: its sums could leave 32 bits.
         """
         if self.kind == NONE:
             return None
-        bias = (self.offset << (OFFSET_BITS + COEFFICIENT_BITS)) + (1 << (COEFFICIENT_BITS - 1))
-        sums = np.abs(self.filter).sum(0, dtype=np.int64)  # beyond 32 bits where filters are wild
+        offset, mantissa = self.offset[colours], self.filter[:, colours]
+        bias = (offset << (OFFSET_BITS + COEFFICIENT_BITS)) + (1 << (COEFFICIENT_BITS - 1))
+        sums = np.abs(mantissa).sum(0, dtype=np.int64)  # beyond 32 bits where filters are wild
         worst = sums * LARGEST + np.abs(bias)
         if worst.max() >= SUM_LIMIT:
             raise CorruptError("a filter's sums may leave 32 bits")
-        mantissa = self.filter.astype(np.int16)
-        return Linear(mantissa, bias.astype(np.int32), COEFFICIENT_BITS, 0)
+        return Linear(mantissa.astype(np.int16), bias.astype(np.int32), COEFFICIENT_BITS, 0)
 
     def rows(self, raw: Array, colour: int) -> Array:
         """The scale's row in 1/128, from the network's."""

@@ -25,7 +25,7 @@ from rdae.lossless.networks import (
     REFERENCES,
     STATISTICS,
 )
-from rdae.lossless.parameters import BASE, STATISTIC_BITS, WINDOWS, Parameters, taps
+from rdae.lossless.parameters import BASE, EVERY_COLOUR, STATISTIC_BITS, WINDOWS, Parameters, taps
 from rdae.lossless.pyramid import FRACTION_BITS, PHASES, local_mean, reference
 
 MARGIN = max(max(-low, high) for low, high in WINDOWS.values())  # cells that a filter looks beyond
@@ -127,12 +127,26 @@ class LevelWalk:
         """What a filter of that kind sees in some rows of cells, `(rows, columns, taps)`."""
         return tap_values(*self._taps(kind), self._local_mean, rows)
 
-    def own(self, parameters: Parameters) -> NDArray[np.int16] | None:
-        """What the tile's own filter adds, `(rows, columns, 3)` in the order of `COLOURS`."""
-        layer = parameters.layer()
+    def own(
+        self,
+        parameters: Parameters,
+        colours: slice = EVERY_COLOUR,
+        known: NDArray[np.int16] | None = None,
+    ) -> NDArray[np.int16] | None:
+        """What the tile's own filter adds, `(rows, columns, 3)` in the order of `COLOURS`.
+
+        Args:
+            parameters: of the tile.
+            colours: numbers of those that are asked for.
+            known: what it adds of others, is completed; a new array if None.
+        """
+        layer = parameters.layer(colours)
         if layer is None:
             return None
-        return filtered(*self._taps(parameters.kind), self._local_mean, layer, self.threads)
+        own = np.empty((*self.shape, NUM_COLOURS), np.int16) if known is None else known
+        seen = self._taps(parameters.kind)
+        filtered(*seen, self._local_mean, layer, self.threads, own[..., colours])
+        return own
 
     def head(self, k: int, parameters: Parameters) -> NDArray[np.int16]:
         """The network's word on colour number `k`: mean, row, shape, and factors of errors."""

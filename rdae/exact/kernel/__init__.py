@@ -30,9 +30,10 @@ BUFFERS, SLOTS = 6, 16  # of a stage
 ALIGNMENT = 64  # weights that begin elsewhere than at a cache line cost a tenth of the speed
 
 READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS = range(11)
-COLLECT = 11
+COLLECT, WEIGH = 11, 12
+WHOLE = 32  # values of a run are read in vectors of up to so many
 _OP_NUMBERS = ("kind", "inputs", "outputs", "shift", "leak", "source", "to", "other", "r", "part")
-_OP_FIELDS = [(name, "i4") for name in (*_OP_NUMBERS, "buffer", "unused")]
+_OP_FIELDS = [(name, "i4") for name in (*_OP_NUMBERS, "buffer", "onto")]
 OP = np.dtype([*_OP_FIELDS, ("weights", "u8"), ("bias", "u8")])
 GRID = np.dtype([("data", "u8"), ("row", "i8"), ("cell", "i8")])
 RUN = np.dtype([(name, "i4") for name in ("grid", "row", "column", "values", "is_centred")])

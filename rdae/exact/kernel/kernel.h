@@ -11,8 +11,11 @@
 #define SEGMENT 48 /* cells that go through a stage together */
 #define SLOTS 16   /* values that a stage may hold */
 #define BUFFERS 6  /* of them in scratch */
+#define WHOLE 32   /* values of a run are read in vectors of up to so many */
 
-enum kind { READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS, COLLECT };
+enum kind {
+    READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS, COLLECT, WEIGH
+};
 
 /* One operation of a stage; `rdae.exact.program` makes them. */
 typedef struct {
@@ -24,9 +27,9 @@ typedef struct {
     int32_t r;               /* cells of the grid for one of ours, of the last four; size of a filter */
     int32_t part;            /* channels of a cell of the grid, of the last four, not padded */
     int32_t buffer;          /* of the scratch that the result lies in */
-    int32_t unused;
+    int32_t onto;            /* grid of WEIGH */
     const int16_t *weights; /* packed; of GAIN the factors */
-    const int32_t *bias;
+    const int32_t *bias;    /* of COLLECT and WEIGH the runs */
 } Op;
 
 /* A grid of cells: the address of cell (0, 0), and strides in values. */
@@ -35,8 +38,9 @@ typedef struct {
     int64_t row, cell;
 } Grid;
 
-/* Values of a grid that lie in one piece, from the cell so many rows and columns away on; `part` of
-   them, at `bias`, are what COLLECT puts one behind the other for each cell. */
+/* Values of a grid that lie in one piece, from the cell so many rows and columns away on. COLLECT puts
+   those of `part` runs one behind the other for each cell; WEIGH makes `outputs` sums of them, in the
+   grid `onto`. */
 typedef struct {
     int32_t grid, row, column, values;
     int32_t is_centred; /* three values of the grid `with` are taken away, again and again */

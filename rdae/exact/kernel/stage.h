@@ -318,6 +318,10 @@ INLINE TARGET void NAME(collect)(const Run *runs, int count, const Grid *grids, 
     }
 }
 
+#if !defined(__wasm__) /* JavaScript collects for a linear layer */
+#include "weigh.h"
+#endif
+
 /* Run a stage on rows [top, bottom) and columns [left, right), segment by segment, so that what is
    between its layers never leaves the cache. Threads may run other parts meanwhile. */
 static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int top, int bottom,
@@ -394,6 +398,11 @@ static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int 
                 case COLLECT:
                     NAME(collect)((const Run *)(const void *)op->bias, op->part, grids, g, row, column, n, out);
                     break;
+#if !defined(__wasm__)
+                case WEIGH:
+                    NAME(weigh)(op, grids, row, column, n);
+                    continue;
+#endif
                 case LEVELS:
                     NAME(levels)(in, n, op->part, op->r, op->shift, row, column, *g);
                     continue;
