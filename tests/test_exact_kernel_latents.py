@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from rdae.codec import encode
 from rdae.exact import kernel
-from rdae.exact.kernel import coder
 from rdae.images.picture import Picture
 from rdae.rounding import MAX_SYMBOL, REACH, dead_zones, round_to_symbols
 
@@ -42,12 +41,6 @@ def test_a_table_without_zones_is_refused():
     ones, zones = np.ones((4, 1), np.float32), np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match="no table 2"):
         kernel.quarter_quantise(y, means, ones, ones, np.full((1, 1, 1), 2, np.uint8), zones)
-
-
-@given(keys=st.binary(max_size=600))
-def test_the_order_of_bytes_is_that_of_a_stable_sort(keys):
-    given_keys = np.frombuffer(keys, np.uint8)
-    assert np.array_equal(coder.order(given_keys), np.argsort(given_keys, kind="stable"))
 
 
 @pytest.mark.parametrize("effort", [1, 2])

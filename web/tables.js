@@ -4,7 +4,8 @@ import { check } from "./weights.js";
 /* Tables and groups of symbols: FORMAT.md, sections 6.3 and 6.4. */
 
 const TOPS = 257; // of a quantile's 8 upper bits, that say where its search in a table begins
-const FAMILY_SIZE = 24, CODER_SIZE = 48; // of the kernel's structures
+const PARTS = 4; // of symbols that are put in order
+const FAMILY_SIZE = 24, CODER_SIZE = 40; // of the kernel's structures
 
 /** @typedef {{at: number, count: number}} Family tables in the kernel's memory, and how many */
 
@@ -74,8 +75,9 @@ export class Stream {
     const { kernel } = this;
     this.isUntouched = false;
     kernel.lent(() => {
-      const counts = kernel.take(8 * family.count), order = kernel.take(8 * count), entries = kernel.take(12 * count);
-      const isSound = kernel.call.group(this.coder, family.at, tables, count, counts, order, entries, symbols);
+      const counts = kernel.take(8 * family.count), next = kernel.take(4 * PARTS * family.count);
+      const order = kernel.take(4 * count);
+      const isSound = kernel.call.group(this.coder, family.at, tables, count, counts, next, order, symbols);
       require(isSound, "a stream of symbols is damaged");
     });
   }

@@ -37,24 +37,22 @@ def _group(
 
     The order is by table descending; among symbols of one table it stays as it is.
     """
+    keys: NDArray[Any] = _narrow(indexes, tables)
+    if kernel.selected() != "numpy":
+        order, counts = coder.grouped(keys, len(tables))
+        return order.astype(np.intp), counts.astype(np.intp, copy=False)
+    # NumPy sorts keys of 8 and 16 bits by radix, ten times faster than wider ones.
+    keys = keys.astype(np.uint8) if len(tables) <= 256 else keys
+    return np.argsort(~keys, kind="stable"), np.bincount(keys, minlength=len(tables))
+
+
+def _narrow(indexes: NDArray[np.integer[Any]], tables: TableFamily) -> NDArray[np.uint16]:
+    """The indexes as numbers of 16 bits, which all tables have."""
     if indexes.ndim != 1:
         raise ValueError(f"indexes have {indexes.ndim} dimensions, not 1")
-    if indexes.dtype == np.uint16 and kernel.selected() != "numpy":
-        order, counts = coder.grouped(indexes.astype(np.uint16, copy=False), len(tables))
-        return order.astype(np.intp, copy=False), counts.astype(np.intp, copy=False)
     if indexes.size and not 0 <= int(indexes.min()) <= int(indexes.max()) < len(tables):
         raise ValueError(f"a table index is outside of 0 to {len(tables) - 1}")
-    # NumPy sorts keys of 8 and 16 bits by radix, ten times faster than wider ones.
-    kind = np.uint8 if len(tables) <= 256 else np.uint16
-    keys: NDArray[Any] = indexes.astype(kind, copy=False)
-    return _order(~keys), np.bincount(keys, minlength=len(tables))
-
-
-def _order(keys: NDArray[Any]) -> NDArray[np.intp]:
-    """The stable order of keys."""
-    if keys.dtype == np.uint8 and kernel.selected() != "numpy":
-        return coder.order(keys).astype(np.intp, copy=False)
-    return np.argsort(keys, kind="stable")
+    return indexes.astype(np.uint16, copy=False)
 
 
 def _in_order(of_tables: NDArray[np.int32], counts: NDArray[np.intp]) -> NDArray[np.int32]:
@@ -162,7 +160,7 @@ class SymbolDecoder:
         self._is_cut = is_cut
         self._is_compiled = kernel.selected() != "numpy"
         if self._is_compiled:
-            self._coder = coder.RangeDecoder(words.astype(np.uint32), is_cut=is_cut)
+            self._coder = coder.RangeDecoder(words.astype(np.uint32))
         elif is_cut:
             self._coder = PlainDecoder(words.tolist())
         else:
@@ -183,14 +181,15 @@ class SymbolDecoder:
                 wrong symbols, which the tile's checksum finds.
             ValueError: an index is out of range.
         """
-        order, counts = _group(indexes, tables)
-        entries = self._entries(tables, counts)
-        if self._is_compiled and entries.size == order.size:
-            symbols = coder.placed(entries, order, counts, tables.lows, tables.sizes)
-            if symbols is not None:
-                self._num_symbols += order.size
-                return symbols
-        return self._placed(order, counts, entries, tables)[0]
+        if not self._is_compiled or self._is_cut:
+            return self.get_known(indexes, tables)[0]
+        narrow = _narrow(indexes, tables)
+        try:
+            symbols: NDArray[np.int32] = self._coder.group(tables.compiled, narrow)
+        except ValueError as error:
+            raise CorruptError(f"a coded stream {error}") from error
+        self._num_symbols += symbols.size
+        return symbols
 
     def get_known(
         self, indexes: NDArray[np.integer[Any]], tables: TableFamily
@@ -201,16 +200,7 @@ class SymbolDecoder:
             `(n,)` int32 symbols, 0 for those that a cut stream has no more; `(n,)` which it has.
         """
         order, counts = _group(indexes, tables)
-        return self._placed(order, counts, self._entries(tables, counts), tables)
-
-    def _placed(
-        self,
-        order: NDArray[np.intp],
-        counts: NDArray[np.intp],
-        entries: NDArray[np.int32],
-        tables: TableFamily,
-    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Symbols of entries, and those that were escaped, which follow in the stream."""
+        entries = self._entries(tables, counts)
         last, lows = _in_order(tables.sizes - 1, counts), _in_order(tables.lows, counts)
         escaped = np.flatnonzero(entries == last[: entries.size])
         values = np.zeros(order.size, np.int32)
@@ -253,11 +243,8 @@ class SymbolDecoder:
     def _entries(self, tables: TableFamily, counts: NDArray[np.intp]) -> NDArray[np.int32]:
         """The next entries, so many of each table, the last table first; all that are there."""
         if self._is_compiled or self._is_cut:
-            try:
-                family = tables.compiled if self._is_compiled else tables
-                decoded: NDArray[np.int32] = self._coder.decode(family, counts)
-            except ValueError as error:
-                raise CorruptError("a coded stream is damaged") from error
+            family = tables.compiled if self._is_compiled else tables
+            decoded: NDArray[np.int32] = self._coder.decode(family, counts)
             return decoded
         entries = np.empty(int(counts.sum()), np.int32)
         position = 0

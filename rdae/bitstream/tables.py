@@ -94,7 +94,7 @@ class TableFamily:
     @cached_property
     def compiled(self) -> coder.TableSet:
         """The tables as the compiled coder reads them."""
-        return coder.TableSet(self.freqs, self.sizes)
+        return coder.TableSet(self.freqs, self.sizes, self.lows)
 
     @cached_property
     def powers(self) -> NDArray[np.float64]:

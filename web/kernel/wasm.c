@@ -6,16 +6,8 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-/* Tables of one kind of symbols, one behind the other; `first` as of coder_decode. */
-typedef struct {
-    const uint32_t *cdf, *first;
-    const int64_t *starts;
-    const int32_t *sizes, *lows;
-    int32_t count;
-} Family;
-
 /* The layouts that JavaScript writes. */
-_Static_assert(sizeof(Op) == 56 && sizeof(Grid) == 24 && sizeof(Coder) == 48 && sizeof(Family) == 24, "layout");
+_Static_assert(sizeof(Op) == 56 && sizeof(Grid) == 24 && sizeof(Coder) == 40 && sizeof(Family) == 24, "layout");
 
 typedef uint32_t __attribute__((aligned(1), may_alias)) Word;
 
@@ -37,9 +29,7 @@ int strcmp(const char *a, const char *b) {
     return *(const unsigned char *)a - *(const unsigned char *)b;
 }
 
-static uint32_t crc_of[8][256];                         /* of a byte that has 0 to 7 others behind it */
-static uint32_t byte_cdf[257], byte_first[257];         /* all bytes alike: those of escapes */
-static const int32_t BYTES = 256;
+static uint32_t crc_of[8][256]; /* of a byte that has 0 to 7 others behind it */
 
 /* Take the best set of instructions there is in this build, and fill tables. */
 EXPORT("begin") void begin(void) {
@@ -51,7 +41,6 @@ EXPORT("begin") void begin(void) {
         for (int behind = 0; behind < 8; crc_of[behind++][byte] = crc)
             for (int k = 0; k < 8; k++) crc = crc & 1 ? 0xedb88320 ^ crc >> 1 : crc >> 1;
     }
-    for (uint32_t k = 0; k <= 256; k++) byte_cdf[k] = k << 16, byte_first[k] = k < 255 ? k : 255;
 }
 
 EXPORT("scratch_size") int scratch_size(int widest) { return (int)kernel_scratch_size(widest); }
@@ -94,40 +83,16 @@ EXPORT("coder_begin") void begin_stream(Coder *coder, const uint32_t *words, int
     coder_begin(coder, words, count);
 }
 
-/* The two bytes of each escape, and the symbols that they are; whether the stream is sound (section 6.4). */
-static int resolve(Coder *coder, const Family *family, const int64_t *counts, const int64_t *order,
-                   const int32_t *entries, int64_t escapes, int32_t *bytes, int32_t *symbols) {
-    const int64_t start = 0, wanted = 2 * escapes;
-    if (coder_decode(coder, byte_cdf, &start, &BYTES, byte_first, 1, &wanted, 0, bytes) != wanted) return 0;
-    for (int t = family->count - 1; t >= 0; t--) {
-        const int32_t last = family->sizes[t] - 1;
-        for (const int32_t *end = entries + counts[t]; entries < end; entries++, order++)
-            if (*entries == last) {
-                int32_t symbol = 256 * bytes[0] + bytes[escapes] - 32768, entry = symbol - family->lows[t];
-                if (entry >= 0 && entry < last) return 0; /* it has a place in the table */
-                symbols[*order] = symbol, bytes++;
-            }
-    }
-    return 1;
-}
-
-/* The symbols of a group, each of the table that `indexes` names; whether the stream is sound.
-
-   counts: (tables,). order, symbols: (count,). entries: room for (3, count). */
+/* As of coder_group; whether there are such tables and the stream is sound. */
 EXPORT("group")
 int group(Coder *coder, const Family *family, const uint16_t *indexes, int count, int64_t *counts,
-          int64_t *order, int32_t *entries, int32_t *symbols) {
-    const Family f = *family;
-    if (!group_by_table(indexes, count, f.count, counts, order) ||
-        coder_decode(coder, f.cdf, f.starts, f.sizes, f.first, f.count, counts, 0, entries) != count)
-        return 0;
-    int64_t escapes = place_symbols(entries, order, counts, f.count, f.lows, f.sizes, symbols);
-    return !escapes || resolve(coder, family, counts, order, entries, escapes, entries + count, symbols);
+          int32_t *next, int32_t *order, int32_t *symbols) {
+    return coder_group(coder, family, indexes, count, counts, next, order, symbols) == 1;
 }
 
 /* Whether all words were read, and the state is one that an encoder ends in. */
 EXPORT("coder_ends") int ends(const Coder *coder) {
-    return coder->position >= coder->count && coder->point - coder->lower < ((uint64_t)1 << 33) - 1;
+    return coder->position >= coder->count && coder->ahead < ((uint64_t)1 << 33) - 1;
 }
 
 /* Tables as `group` takes them. */

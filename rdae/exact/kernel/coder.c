@@ -2,8 +2,6 @@
 
 #include "kernel.h"
 
-#define START_BITS 8 /* of a quantile, that say where its search in a table begins */
-
 static uint32_t next_word(Coder *coder) {
     int64_t at = coder->position++;
     return at < coder->count ? coder->words[at] : 0;
@@ -11,47 +9,131 @@ static uint32_t next_word(Coder *coder) {
 
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count) {
     coder->words = words, coder->count = count, coder->position = 0;
-    coder->lower = 0, coder->range = UINT64_MAX;
-    coder->point = (uint64_t)next_word(coder) << 32;
-    coder->point |= next_word(coder);
+    coder->range = UINT64_MAX;
+    coder->ahead = (uint64_t)next_word(coder) << 32;
+    coder->ahead |= next_word(coder);
 }
 
-/* Entries of one group, the last table's first; how many, or -1 if the stream is damaged. Of a stream
-   that was cut off, only those that are certain: that need no word behind its end.
+/* The part from `begin` to `end`, of 2^24, of the interval. */
+static inline void narrow(Coder *s, uint64_t scale, uint32_t begin, uint32_t end) {
+    s->ahead -= scale * begin;
+    s->range = scale * (end - begin);
+    if (s->range < (uint64_t)1 << 32) {
+        s->range <<= 32;
+        s->ahead = s->ahead << 32 | next_word(s);
+    }
+}
 
-   cdf: all tables one behind the other, each from 0 to 2^24. starts: where each begins in cdf.
-   first: (tables, 257) the entry at which the search begins, for the quantile's top 8 bits.
-   counts: how many entries of each table follow. */
-int64_t coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                     const uint32_t *first, int tables, const int64_t *counts, int is_cut,
-                     int32_t *entries) {
-    Coder s = *coder;
+/* The next entry of a table, or -1 if the stream is damaged; first: where to search, as of a Family. */
+static inline int32_t next_entry(Coder *s, const uint32_t *cdf, const uint32_t *first, int32_t last) {
+    uint64_t scale = s->range >> 24, quantile = s->ahead / scale;
+    if (quantile >> 24) return -1;
+    int32_t k = (int32_t)first[quantile >> (24 - START_BITS)];
+    while (k < last && cdf[k + 1] <= quantile) k++;
+    narrow(s, scale, cdf[k], cdf[k + 1]);
+    return k;
+}
+
+/* Entries of a stream that was cut off, so many of each table, the last table's first; how many are
+   certain: need no word behind its end. */
+int64_t coder_decode(Coder *coder, const Family *family, const int64_t *counts, int32_t *entries) {
     int32_t *next = entries;
-    for (int t = tables - 1; t >= 0; t--) {
-        const uint32_t *f = cdf + starts[t];
-        const uint32_t *from = first + (size_t)t * ((1 << START_BITS) + 1);
-        int32_t last = sizes[t] - 1;
+    for (int t = family->tables - 1; t >= 0; t--) {
+        const uint32_t *cdf = family->cdf + family->starts[t];
+        const uint32_t *first = family->first + (size_t)t * STARTS;
         for (int64_t i = 0; i < counts[t]; i++) {
-            uint64_t scale = s.range >> 24, quantile = (s.point - s.lower) / scale;
-            int is_over = is_cut && s.position > s.count;
-            if (is_over || quantile >> 24) {
-                if (!is_cut) return -1;
-                *coder = s;
-                return next - entries;
-            }
-            int32_t k = (int32_t)from[quantile >> (24 - START_BITS)];
-            while (k < last && f[k + 1] <= quantile) k++;
-            s.lower += scale * f[k];
-            s.range = scale * (f[k + 1] - f[k]);
-            if (s.range < (uint64_t)1 << 32) {
-                s.lower <<= 32, s.range <<= 32;
-                s.point = s.point << 32 | next_word(&s);
-            }
-            *next++ = k;
+            int is_over = coder->position > coder->count;
+            int32_t entry = is_over ? -1 : next_entry(coder, cdf, first, family->sizes[t] - 1);
+            if (entry < 0) return next - entries;
+            *next++ = entry;
         }
     }
-    *coder = s;
     return next - entries;
+}
+
+/* The symbols of those that were escaped, two bytes each; as of coder_group. */
+static int read_escapes(Coder *coder, const Family *family, const uint16_t *indexes, const int32_t *places,
+                        int64_t count, int32_t *symbols) {
+    for (int low = 0; low < 2; low++)
+        for (int64_t i = 0; i < count; i++) {
+            uint64_t scale = coder->range >> 24, byte = coder->ahead / scale >> 16;
+            int32_t *symbol = symbols + places[i];
+            if (byte >> 8) return -1;
+            narrow(coder, scale, (uint32_t)byte << 16, (uint32_t)(byte + 1) << 16);
+            *symbol = low ? *symbol + (int32_t)byte : (int32_t)(byte << 8) - 32768;
+        }
+    for (int64_t i = 0; i < count; i++) {
+        int table = indexes[places[i]], entry = symbols[places[i]] - family->lows[table];
+        if (entry >= 0 && entry < family->sizes[table] - 1) return -2; /* it has a place in the table */
+    }
+    return 1;
+}
+
+/* The order of symbols in a stream: by table, the last first, else as they are; and how many each table
+   has. 0 if there is no such table.
+
+   Some parts of the symbols are counted side by side, since to read a count that was just written takes long.
+
+   counts: (tables,). next: room for (PARTS, tables). order: (count,). */
+int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *counts, int32_t *next,
+                   int32_t *order) {
+    const int64_t part = (count + PARTS - 1) / PARTS;
+    int32_t at = 0, largest = -1;
+    for (int64_t i = 0; i < count; i++) largest = indexes[i] > largest ? indexes[i] : largest;
+    if (largest >= tables) return 0;
+    for (int64_t i = 0; i < PARTS * (int64_t)tables; i++) next[i] = 0;
+    for (int64_t i = 0; i < part; i++)
+        for (int64_t p = 0, k = i; p < PARTS && k < count; p++, k += part) next[p * tables + indexes[k]]++;
+    for (int t = tables - 1; t >= 0; t--) {
+        counts[t] = -at;
+        for (int p = 0; p < PARTS; p++) { /* where the next of each table and part goes */
+            int32_t many = next[p * tables + t];
+            next[p * tables + t] = at, at += many;
+        }
+        counts[t] += at;
+    }
+    for (int64_t i = 0; i < part; i++)
+        for (int64_t p = 0, k = i; p < PARTS && k < count; p++, k += part)
+            order[next[p * tables + indexes[k]]++] = (int32_t)k;
+    return 1;
+}
+
+/* Symbols of a group, each of the table that `indexes` names: in the stream they stand by table, the last
+   first, else as they are. 0 if there is no such table, -1 if the stream is damaged, -2 if it escapes a
+   symbol of a table, else 1.
+
+   counts: room for (tables,). next: for (PARTS, tables). order: for (count,). */
+int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, int64_t count, int64_t *counts,
+                int32_t *next, int32_t *order, int32_t *symbols) {
+    Coder s = *coder;
+    int32_t *place = order, *escaped = order;
+    if (!group_by_table(indexes, count, family->tables, counts, next, order)) return 0;
+    for (int t = family->tables - 1; t >= 0; t--) {
+        if (!counts[t]) continue;
+        const uint32_t *cdf = family->cdf + family->starts[t];
+        const uint32_t *first = family->first + (size_t)t * STARTS;
+        const int32_t low = family->lows[t], last = family->sizes[t] - 1;
+        /* An entry with more than a half of the table is looked for first, since that takes no division. */
+        int32_t likely = (int32_t)first[STARTS / 2];
+        while (cdf[likely + 1] <= 1 << 23) likely++;
+        const uint32_t begin = cdf[likely], end = cdf[likely + 1];
+        const int is_likely = end - begin > 1 << 23 && likely < last;
+        for (const int32_t *stop = place + counts[t]; place < stop; place++) {
+            const uint64_t scale = s.range >> 24;
+            if (is_likely && s.ahead - scale * begin < scale * (end - begin)) {
+                narrow(&s, scale, begin, end);
+                symbols[*place] = likely + low;
+            } else {
+                int32_t entry = next_entry(&s, cdf, first, last);
+                if (entry < 0) return -1;
+                symbols[*place] = entry + low;
+                if (entry == last) *escaped++ = *place; /* over those that were read */
+            }
+        }
+    }
+    int outcome = read_escapes(&s, family, indexes, order, escaped - order, symbols);
+    *coder = s;
+    return outcome;
 }
 
 void writer_begin(Writer *writer) { writer->lower = 0, writer->range = UINT64_MAX, writer->count = 0; }
@@ -66,13 +148,13 @@ static void carry(Writer *s) {
 /* Code the entries of some runs, so many of one table each; 0, or -1 if an entry has no place in its
    table. There is room for as many more words as there are entries.
 
-   cdf, starts, sizes: as of coder_decode. which: the table of each run. */
-int writer_encode(Writer *writer, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                  int runs, const int32_t *which, const int64_t *counts, const int32_t *entries) {
+   which: the table of each run. */
+int writer_encode(Writer *writer, const Family *family, int runs, const int32_t *which, const int64_t *counts,
+                  const int32_t *entries) {
     Writer s = *writer;
     for (int run = 0; run < runs; run++) {
-        const uint32_t *f = cdf + starts[which[run]];
-        const int32_t size = sizes[which[run]];
+        const uint32_t *f = family->cdf + family->starts[which[run]];
+        const int32_t size = family->sizes[which[run]];
         for (int64_t i = 0; i < counts[run]; i++) {
             const int32_t k = *entries++;
             if (k < 0 || k >= size) return -1;
@@ -162,50 +244,4 @@ void quarter_quantise(Grid y, Grid means, int rows, int columns, int group, cons
                 *symbols++ = v < 0 ? -rounded : rounded;
             }
         }
-}
-
-/* The stable order of keys: where the smallest stand, then the next. */
-void sorted_order(const uint8_t *keys, int64_t count, int64_t *order) {
-    int64_t next[256] = {0}, sum = 0;
-    for (int64_t i = 0; i < count; i++) next[keys[i]]++;
-    for (int k = 0; k < 256; k++) {
-        int64_t many = next[k];
-        next[k] = sum, sum += many;
-    }
-    for (int64_t i = 0; i < count; i++) order[next[keys[i]]++] = i;
-}
-
-/* The order of symbols in a stream: by table, the last first, else as they are; and how many each table
-   has. 0 if there is no such table.
-
-   counts: (tables,). order: (count,). */
-int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *counts, int64_t *order) {
-    int64_t at = 0;
-    for (int t = 0; t < tables; t++) counts[t] = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (indexes[i] >= tables) return 0;
-        counts[indexes[i]]++;
-    }
-    for (int t = tables - 1; t >= 0; t--) { /* where the next of each table goes */
-        int64_t many = counts[t];
-        counts[t] = at, at += many;
-    }
-    for (int64_t i = 0; i < count; i++) order[counts[indexes[i]]++] = i;
-    for (int t = 0; t < tables - 1; t++) counts[t] -= counts[t + 1];
-    return 1;
-}
-
-/* Symbols of entries that stand in the order of the stream; how many of those are escapes, which say
-   nothing yet, or -1 if the order leads beyond them. */
-int64_t place_symbols(const int32_t *entries, const int64_t *order, const int64_t *counts, int tables,
-                      const int32_t *lows, const int32_t *sizes, int32_t *symbols) {
-    int64_t escapes = 0, all = 0;
-    for (int t = 0; t < tables; t++) all += counts[t];
-    for (int t = tables - 1; t >= 0; t--)
-        for (const int32_t *end = entries + counts[t]; entries < end; entries++) {
-            if (*order < 0 || *order >= all) return -1;
-            escapes += *entries == sizes[t] - 1;
-            symbols[*order++] = *entries + lows[t];
-        }
-    return escapes;
 }

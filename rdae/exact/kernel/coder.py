@@ -9,20 +9,14 @@ from numpy.typing import NDArray
 
 from rdae.exact.kernel import check, library
 
-
-def order(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """What `np.argsort(keys, kind="stable")` gives for `(n,)` bytes, five times as fast."""
-    given = np.ascontiguousarray(keys)
-    if keys.size:  # strides of no bytes may be anything
-        check(given, (keys.size,), np.uint8)
-    places = np.empty(keys.size, np.int64)
-    library.order(given.ctypes.data, given.size, places.ctypes.data)
-    return places
+PARTS = 4  # of symbols that are put in order
+_ADDRESSES = ("cdf", "first", "starts", "sizes", "lows")
+FAMILY = np.dtype([*((name, "u8") for name in _ADDRESSES), ("tables", "i4"), ("unused", "i4")])
 
 
 def grouped(
     indexes: NDArray[np.uint16], tables: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The order of symbols by table, the last first, else as they are; how many each table has.
 
     Args:
@@ -34,46 +28,18 @@ def grouped(
     """
     given = np.ascontiguousarray(indexes)
     check(given, (indexes.size,), np.uint16)
-    counts, order = np.empty(tables, np.int64), np.empty(indexes.size, np.int64)
+    (counts, following), order = _counters(tables), np.empty(indexes.size, np.int32)
     if not library.group(
-        given.ctypes.data, given.size, tables, counts.ctypes.data, order.ctypes.data
+        *(given.ctypes.data, given.size, tables, counts.ctypes.data, following.ctypes.data),
+        order.ctypes.data,
     ):
         raise ValueError(f"a table index is outside of 0 to {tables - 1}")
     return order, counts
 
 
-def placed(
-    entries: NDArray[np.int32],
-    order: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    lows: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-) -> NDArray[np.int32] | None:
-    """The symbols of entries in the order of `grouped`; None if there are escapes among them.
-
-    Args:
-        entries: `(n,)`.
-        order: likewise, as of `grouped`.
-        counts: `(tables,)`, likewise.
-        lows: `(tables,)` of the tables.
-        sizes: likewise.
-    """
-    for array, size, dtype in (
-        *((entries, order.size, np.int32), (order, order.size, np.int64)),
-        *((counts, counts.size, np.int64), (lows, counts.size, np.int32)),
-        (sizes, counts.size, np.int32),
-    ):
-        check(array, (size,), dtype)
-    if int(counts.sum()) != order.size:
-        raise ValueError(f"there are {order.size} entries, not {int(counts.sum())}")
-    symbols = np.empty(order.size, np.int32)
-    escapes = library.place(
-        *(entries.ctypes.data, order.ctypes.data, counts.ctypes.data, counts.size),
-        *(lows.ctypes.data, sizes.ctypes.data, symbols.ctypes.data),
-    )
-    if escapes < 0:
-        raise ValueError("an order leads beyond the symbols")
-    return None if escapes else symbols
+def _counters(tables: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Room for how many symbols each table has, and for where the next of each goes."""
+    return np.empty(tables, np.int64), np.empty((PARTS, tables), np.int32)
 
 
 class TableSet:
@@ -82,11 +48,15 @@ class TableSet:
     Args:
         freqs: all tables one after the other, each of integers >= 1 that sum to 2^24.
         sizes: entries of each.
+        lows: symbol of the first entry of each.
     """
 
-    def __init__(self, freqs: NDArray[np.int64], sizes: NDArray[np.int32]) -> None:
+    def __init__(
+        self, freqs: NDArray[np.int64], sizes: NDArray[np.int32], lows: NDArray[np.int32]
+    ) -> None:
         count = len(sizes)
         self.sizes = np.ascontiguousarray(sizes, np.int32)
+        self.lows = np.ascontiguousarray(lows, np.int32)
         self.starts = np.cumsum([0, *(sizes[:-1].astype(np.int64) + 1)], dtype=np.int64)
         self.cdf = np.zeros(int(sizes.sum()) + count, np.uint32)
         self.first = np.zeros((count, 257), np.uint32)
@@ -97,43 +67,61 @@ class TableSet:
             self.cdf[self.starts[t] : self.starts[t] + len(cdf)] = cdf
             found = np.searchsorted(cdf, tops, side="right") - 1
             self.first[t] = np.minimum(found, sizes[t] - 1)
+        arrays = self.cdf, self.first, self.starts, self.sizes, self.lows
+        self.family = np.array([(*(array.ctypes.data for array in arrays), count, 0)], FAMILY)
 
 
 class RangeDecoder:
     """The range decoder of FORMAT.md, section 6.2, for one stream."""
 
-    def __init__(self, words: NDArray[np.uint32], *, is_cut: bool = False) -> None:
-        """Begin to decode words; those of a stream that was cut off end where they are used up."""
-        self._is_cut = is_cut
+    def __init__(self, words: NDArray[np.uint32]) -> None:
+        """Begin to decode words."""
         self._words = np.ascontiguousarray(words, np.uint32)
-        self._state = np.zeros(6, np.uint64)  # lower, range, point; address, count, position
+        self._state = np.zeros(5, np.uint64)  # range, ahead; address, count, position
         library.begin(self._state.ctypes.data, self._words.ctypes.data, self._words.size)
 
     def decode(self, tables: TableSet, counts: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-        """The next entries, so many of each table, those of the last table first.
+        """The next entries of a stream that was cut off, so many of each table, the last one first.
 
         Returns:
-            All of them; of a stream that was cut off, those that are certain.
-
-        Raises:
-            ValueError: no encoder makes this stream.
+            Those that are certain: that need no word behind the end.
         """
         given = np.ascontiguousarray(counts, np.int64)
         check(given, tables.sizes.shape, np.int64)
         entries = np.empty(int(given.sum()), np.int32)
         decoded = library.decode(
-            *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
-            *(tables.sizes.ctypes.data, tables.first.ctypes.data, given.size),
-            *(given.ctypes.data, self._is_cut, entries.ctypes.data),
+            *(self._state.ctypes.data, tables.family.ctypes.data),
+            *(given.ctypes.data, entries.ctypes.data),
         )
-        if decoded < 0:
-            raise ValueError("the stream is damaged")
         return entries[:decoded]
+
+    def group(self, tables: TableSet, indexes: NDArray[np.uint16]) -> NDArray[np.int32]:
+        """The next symbols `(n,)`, each of the table of its index.
+
+        Raises:
+            IndexError: there is no such table.
+            ValueError: no encoder makes this stream.
+        """
+        given = np.ascontiguousarray(indexes)
+        check(given, (indexes.size,), np.uint16)
+        symbols, order = np.empty(indexes.size, np.int32), np.empty(indexes.size, np.int32)
+        counts, following = _counters(tables.sizes.size)
+        outcome = library.decode_group(
+            *(self._state.ctypes.data, tables.family.ctypes.data, given.ctypes.data, given.size),
+            *(counts.ctypes.data, following.ctypes.data, order.ctypes.data, symbols.ctypes.data),
+        )
+        if not outcome:
+            raise IndexError(f"a table index is outside of 0 to {tables.sizes.size - 1}")
+        if outcome < 0:
+            raise ValueError(
+                "is damaged" if outcome == -1 else "escapes a value that its table holds"
+            )
+        return symbols
 
     def is_at_its_end(self) -> bool:
         """Whether all words were read, and the state is one that an encoder ends in."""
-        lower, _, point, _, count, position = map(int, self._state)
-        return position >= count and (point - lower) % (1 << 64) < (1 << 33) - 1
+        _, ahead, _, count, position = map(int, self._state)
+        return position >= count and ahead < (1 << 33) - 1
 
 
 class RangeEncoder:
@@ -173,9 +161,8 @@ class RangeEncoder:
             raise ValueError(f"there are {entries.size} entries, not {int(counts.sum())}")
         self._make_room(entries.size)
         is_sound = library.encode(
-            *(self._state.ctypes.data, tables.cdf.ctypes.data, tables.starts.ctypes.data),
-            *(tables.sizes.ctypes.data, which.size, which.ctypes.data, counts.ctypes.data),
-            entries.ctypes.data,
+            *(self._state.ctypes.data, tables.family.ctypes.data, which.size),
+            *(which.ctypes.data, counts.ctypes.data, entries.ctypes.data),
         )
         if not is_sound:
             raise ValueError("an entry is not in its table")

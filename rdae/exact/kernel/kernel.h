@@ -12,6 +12,7 @@
 #define SLOTS 16   /* values that a stage may hold */
 #define BUFFERS 6  /* of them in scratch */
 #define WHOLE 32   /* values of a run are read in vectors of up to so many */
+#define PARTS 4    /* of symbols that are put in order */
 
 enum kind {
     READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS, COLLECT, WEIGH
@@ -59,16 +60,28 @@ int64_t kernel_scratch_size(int widest);
 extern StageFn *kernel_stage;
 
 /* coder.c */
+#define START_BITS 8 /* of a quantile, that say where its search in a table begins */
+#define STARTS ((1 << START_BITS) + 1)
+
+/* Tables, one behind the other. */
 typedef struct {
-    uint64_t lower, range, point;
+    const uint32_t *cdf;   /* each from 0 to 2^24 */
+    const uint32_t *first; /* (tables, STARTS) the entry at which a search begins, for a quantile's top bits */
+    const int64_t *starts; /* where each begins in cdf */
+    const int32_t *sizes, *lows;
+    int32_t tables;
+} Family;
+
+typedef struct {
+    uint64_t range, ahead; /* of the interval: its size, and how far beyond its lower end the stream leads */
     const uint32_t *words;
     int64_t count, position;
 } Coder;
 
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
-int64_t coder_decode(Coder *coder, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                     const uint32_t *first, int tables, const int64_t *counts, int is_cut,
-                     int32_t *entries);
+int64_t coder_decode(Coder *coder, const Family *family, const int64_t *counts, int32_t *entries);
+int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, int64_t count, int64_t *counts,
+                int32_t *next, int32_t *order, int32_t *symbols);
 
 typedef struct {
     uint64_t lower, range;
@@ -77,8 +90,8 @@ typedef struct {
 } Writer;
 
 void writer_begin(Writer *writer);
-int writer_encode(Writer *writer, const uint32_t *cdf, const int64_t *starts, const int32_t *sizes,
-                  int runs, const int32_t *which, const int64_t *counts, const int32_t *entries);
+int writer_encode(Writer *writer, const Family *family, int runs, const int32_t *which, const int64_t *counts,
+                  const int32_t *entries);
 void writer_end(Writer *writer);
 
 void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t *offset, int bits,
@@ -88,10 +101,8 @@ void quarter_dequantise(Grid means, int rows, int columns, int group, const int3
 void quarter_quantise(Grid y, Grid means, int rows, int columns, int group, const float *unit,
                       const float *gain, const uint8_t *indexes, const float *zones, int reach,
                       int32_t *symbols);
-void sorted_order(const uint8_t *keys, int64_t count, int64_t *order);
-int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *counts, int64_t *order);
-int64_t place_symbols(const int32_t *entries, const int64_t *order, const int64_t *counts, int tables,
-                      const int32_t *lows, const int32_t *sizes, int32_t *symbols);
+int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *counts, int32_t *next,
+                   int32_t *order);
 
 /* lossless.c: one colour of a pass of a level. */
 typedef struct {

@@ -10,8 +10,8 @@
 
 typedef unsigned long long Address;
 /* The layouts that the Python side writes; another processor has no kernel instead of a wrong one. */
-_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 48 && sizeof(Writer) == 32 &&
-                   sizeof(Run) == 20 && sizeof(Colour) == 48,
+_Static_assert(sizeof(Op) == 64 && sizeof(Grid) == 24 && sizeof(Coder) == 40 && sizeof(Writer) == 32 &&
+                   sizeof(Family) == 48 && sizeof(Run) == 20 && sizeof(Colour) == 48,
                "layout");
 
 #define AT(type, address) ((type *)(uintptr_t)(address))
@@ -75,19 +75,29 @@ static PyObject *begin(PyObject *self, PyObject *args) {
 }
 
 static PyObject *decode(PyObject *self, PyObject *args) {
-    Address coder, cdf, starts, sizes, first, counts, entries;
-    int tables, is_cut;
+    Address coder, family, counts, entries;
     long long decoded;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKKiKpK", &coder, &cdf, &starts, &sizes, &first, &tables, &counts, &is_cut,
-                          &entries))
-        return NULL;
+    if (!PyArg_ParseTuple(args, "KKKK", &coder, &family, &counts, &entries)) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    decoded = coder_decode(AT(Coder, coder), AT(const uint32_t, cdf), AT(const int64_t, starts),
-                           AT(const int32_t, sizes), AT(const uint32_t, first), tables,
-                           AT(const int64_t, counts), is_cut, AT(int32_t, entries));
+    decoded = coder_decode(AT(Coder, coder), AT(const Family, family), AT(const int64_t, counts),
+                           AT(int32_t, entries));
     Py_END_ALLOW_THREADS
     return PyLong_FromLongLong(decoded);
+}
+
+static PyObject *decode_group(PyObject *self, PyObject *args) {
+    Address coder, family, indexes, counts, next, order, symbols;
+    long long count;
+    int outcome;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKLKKKK", &coder, &family, &indexes, &count, &counts, &next, &order, &symbols))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    outcome = coder_group(AT(Coder, coder), AT(const Family, family), AT(const uint16_t, indexes), count,
+                          AT(int64_t, counts), AT(int32_t, next), AT(int32_t, order), AT(int32_t, symbols));
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(outcome);
 }
 
 static PyObject *begin_writing(PyObject *self, PyObject *args) {
@@ -99,14 +109,12 @@ static PyObject *begin_writing(PyObject *self, PyObject *args) {
 }
 
 static PyObject *encode(PyObject *self, PyObject *args) {
-    Address writer, cdf, starts, sizes, which, counts, entries;
+    Address writer, family, which, counts, entries;
     int runs, bad;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKiKKK", &writer, &cdf, &starts, &sizes, &runs, &which, &counts, &entries))
-        return NULL;
+    if (!PyArg_ParseTuple(args, "KKiKKK", &writer, &family, &runs, &which, &counts, &entries)) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    bad = writer_encode(AT(Writer, writer), AT(const uint32_t, cdf), AT(const int64_t, starts),
-                        AT(const int32_t, sizes), runs, AT(const int32_t, which),
+    bad = writer_encode(AT(Writer, writer), AT(const Family, family), runs, AT(const int32_t, which),
                         AT(const int64_t, counts), AT(const int32_t, entries));
     Py_END_ALLOW_THREADS
     return PyBool_FromLong(!bad);
@@ -165,41 +173,17 @@ static PyObject *quantise(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyObject *order(PyObject *self, PyObject *args) {
-    Address keys, order;
-    long long count;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "KLK", &keys, &count, &order)) return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    sorted_order(AT(const uint8_t, keys), count, AT(int64_t, order));
-    Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
-}
-
 static PyObject *group(PyObject *self, PyObject *args) {
-    Address indexes, counts, order;
+    Address indexes, counts, next, order;
     long long count;
     int tables, is_sound;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KLiKK", &indexes, &count, &tables, &counts, &order)) return NULL;
+    if (!PyArg_ParseTuple(args, "KLiKKK", &indexes, &count, &tables, &counts, &next, &order)) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    is_sound = group_by_table(AT(const uint16_t, indexes), count, tables, AT(int64_t, counts), AT(int64_t, order));
+    is_sound = group_by_table(AT(const uint16_t, indexes), count, tables, AT(int64_t, counts), AT(int32_t, next),
+                              AT(int32_t, order));
     Py_END_ALLOW_THREADS
     return PyBool_FromLong(is_sound);
-}
-
-static PyObject *place(PyObject *self, PyObject *args) {
-    Address entries, order, counts, lows, sizes, symbols;
-    int tables;
-    long long escapes;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "KKKiKKK", &entries, &order, &counts, &tables, &lows, &sizes, &symbols))
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    escapes = place_symbols(AT(const int32_t, entries), AT(const int64_t, order), AT(const int64_t, counts),
-                            tables, AT(const int32_t, lows), AT(const int32_t, sizes), AT(int32_t, symbols));
-    Py_END_ALLOW_THREADS
-    return PyLong_FromLongLong(escapes);
 }
 
 static PyObject *predict(PyObject *self, PyObject *args) {
@@ -253,16 +237,15 @@ static PyMethodDef METHODS[] = {
     {"pack", pack, METH_VARARGS, "Pack the weights of a linear layer."},
     {"stage", stage, METH_VARARGS, "Run a stage on a part of its grids."},
     {"begin", begin, METH_VARARGS, "Begin to decode a stream."},
-    {"decode", decode, METH_VARARGS, "Decode the entries of a group; how many there were."},
+    {"decode", decode, METH_VARARGS, "Decode the entries of a stream that was cut off; how many there were."},
+    {"decode_group", decode_group, METH_VARARGS, "Decode the symbols of a group; 1 if they are sound."},
     {"begin_writing", begin_writing, METH_VARARGS, "Begin to encode a stream."},
     {"encode", encode, METH_VARARGS, "Encode entries; whether all have a place in their tables."},
     {"end_writing", end_writing, METH_VARARGS, "Write the last word of a stream."},
     {"indexes", indexes, METH_VARARGS, "Tables of a quarter of the latents."},
     {"dequantise", dequantise, METH_VARARGS, "y_hat of a quarter of the latents."},
     {"quantise", quantise, METH_VARARGS, "Symbols of a quarter of the latents."},
-    {"order", order, METH_VARARGS, "The stable order of bytes."},
     {"group", group, METH_VARARGS, "The order of symbols by their tables, and how many each has."},
-    {"place", place, METH_VARARGS, "Symbols from entries in the order of the stream; how many escapes."},
     {"predict", predict, METH_VARARGS, "Means, scales and tables of a colour of a lossless pass."},
     {"settle", settle, METH_VARARGS, "What the next colours see of a colour's pixels."},
     {"restore", restore, METH_VARARGS, "Pixels from bins around means; whether all can be."},
