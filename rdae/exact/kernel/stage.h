@@ -45,14 +45,14 @@ static void depthwise_plain(const int size, const int16_t *x, ptrdiff_t x_row, p
 #else
 
 /* What two inputs of each cell add to the sums of a tile. */
-INLINE TARGET void NAME(step)(const int M, const int P, V (*acc)[4], const int16_t *x, ptrdiff_t x_cell,
-                              const int16_t *w, ptrdiff_t panel) {
+INLINE TARGET void NAME(step)(const int M, const int P, V (*acc)[4], const int16_t *x, const int16_t *x3,
+                              ptrdiff_t x_cell, const int16_t *w, ptrdiff_t panel) {
     V weight[4];
     UNROLL
     for (int v = 0; v < P * NV; v++) weight[v] = LOAD(w + (v / NV) * panel + (v % NV) * (2 * PANEL / NV));
     UNROLL
     for (int m = 0; m < M; m++) {
-        V value = SPREAD(x + m * x_cell);
+        V value = SPREAD(m < 3 ? x + m * x_cell : x3 + (m - 3) * x_cell);
         UNROLL
         for (int v = 0; v < P * NV; v++) acc[m][v] = DOT(acc[m][v], weight[v], value);
     }
@@ -74,12 +74,14 @@ INLINE TARGET void NAME(tile)(const int M, const int P, const int16_t *x, ptrdif
     /* Two steps a turn; the way out between them keeps compilers from mixing both, whose sums would not
        stay in registers. */
     for (const int16_t *end = w + (ptrdiff_t)inputs * PANEL; w != end; w += 4 * PANEL, x += 4) {
-        NAME(step)(M, P, acc, x, x_cell, w, panel);
+        NAME(step)(M, P, acc, x, x + 3 * x_cell, x_cell, w, panel);
         if (w + 2 * PANEL == end) break;
-        NAME(step)(M, P, acc, x + 2, x_cell, w + 2 * PANEL, panel);
+        NAME(step)(M, P, acc, x + 2, x + 2 + 3 * x_cell, x_cell, w + 2 * PANEL, panel);
     }
 #else
-    for (int i = 0; i < inputs; i += 2, w += 2 * PANEL) NAME(step)(M, P, acc, x + i, x_cell, w, panel);
+    const int16_t *x3 = x + 3 * x_cell;
+    for (const int16_t *end = x + inputs; x != end; x += 2, x3 += 2, w += 2 * PANEL)
+        NAME(step)(M, P, acc, x, x3, x_cell, w, panel);
 #endif
     V more = SPREAD32(leak_half(shift, leak));
     UNROLL
