@@ -57,6 +57,9 @@ def compile_steps(steps: Sequence[Step], inputs: tuple[int, ...]) -> Assembler:
             if waiting or not (shuffle is None or isinstance(shuffle, Shuffle)):
                 raise UnsupportedError(type(step).__name__)
             _levels(asm, step, 1 if shuffle is None else shuffle.r)
+        elif isinstance(step, Shuffle) and waiting and isinstance(gain := waiting[0], Gain):
+            waiting[0] = step  # the gain comes first, with the layers that stand there
+            _compile(asm, Gain(np.tile(gain.table, step.r**2), gain.shift))
         else:
             _compile(asm, step)
     asm.to_grid(asm.stack[-1])

@@ -127,11 +127,11 @@ def _layer(layer: Layer, path: str, tensors: Tensors, bounds: dict[str, int]) ->
         case ["residual", inner]:
             return [Fork(), *_steps(inner, path, tensors, bounds), Add()]
         case ["sum", first, second]:
-            return [
+            return [  # the second, a short way past the first, whose last layer then adds it
                 Fork(),
-                *_steps(first, f"{path}.0", tensors, bounds),
-                Swap(),
                 *_steps(second, f"{path}.1", tensors, bounds),
+                Swap(),
+                *_steps(first, f"{path}.0", tensors, bounds),
                 Add(),
             ]
     raise WeightsMismatchError(f"layer {path} is of an unknown kind")

@@ -230,11 +230,19 @@ INLINE TARGET void NAME(gain)(const int16_t *x, ptrdiff_t x_cell, int cells, int
                               const int16_t *add, ptrdiff_t add_cell) {
     const int32_t half = 1 << (shift - 1);
     for (int c = 0; c < cells; c++) {
-        const int16_t *from = x + c * x_cell, *plus = add ? add + c * add_cell : NULL;
-        int16_t *to = out + c * out_cell;
+        const int16_t *restrict from = x + c * x_cell, *restrict plus = add ? add + c * add_cell : NULL;
+        int16_t *restrict to = out + c * out_cell; /* a buffer of its own: compilers take vectors */
         for (int k = 0; k < channels; k++) to[k] = saturated((from[k] * factors[k] + half) >> shift);
         if (plus)
             for (int k = 0; k < channels; k++) to[k] = saturated(to[k] + plus[k]);
+    }
+}
+
+INLINE TARGET void NAME(add)(Slot one, Slot two, int cells, int channels, Slot out) {
+    for (int c = 0; c < cells; c++) {
+        const int16_t *restrict a = one.data + c * one.cell, *restrict b = two.data + c * two.cell;
+        int16_t *restrict to = out.data + c * out.cell;
+        for (int k = 0; k < channels; k++) to[k] = saturated(a[k] + b[k]);
     }
 }
 
@@ -374,10 +382,7 @@ static TARGET void NAME(stage)(const Op *ops, int count, const Grid *grids, int 
                     break;
                 case ADD:
                     with = slots[op->with];
-                    for (int c = 0; c < n; c++)
-                        for (int k = 0; k < op->inputs; k++)
-                            out.data[c * out.cell + k] =
-                                saturated(in.data[c * in.cell + k] + with.data[c * with.cell + k]);
+                    NAME(add)(in, with, n, op->inputs, out);
                     break;
                 case CONCAT:
                     with = slots[op->with];
