@@ -24,9 +24,9 @@ class Model(reader.WeightsFile):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        require(self.info["format"] == "lossless 1", "another format", "weights-mismatch")
+        require(self.info["format"] == "lossless 2", "another format", "weights-mismatch")
         self.channels, self.hidden = self.info["channels"], self.info["hidden"]
-        first = f"lossless 1 {self.channels} {self.hidden}\n".encode()
+        first = f"lossless 2 {self.channels} {self.hidden}\n".encode()
         digest = hashlib.sha256(first + b"".join(map(self.hashed, sorted(self.entries))))
         self.fingerprint = digest.digest()[:4]
         self.table = cache(self.compute_table)

@@ -137,7 +137,8 @@ class Reader:
             samples = [[pixel[CHANNEL[0]] for pixel in line] for line in target]
             if k < coded:
                 there = [predicted[i][j] for i, line in enumerate(target) for j in range(len(line))]
-                residuals = iter(coder.group([index for _, _, index in there], tables))
+                limits = [self.limits(mean + 64 >> 7) for mean, _, _ in there]
+                residuals = iter(coder.group([index for _, _, index in there], tables, limits))
                 for i, line in enumerate(target):
                     for j in range(len(line)):
                         value = (predicted[i][j][0] + 64 >> 7) + next(residuals) * self.w
@@ -148,3 +149,8 @@ class Reader:
                 for pixel, value in zip(line, values, strict=True):
                     pixel[c] = value
             level.settle(p, k, samples, predicted)
+
+    def limits(self, m: int) -> tuple[int, int]:
+        """The least and the greatest residual beside a mean (§14.4)."""
+        legal = [s for s in range(-255, 256) if -self.most <= m + s * self.w <= 255 + self.most]
+        return legal[0], legal[-1]

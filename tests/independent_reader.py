@@ -215,25 +215,37 @@ class RangeDecoder:
         self.position += 1
         return self.words[self.position - 1] if self.position <= len(self.words) else 0
 
-    def decode(self, cdf: Sequence[int]) -> int:
+    def decode(self, cdf: Sequence[int], first: int = 0, last: int = 2**24) -> int:
+        """An entry; those but the escape only from `first` to `last` (§14.4)."""
         scale = self.range // 2**24
         quantile = ((self.point - self.lower) % 2**64) // scale
         require(quantile < 2**24, "a stream leaves its range")
-        k = bisect_right(cdf, quantile) - 1
-        self.lower = (self.lower + scale * cdf[k]) % 2**64
-        self.range = scale * (cdf[k + 1] - cdf[k])
+        k, escape = bisect_right(cdf, quantile) - 1, len(cdf) - 2
+        begin, end = cdf[k], cdf[k + 1]
+        if k < escape and k <= first:
+            k, begin, end = first, 0, cdf[first + 1]
+        if k < escape and k >= last:
+            k, begin, end = last, 0 if last == first else cdf[last], cdf[escape]
+        self.lower = (self.lower + scale * begin) % 2**64
+        self.range = scale * (end - begin)
         if self.range < 2**32:
             self.lower = (self.lower * 2**32) % 2**64
             self.range *= 2**32
             self.point = (self.point * 2**32) % 2**64 + self.next()
         return k
 
-    def group(self, indexes: Sequence[int], tables: Sequence[Table]) -> list[int]:
-        """The symbols of a group, from their table indices (§6.4)."""
+    def group(
+        self,
+        indexes: Sequence[int],
+        tables: Sequence[Table],
+        limits: Sequence[tuple[int, int]] | None = None,
+    ) -> list[int]:
+        """The symbols of a group, from their table indices (§6.4); limits are of §14.4."""
         symbols, escapes = [0] * len(indexes), []
         for i in sorted(range(len(indexes)), key=lambda i: -indexes[i]):
             cdf, low = tables[indexes[i]]
-            symbols[i] = low + self.decode(cdf)
+            least, most = limits[i] if limits else (-32768, 32767)
+            symbols[i] = low + self.decode(cdf, least - low, most - low)
             if symbols[i] == low + len(cdf) - 2:
                 escapes.append(i)
         byte_cdf = range(0, 2**24 + 1, 2**16)

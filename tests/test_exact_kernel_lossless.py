@@ -191,24 +191,29 @@ def test_arrays_that_do_not_belong_together_are_refused():
         ]
     ),
     far=st.sampled_from([2, 40]),
+    has_limits=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=80, deadline=None)
 def test_symbols_of_many_tables_come_back_and_are_grouped_as_by_numpy(
-    count, tables, freqs, far, seed
+    count, tables, freqs, far, has_limits, seed
 ):
     rng = np.random.default_rng(seed)
     lows = rng.integers(-9, 3, tables).astype(np.int32)
     family = TableFamily([np.array(freqs)] * tables, lows)
     indexes = rng.integers(0, tables, count).astype(np.uint16)
     symbols: NDArray[np.int32] = rng.integers(-far, far, count).astype(np.int32)  # many escape
+    limits = None
+    if has_limits:
+        room = rng.integers(0, 4, (count, 2)) * (-1, 1)
+        limits = (symbols[:, None] + room).astype(np.int16)
 
     def outcome() -> list[Any]:
-        encoder = SymbolEncoder()
-        encoder.put(symbols, indexes, family)
+        encoder = SymbolEncoder(has_limits=has_limits)
+        encoder.put(symbols, indexes, family, limits)
         stream = encoder.finish()
-        decoder = SymbolDecoder(stream)
-        found = decoder.get(indexes, family)
+        decoder = SymbolDecoder(stream, has_limits=has_limits)
+        found = decoder.get(indexes, family, limits)
         decoder.finish()
         assert np.array_equal(found, symbols)
         return [stream, found]

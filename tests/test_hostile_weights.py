@@ -166,7 +166,7 @@ def test_no_value_of_any_key_does_more_than_be_refused(
 ) -> None:
     info = {**INFO, "spec": dict(SPEC), "channels": 8, "hidden": 8}
     if lossless:
-        info["format"] = "lossless 1"
+        info["format"] = "lossless 2"
     outer, _, inner = key.partition(".")
     if inner:
         info["spec"][inner] = value

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
+from rdae.lossless import stream as pixel_stream
 from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile, encode_tile
+from rdae.lossless.colour import limits
 from rdae.lossless.graphics import encode_graphics
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.parameters import NONE, WINDOWS, Parameters, num_taps
@@ -81,7 +84,7 @@ def test_numpy_and_plain_c_decode_the_same(kernel: str, crop: Pixels, coded: byt
     columns=st.integers(1, 37),
     seed=st.integers(0, 2**32 - 1),
     max_error=st.integers(0, 4),
-    kind=st.sampled_from(["noise", "smooth", "flat", "ends"]),
+    kind=st.sampled_from(["noise", "smooth", "flat", "ends", "black", "white", "clipped"]),
     is_grey=st.booleans(),
 )
 def test_no_sample_is_further_off_than_allowed(
@@ -103,6 +106,10 @@ def test_no_sample_is_further_off_than_allowed(
         x = np.broadcast_to(x[0, 0], x.shape)
     elif kind == "ends":
         x = np.where(x > 127, 255, 0)
+    elif kind in ("black", "white"):
+        x = np.full_like(x, 255 * (kind == "white"))
+    elif kind == "clipped":
+        x = np.clip(128 + 20 * (x // 64 + np.arange(columns)[:, None] - columns // 2), 0, 255)
     pixels = x.astype(np.uint8)
     if is_grey:
         pixels = np.repeat(pixels[..., :1], 3, axis=2)
@@ -118,6 +125,47 @@ def test_no_sample_is_further_off_than_allowed(
 def test_an_error_that_is_allowed_saves_bits(lossless: LosslessModel, crop: Pixels) -> None:
     sizes = [len(encode_pixels(lossless, crop, max_error=n)[0]) for n in (0, 1, 4)]
     assert sizes[0] > 1.3 * sizes[1] > 1.3 * 1.3 * sizes[2]
+
+
+def test_impossible_residuals_cost_nothing(lossless: LosslessModel, crop: Pixels) -> None:
+    """Where half of a distribution lies beyond white, a bit of each sample was for nothing."""
+    clipped = np.clip(3 * crop[:64, :96].astype(int) - 80, 0, 255).astype(np.uint8)
+    assert (clipped == 255).mean() > 0.4 and (clipped == 0).mean() > 0.02
+    stream, _ = encode_pixels(lossless, clipped)
+    assert np.array_equal(decode_pixels(lossless, stream, 64, 96), clipped)
+    with mock.patch.object(pixel_stream, "limits", lambda mean, _: no_limits(mean.size)):
+        unlimited, _ = encode_pixels(lossless, clipped)
+    assert len(stream) < 0.9 * len(unlimited)
+
+
+def no_limits(count: int) -> NDArray[np.int16]:
+    return np.tile(np.array([-999, 999], np.int16), (count, 1))
+
+
+@pytest.mark.parametrize("max_error", [0, 1, 4, 15])
+def test_limits_are_those_of_the_samples(max_error: int) -> None:
+    width, bins = 2 * max_error + 1, np.arange(-300, 301)
+    for m, (least, most) in enumerate(limits(128 * np.arange(256), max_error).tolist()):
+        samples = m + bins * width
+        legal = bins[(samples >= -max_error) & (samples <= 255 + max_error)]
+        assert (least, most) == (legal[0], legal[-1])
+
+
+@pytest.mark.parametrize(("max_error", "near"), [(0, 2), (2, 1)])
+def test_a_sample_that_cannot_be_is_written_by_an_escape_only_and_refused(
+    lossless: LosslessModel, max_error: int, near: int
+) -> None:
+    white = np.full((4, 4, 3), 255, np.uint8)
+
+    def stream(residual: int) -> bytes:
+        with mock.patch.object(pixel_stream, "to_bins", lambda x, _: np.full_like(x, residual)):
+            return encode_pixels(lossless, white, max_error=max_error)[0]
+
+    for far in (300, -300):
+        with pytest.raises(CorruptError, match="outside of 0 to 255"):
+            decode_pixels(lossless, stream(far), 4, 4, max_error=max_error)
+    with pytest.raises(ValueError, match="beyond its limits"):
+        stream(near)
 
 
 def test_drawings_are_left_to_webp(lossless: LosslessModel) -> None:

@@ -74,17 +74,46 @@ def shipped() -> LosslessNetworks:
 
 
 @pytest.mark.parametrize("max_error", [0, 2])
+@pytest.mark.parametrize("brightness", [0, 60])  # which leaves a fifth white
 def test_the_networks_expect_the_bits_that_the_integers_take(
-    photo: Picture, max_error: int
+    photo: Picture, max_error: int, brightness: int
 ) -> None:
     # Too small to fit filters to. In smooth places other roundings lead to other errors.
-    crop = np.ascontiguousarray(photo.rgb[160:192, 300:364])
+    levels = photo.rgb[160:192, 300:364].astype(int) + brightness
+    crop = np.minimum(levels, 255).astype(np.uint8)
     with torch.no_grad():
         found = shipped().bits(torch.from_numpy(crop.copy())[None].float(), max_error)
         expected = float(sum(found))
     stream, _ = encode_pixels(load_lossless(), crop, max_error=max_error)
     beside = 8 * (3 + 6 + 4)  # the top, a flag for each level, the coder's last bytes
     assert 8 * len(stream) == pytest.approx(expected + beside, rel=0.03)
+
+
+@pytest.mark.parametrize("max_error", [0, 1, 4])
+def test_the_probabilities_of_all_samples_sum_to_one(max_error: int) -> None:
+    """Also of means at black and white, with scales that reach far beyond; so do gradients."""
+    net, width = LosslessNetworks(*PRESETS["tiny"]), 2 * max_error + 1
+    mean, scale = (
+        each.flatten()
+        for each in torch.meshgrid(
+            torch.tensor([0.0, 0.4, 3.5, 128.0, 254.0, 255.0]),
+            torch.tensor([0.1, 2.0, 80.0]),
+            indexing="ij",
+        )
+    )
+    scale = scale.requires_grad_()
+    mean = mean.requires_grad_()
+    bins = torch.arange(-256.0, 257.0)[:, None]
+    pixels = torch.floor(mean.detach() + 0.5) + bins * width
+    edges = pixels - width < -max_error, pixels + width > 255 + max_error
+    legal = (pixels >= -max_error) & (pixels <= 255 + max_error)
+    shape = torch.full_like(mean, 1.5)
+    bits = net._mixture_bits(pixels - mean, width, scale, shape, edges)
+    sums = torch.exp2(-bits).where(legal, torch.zeros(())).sum(0)
+    assert torch.allclose(sums, torch.ones(()), atol=2e-3)
+    bits.where(legal, torch.zeros(())).sum().backward()
+    assert mean.grad is not None and mean.grad.isfinite().all()
+    assert scale.grad is not None and scale.grad.isfinite().all()
 
 
 def test_an_export_of_an_export_says_the_same(photo: Picture, tmp_path: Path) -> None:

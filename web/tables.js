@@ -53,12 +53,13 @@ export class Stream {
    * @param {Family} family
    * @param {Uint8Array | Uint16Array} tables of each symbol
    * @param {Int32Array} symbols what is found
+   * @param {Int16Array} [limits] the least and the greatest value of each symbol (section 14.4)
    */
-  group(family, tables, symbols) {
+  group(family, tables, symbols, limits) {
     const { kernel } = this, count = tables.length;
     kernel.lent(() => {
       const found = kernel.take(4 * count);
-      this.groupAt(family, kernel.keep(new Uint16Array(tables)), count, found);
+      this.groupAt(family, kernel.keep(new Uint16Array(tables)), count, found, limits && kernel.keep(limits));
       symbols.set(kernel.i32(found, count));
     });
   }
@@ -69,15 +70,16 @@ export class Stream {
    * @param {number} tables address of so many 16-bit numbers
    * @param {number} count
    * @param {number} symbols address of what is found
+   * @param {number} [limits] address of two for each symbol; 0 for none
    */
-  groupAt(family, tables, count, symbols) {
+  groupAt(family, tables, count, symbols, limits = 0) {
     if (!count) return;
     const { kernel } = this;
     this.isUntouched = false;
     kernel.lent(() => {
       const counts = kernel.take(8 * family.count), next = kernel.take(4 * PARTS * family.count);
       const order = kernel.take(4 * count);
-      const isSound = kernel.call.group(this.coder, family.at, tables, count, counts, next, order, symbols);
+      const isSound = kernel.call.group(this.coder, family.at, tables, limits, count, counts, next, order, symbols);
       require(isSound, "a stream of symbols is damaged");
     });
   }

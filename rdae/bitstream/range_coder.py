@@ -1,7 +1,7 @@
 """Symbols to bytes and back: table-driven range coding (FORMAT.md, Entropy coding).
 
-The coder is the kernel's, or constriction's range coder, which write and read the same: 32-bit
-words, 64-bit state, 24-bit probabilities.
+The coder is the kernel's, or constriction's range coder, or one in plain Python for what that one
+does not do; all write and read the same: 32-bit words, 64-bit state, 24-bit probabilities.
 
 Symbols are grouped by table, the last table first: the widest distributions, so that a stream that
 is cut off has lost what says the least. A call costs one sort and one coder call for each table
@@ -16,7 +16,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.bitstream.plain_decoder import PlainDecoder
+from rdae.bitstream.plain_coder import PlainDecoder, PlainEncoder
 from rdae.bitstream.tables import SYMBOL_MAX, SYMBOL_MIN, TOTAL, TableFamily
 from rdae.errors import CorruptError, grouped
 from rdae.exact import kernel
@@ -60,14 +60,23 @@ def _in_order(of_tables: NDArray[np.int32], counts: NDArray[np.intp]) -> NDArray
     return np.repeat(of_tables[::-1], counts[::-1])
 
 
+def _check_limits(limits: NDArray[np.int16] | None, count: int) -> None:
+    if limits is not None and (limits.shape != (count, 2) or limits.dtype != np.int16):
+        raise ValueError(f"limits of {count} symbols are {limits.dtype} {limits.shape}")
+
+
 class SymbolEncoder:
     """Codes symbols into one stream; `put` as often as needed, then `finish` once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_limits: bool = False) -> None:
+        """Begin to encode; `has_limits` says that some symbols will have limits."""
         self._is_compiled = kernel.selected() != "numpy"
+        self._is_plain = has_limits and not self._is_compiled
         self._coder: Any
         if self._is_compiled:
             self._coder = coder.RangeEncoder()
+        elif self._is_plain:
+            self._coder = PlainEncoder()
         else:
             self._coder = constriction.stream.queue.RangeEncoder()
 
@@ -76,6 +85,7 @@ class SymbolEncoder:
         symbols: NDArray[np.integer[Any]],
         indexes: NDArray[np.integer[Any]],
         tables: TableFamily,
+        limits: NDArray[np.int16] | None = None,
     ) -> None:
         """Code `(n,)` symbols, each under the table of its index.
 
@@ -83,12 +93,15 @@ class SymbolEncoder:
             symbols: integers, -32768 to 32767, in raster order.
             indexes: integers, 0 to len(tables) - 1.
             tables: the family.
+            limits: `(n, 2)` the least and the greatest value that each symbol can have, if they
+                are known; what its table gives to values beyond belongs to these two.
 
         Raises:
             ValueError: shapes differ, or a value is out of range.
         """
         if symbols.shape != indexes.shape:
             raise ValueError(f"there are {symbols.shape} symbols for {indexes.shape} indexes")
+        _check_limits(limits, symbols.size)
         order, counts = _group(indexes, tables)
         if not order.size:
             return
@@ -101,7 +114,7 @@ class SymbolEncoder:
         escaped = entries.view(np.uint32) >= escapes.view(np.uint32)
         np.copyto(entries, escapes, where=escaped)
         used = np.flatnonzero(counts)[::-1]
-        self._put(entries, tables, used, counts[used])
+        self._put(entries, tables, used, counts[used], None if limits is None else limits[order])
         if escaped.any():
             raw = values[escaped] - SYMBOL_MIN
             bytes_ = np.concatenate([raw >> 8, raw & 0xFF])
@@ -109,7 +122,8 @@ class SymbolEncoder:
 
     def finish(self) -> bytes:
         """Return the stream: little-endian 32-bit words, the last one not zero; may be empty."""
-        words = self._coder.finish() if self._is_compiled else self._coder.get_compressed()
+        is_ours = self._is_compiled or self._is_plain
+        words = self._coder.finish() if is_ours else self._coder.get_compressed()
         # A decoder reads zeros past the end, so zero words at the end say nothing.
         used = np.flatnonzero(words)
         return bytes(words[: used[-1] + 1 if used.size else 0].astype("<u4").tobytes())
@@ -120,11 +134,14 @@ class SymbolEncoder:
         tables: TableFamily,
         which: NDArray[np.intp],
         counts: NDArray[np.intp],
+        limits: NDArray[np.int16] | None = None,
     ) -> None:
         """Code entries in runs, so many of one table each."""
-        if self._is_compiled:
-            self._coder.encode(tables.compiled, which, counts, entries)
+        if self._is_compiled or self._is_plain:
+            family = tables.compiled if self._is_compiled else tables
+            self._coder.encode(family, which, counts, entries, limits)
             return
+        assert limits is None, "constriction knows no limits"
         position = 0
         for table, count in zip(which.tolist(), counts.tolist(), strict=True):
             self._coder.encode(entries[position : position + count], tables.model(table))
@@ -134,11 +151,12 @@ class SymbolEncoder:
 class SymbolDecoder:
     """Decodes a stream that `SymbolEncoder` made, with the same tables in the same order."""
 
-    def __init__(self, data: bytes, *, is_cut: bool = False) -> None:
+    def __init__(self, data: bytes, *, has_limits: bool = False, is_cut: bool = False) -> None:
         """Begin to decode `data`.
 
         Args:
             data: the stream.
+            has_limits: some of its symbols have limits.
             is_cut: it is only the beginning of one, of any length; `get_known` says how far it
                 goes, and nothing is an error.
 
@@ -159,33 +177,42 @@ class SymbolDecoder:
         self._coder: Any
         self._is_cut = is_cut
         self._is_compiled = kernel.selected() != "numpy"
+        self._is_plain = (has_limits or is_cut) and not self._is_compiled
         if self._is_compiled:
             self._coder = coder.RangeDecoder(words.astype(np.uint32))
-        elif is_cut:
-            self._coder = PlainDecoder(words.tolist())
+        elif self._is_plain:
+            self._coder = PlainDecoder(words.tolist(), is_cut=is_cut)
         else:
             self._coder = constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
 
-    def get(self, indexes: NDArray[np.integer[Any]], tables: TableFamily) -> NDArray[np.int32]:
+    def get(
+        self,
+        indexes: NDArray[np.integer[Any]],
+        tables: TableFamily,
+        limits: NDArray[np.int16] | None = None,
+    ) -> NDArray[np.int32]:
         """Decode the next `(n,)` symbols, each under the table of its index.
 
         Args:
             indexes: integers, 0 to len(tables) - 1, in raster order.
             tables: the family.
+            limits: as of `SymbolEncoder.put`.
 
         Returns:
-            `(n,)` int32 symbols, -32768 to 32767, in the order of `indexes`.
+            `(n,)` int32 symbols, -32768 to 32767, in the order of `indexes`; only one that was
+            escaped can be beyond its limits.
 
         Raises:
             CorruptError: no encoder makes this stream. Most damage is not noticed here: it yields
                 wrong symbols, which the tile's checksum finds.
-            ValueError: an index is out of range.
+            ValueError: an index is out of range, or limits are not those of so many symbols.
         """
+        _check_limits(limits, indexes.size)
         if not self._is_compiled or self._is_cut:
-            return self.get_known(indexes, tables)[0]
+            return self._known(indexes, tables, limits)[0]
         narrow = _narrow(indexes, tables)
         try:
-            symbols: NDArray[np.int32] = self._coder.group(tables.compiled, narrow)
+            symbols: NDArray[np.int32] = self._coder.group(tables.compiled, narrow, limits)
         except ValueError as error:
             raise CorruptError(f"a coded stream {error}") from error
         self._num_symbols += symbols.size
@@ -199,8 +226,16 @@ class SymbolDecoder:
         Returns:
             `(n,)` int32 symbols, 0 for those that a cut stream has no more; `(n,)` which it has.
         """
+        return self._known(indexes, tables, None)
+
+    def _known(
+        self,
+        indexes: NDArray[np.integer[Any]],
+        tables: TableFamily,
+        limits: NDArray[np.int16] | None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         order, counts = _group(indexes, tables)
-        entries = self._entries(tables, counts)
+        entries = self._entries(tables, counts, None if limits is None else limits[order])
         last, lows = _in_order(tables.sizes - 1, counts), _in_order(tables.lows, counts)
         escaped = np.flatnonzero(entries == last[: entries.size])
         values = np.zeros(order.size, np.int32)
@@ -234,17 +269,28 @@ class SymbolDecoder:
             CorruptError: the stream goes on after its last symbol, or ends as none does.
         """
         # constriction calls any two words exhausted before the first symbol: they are in its state.
-        is_at_its_end = (
-            self._coder.is_at_its_end() if self._is_compiled else self._coder.maybe_exhausted()
-        )
+        is_ours = self._is_compiled or self._is_plain
+        is_at_its_end = self._coder.is_at_its_end() if is_ours else self._coder.maybe_exhausted()
         if (self._num_words or self._num_symbols) and not (is_at_its_end and self._num_symbols):
             raise CorruptError("a coded stream does not end with its last symbol")
 
-    def _entries(self, tables: TableFamily, counts: NDArray[np.intp]) -> NDArray[np.int32]:
+    def _entries(
+        self,
+        tables: TableFamily,
+        counts: NDArray[np.intp],
+        limits: NDArray[np.int16] | None = None,
+    ) -> NDArray[np.int32]:
         """The next entries, so many of each table, the last table first; all that are there."""
-        if self._is_compiled or self._is_cut:
-            family = tables.compiled if self._is_compiled else tables
-            decoded: NDArray[np.int32] = self._coder.decode(family, counts)
+        decoded: NDArray[np.int32]
+        if self._is_plain:
+            try:
+                decoded = self._coder.decode(tables, counts, limits)
+            except ValueError as error:
+                raise CorruptError("a coded stream is damaged") from error
+            return decoded
+        assert limits is None, "neither constriction nor a cut stream has limits"
+        if self._is_compiled:
+            decoded = self._coder.decode(tables.compiled, counts)
             return decoded
         entries = np.empty(int(counts.sum()), np.int32)
         position = 0

@@ -77,6 +77,7 @@ class TableFamily:
                 raise ValueError(f"table {int(np.argmax(bad))} {text}")
         self.lows: NDArray[np.int32] = least_values.astype(np.int32)
         self._models: list[Any] = [None] * len(tables)
+        self._cdfs: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._models)
@@ -90,6 +91,14 @@ class TableFamily:
             model = _model.Categorical((freqs - 1).astype(np.float64), perfect=False, lazy=False)
             self._models[index] = model
         return model
+
+    def cdf(self, index: int) -> list[int]:
+        """Return the cumulative frequencies of table `index`, from 0 to 2^24."""
+        if index not in self._cdfs:
+            start = int(self.starts[index])
+            freqs = self.freqs[start : start + int(self.sizes[index])]
+            self._cdfs[index] = [0, *np.cumsum(freqs).tolist()]
+        return self._cdfs[index]
 
     @cached_property
     def compiled(self) -> coder.TableSet:
@@ -111,21 +120,52 @@ class TableFamily:
         costs[self.starts + self.sizes - 1] += ESCAPE_BITS
         return costs
 
+    @cached_property
+    def _limited_costs(self) -> NDArray[np.float64]:
+        """The same of symbols that are neither, one, the other, or both of their limits.
+
+        `(4 * entries of all tables,)`, those that are the least at 1, the greatest at 2.
+        """
+        ends = self.starts + self.sizes - 1  # the escapes
+        cdf = np.concatenate([[0], np.cumsum(self.freqs)])
+        begins = cdf[:-1] - np.repeat(cdf[self.starts], self.sizes)  # from 0 in each table
+        all_but_escapes = np.repeat(begins[ends], self.sizes)
+        masses = [begins + self.freqs, all_but_escapes - begins, all_but_escapes]
+        costs = np.empty((4, self.freqs.size))
+        costs[0] = self._costs
+        costs[1:] = PRECISION_BITS - np.log2(np.maximum(masses, 1))
+        costs[:, ends] = self._costs[ends]
+        return costs.ravel()
+
     def symbol_bits(
-        self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]
+        self,
+        symbols: NDArray[np.integer[Any]],
+        indexes: NDArray[np.integer[Any]],
+        edges: NDArray[np.integer[Any]] | None = None,
     ) -> NDArray[np.float64]:
         """Return the ideal cost of each symbol under its table, in bits, escapes included.
 
         Args:
             symbols: `(n,)` integers, -32768 to 32767.
             indexes: `(n,)` integers, the table of each symbol.
+            edges: `(n,)` integers, for symbols with limits: 1 for the least that is possible, 2 for
+                the greatest, 3 for the only one, otherwise 0.
         """
         escapes = self.sizes[indexes] - 1
         entries = symbols - self.lows[indexes]
         entries = np.where((entries < 0) | (entries > escapes), escapes, entries)
-        costs: NDArray[np.float64] = self._costs[self.starts[indexes] + entries]
+        costs: NDArray[np.float64]
+        if edges is None:
+            costs = self._costs[self.starts[indexes] + entries]
+        else:
+            costs = self._limited_costs[edges * self.freqs.size + self.starts[indexes] + entries]
         return costs
 
-    def bits(self, symbols: NDArray[np.integer[Any]], indexes: NDArray[np.integer[Any]]) -> float:
+    def bits(
+        self,
+        symbols: NDArray[np.integer[Any]],
+        indexes: NDArray[np.integer[Any]],
+        edges: NDArray[np.integer[Any]] | None = None,
+    ) -> float:
         """Return the ideal cost of all symbols, in bits: what a perfect coder would write."""
-        return float(self.symbol_bits(symbols, indexes).sum())
+        return float(self.symbol_bits(symbols, indexes, edges).sum())

@@ -10,6 +10,7 @@ By the compiled kernel, or by NumPy with the same integers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,27 @@ def restore(
     found = rounded + bins.reshape(rows, columns) * width
     np.copyto(pixels, np.clip(found, 0, 255), casting="unsafe")
     return not found.size or bool(-max_error <= found.min() and found.max() <= 255 + max_error)
+
+
+def limits(mean: Array, max_error: int) -> NDArray[np.int16]:
+    """The least and the greatest bin that each pixel can have, `(n, 2)`; 0 is always possible.
+
+    Args:
+        mean: in 1/128 level, 0 to 32640, any shape.
+        max_error: how far a sample may be off.
+    """
+    rounded = ((mean + ONE // 2) >> FRACTION_BITS).ravel()
+    pairs = _limits(max_error).view(np.int32).ravel()[rounded]  # faster than rows of two
+    both: NDArray[np.int16] = pairs.view(np.int16).reshape(-1, 2)
+    return both
+
+
+@cache
+def _limits(max_error: int) -> NDArray[np.int16]:
+    """The limits for each rounded mean, `(256, 2)`."""
+    below = (np.arange(256) + max_error) // (2 * max_error + 1)  # bins between a level and 0
+    both: NDArray[np.int16] = np.stack([-below, below[::-1]], axis=1).astype(np.int16)
+    return both
 
 
 def scaled(values: Array, factor: Any) -> Array:

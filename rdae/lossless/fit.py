@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.tables import TableFamily
-from rdae.lossless.colour import Prediction, before_filter, scale_rows, scaled, shapes, split_mean
+from rdae.lossless.colour import (
+    Prediction,
+    before_filter,
+    limits,
+    scale_rows,
+    scaled,
+    shapes,
+    split_mean,
+)
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.parameters import (
     BASE,
@@ -257,6 +265,8 @@ def _correct(
     some = slice(None, None, max(1, values.size // MOST_SAMPLES))
     rounded, phases = split_mean(mean.ravel()[some])
     residuals = (values.ravel()[some] - rounded + width // 2) // width
+    least_bins, most_bins = limits(mean.ravel()[some], width // 2).T
+    edges = (residuals == least_bins) + 2 * (residuals == most_bins)
     rows, shape = head[..., 1].ravel()[some], head[..., 2].ravel()[some]
     middle = rows.mean() / 16
 
@@ -264,7 +274,7 @@ def _correct(
         parameters.slope[k], parameters.row[k], parameters.shape[k] = slope, row, more
         scales = scale_rows(parameters.rows(rows, k))
         index = table_index(scales, phases, shapes(parameters.shapes(shape, k)))
-        return tables.bits(residuals, index)
+        return tables.bits(residuals, index, edges)
 
     best = (0, 0, 0)
     least = bits(*best)

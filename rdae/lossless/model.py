@@ -20,7 +20,7 @@ from rdae.tensor_file import read_tensors, way_out
 
 Array = NDArray[Any]
 
-FORMAT = "lossless 1"
+FORMAT = "lossless 2"
 MAX_CHANNELS = 256
 
 

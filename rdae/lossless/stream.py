@@ -3,8 +3,9 @@
 Order of symbols (FORMAT.md, section 14): the pixel at the top of the pyramid; then for each level
 from the coarsest, whether it has parameters; for each of its passes the parameters, if so, and the
 residuals of green, red and blue. A residual counts bins around the rounded mean, of one level for
-exact pixels and of 2 N + 1 where an error of N is allowed; everything is predicted from pixels as
-the decoder has them.
+exact pixels and of 2 N + 1 where an error of N is allowed, and bins beyond black and white leave
+what tables give them to the last ones before; everything is predicted from pixels as the decoder
+has them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
-from rdae.lossless.colour import restore, split_mean
+from rdae.lossless.colour import limits, restore, split_mean
 from rdae.lossless.fit import WORTH_ON_BASE, Fitted, fit_pass
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
@@ -56,7 +57,7 @@ def encode_pixels(
     coded = 1 if is_grey else NUM_COLOURS
     width = 2 * max_error + 1
     tables = model.mixtures.family(width)
-    encoder = SymbolEncoder()
+    encoder = SymbolEncoder(has_limits=True)
     decoded = np.empty_like(pixels)
     decoded[0, 0] = pixels[0, 0]
     put_bytes(encoder, pixels[0, 0, list(COLOURS[:coded])].astype(np.int32) - _BYTE_OFFSET)
@@ -87,7 +88,8 @@ def encode_pixels(
                 if k < coded:
                     rounded, _ = split_mean(prediction.mean[there])
                     bins = to_bins(given[..., colour] - rounded, max_error)
-                    encoder.put(bins.ravel(), prediction.tables[there].ravel(), tables)
+                    possible = limits(prediction.mean[there], max_error)
+                    encoder.put(bins.ravel(), prediction.tables[there].ravel(), tables, possible)
                     target[..., colour] = np.clip(rounded + bins * width, 0, 255)
                 else:
                     target[..., colour] = target[..., COLOURS[0]]
@@ -117,7 +119,7 @@ def decode_pixels(
     coded = 1 if is_grey else NUM_COLOURS
     width = 2 * max_error + 1
     tables = model.mixtures.family(width)
-    decoder = SymbolDecoder(stream)
+    decoder = SymbolDecoder(stream, has_limits=True)
     pixels = np.empty((rows, columns, 3), np.uint8)
     pixels[0, 0, list(COLOURS)] = get_bytes(decoder, coded) + _BYTE_OFFSET
     for number in reversed(range(num_levels(rows, columns))):
@@ -139,7 +141,8 @@ def decode_pixels(
                 prediction = walk.predict(k, walk.head(k, parameters), own, parameters)
                 if k < coded:
                     there = tuple(slice(n) for n in target.shape[:2])
-                    bins = decoder.get(prediction.tables[there].ravel(), tables)
+                    possible = limits(prediction.mean[there], max_error)
+                    bins = decoder.get(prediction.tables[there].ravel(), tables, possible)
                     if not restore(bins, prediction, max_error, target[..., colour]):
                         raise CorruptError("a sample lies outside of 0 to 255")
                 else:

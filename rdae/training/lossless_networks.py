@@ -3,7 +3,7 @@
 The same computation as `rdae.lossless.walk`, in floats and for a batch. Values are in units of 16
 levels, so that a weights file's integers are these numbers times 2^11; heads give means, rows of
 scales and shapes in the same unit. The prior of a residual is the mixture of two normals of
-`rdae.lossless.tables`, without its rounding of mean, row and shape.
+`rdae.lossless.tables`, censored at black and white, without its rounding of mean, row and shape.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ LN_SCALE_RATIO = math.log(SCALES[1] / SCALES[0])
 WIDE_RATIO = 2.7  # of the wide normal's standard deviation to the narrow one's
 WIDE_WEIGHTS = (7, 20, 45, 80)  # of the wide normal in 1/256, for each shape
 LEAST_PROBABILITY = 2.0**-20
+BEYOND = 1e4  # levels, more than any scale reaches
 MAX_NORMALISED = LARGEST_NORMALISED / (1 << NORMALISED_FRACTION)
 # where a new model begins: errors of four levels, the colours of a pixel nearly alike
 FIRST_ROW, FIRST_SHAPE, FIRST_SAME = 26.0, 1.0, (0.9, 0.7, 0.2)
@@ -178,7 +179,8 @@ class LosslessNetworks(nn.Module):
                     bins = torch.floor((pixels - rounded + max_error) / width)
                     pixels = rounded + bins * width
                 shape = _clamped(head[..., 2], NUM_SHAPES - 1)
-                total = total + self._mixture_bits(pixels - mean, width, scale, shape).sum()
+                edges = pixels - width < -max_error, pixels + width > 255 + max_error
+                total = total + self._mixture_bits(pixels - mean, width, scale, shape, edges).sum()
                 pixels = pixels.clamp(0, 255)
                 decoded[:, row::2, column::2, c] = pixels
                 features.append(settled.settle(c, pixels, mean.detach(), scale.detach()))
@@ -186,16 +188,26 @@ class LosslessNetworks(nn.Module):
             added = torch.cat([differences[-1], settled.errors()], -1)
         return total
 
-    def _mixture_bits(self, d: Tensor, width: int, scale: Tensor, shape: Tensor) -> Tensor:
-        """Bits of residuals `d` beside their means, in bins of `width` levels."""
+    def _mixture_bits(
+        self, d: Tensor, width: int, scale: Tensor, shape: Tensor, edges: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Bits of residuals `d` beside their means, in bins of `width` levels.
+
+        A sample has black for all that would be darker, and white for all that would be brighter:
+        of the bins in `edges`, the least and the greatest that are possible, all beyond is a part.
+        """
         lower = shape.detach().floor().clamp(max=NUM_SHAPES - 2).long()
         low, high = self._wide[lower], self._wide[lower + 1]  # type: ignore[index]
         wide = low + (high - low) * (shape - lower)
+        # mirrored to the side where small probabilities have all their digits
+        least, most = edges
+        near, far = torch.where(d > 0, least, most), torch.where(d > 0, most, least)
         d = d.abs()
+        begin = (-0.5 * width - d).masked_fill(far, -BEYOND)
+        end = (0.5 * width - d).masked_fill(near, BEYOND)
 
         def mass(inverse: Tensor) -> Tensor:
-            upper = torch.special.ndtr((0.5 * width - d) * inverse)
-            return upper - torch.special.ndtr((-0.5 * width - d) * inverse)
+            return torch.special.ndtr(end * inverse) - torch.special.ndtr(begin * inverse)
 
         p = (1 - wide) * mass(1 / scale) + wide * mass(1 / (WIDE_RATIO * scale))
         return -torch.log2(p * (1 - 2.0**-12) + LEAST_PROBABILITY)

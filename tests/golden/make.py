@@ -140,6 +140,7 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
     both = np.concatenate([drawn, part(9, 40)], axis=1)
     line = np.tile(part(9, 100), (1, 11, 1))[:, :1033]
     drawing = np.where(np.indices((21, 17)).sum(0)[..., None] % 5 == 0, (250, 240, 9), (0, 0, 90))
+    contrast = np.clip(5 * (part(11, 14).astype(int) - 120) + 120, 0, 255).astype(np.uint8)
     return {
         "lossless-rgb": lambda: of(Picture(part(19, 23), None, False), worth=FILTERS),
         "lossless-tiles": lambda: of(Picture(line, None, False)),
@@ -147,6 +148,7 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
         "lossless-grey": lambda: of(Picture(grey(13, 11), None, True), worth=NEAR_FILTERS),
         "lossless-alpha": lambda: of(Picture(part(9, 14), ramp, False, exif=b"MM\0*exif")),
         "lossless-pixel": lambda: encode(Picture(part(1, 1), None, False), max_error=0).data,
+        "lossless-clipped": lambda: of(Picture(contrast, None, False)),
         "lossless-webp": lambda: (
             encode(Picture(drawing.astype(np.uint8), None, False), max_error=0).data
         ),

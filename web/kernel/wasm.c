@@ -85,9 +85,9 @@ EXPORT("coder_begin") void begin_stream(Coder *coder, const uint32_t *words, int
 
 /* As of coder_group; whether there are such tables and the stream is sound. */
 EXPORT("group")
-int group(Coder *coder, const Family *family, const uint16_t *indexes, int count, int64_t *counts,
-          int32_t *next, int32_t *order, int32_t *symbols) {
-    return coder_group(coder, family, indexes, count, counts, next, order, symbols) == 1;
+int group(Coder *coder, const Family *family, const uint16_t *indexes, const int16_t *limits, int count,
+          int64_t *counts, int32_t *next, int32_t *order, int32_t *symbols) {
+    return coder_group(coder, family, indexes, limits, count, counts, next, order, symbols) == 1;
 }
 
 /* Whether all words were read, and the state is one that an encoder ends in. */

@@ -115,12 +115,20 @@ export class LosslessModel {
     for (const [pass, [a, b]] of PIXELS.entries()) {
       level.beginPass(pass, hasParameters ? readParameters(stream, families, pass, !!base) : noParameters());
       const down = (high + 1 - a) >> 1, across = (wide + 1 - b) >> 1; // pixels that there are
-      const samples = new Uint8Array(down * across), tables = new Uint16Array(samples.length), bins = new Int32Array(samples.length);
+      const samples = new Uint8Array(down * across), count = samples.length, tables = new Uint16Array(count);
+      const bins = new Int32Array(count), limits = new Int16Array(2 * count);
       for (const [k, c] of CHANNELS.entries()) {
         level.predict(k);
         if (k < coded) {
-          for (let i = 0; i < down; i++) tables.set(level.table.subarray(i * columns, i * columns + across), i * across);
-          stream.group(families.residuals, tables, bins);
+          for (let i = 0, n = 0; i < down; i++) {
+            tables.set(level.table.subarray(i * columns, i * columns + across), i * across);
+            for (let j = 0; j < across; j++) {
+              const m = (level.mean[i * columns + j] + 64) >> 7;
+              limits[n++] = -Math.floor((m + maxError) / bin);
+              limits[n++] = Math.floor((255 - m + maxError) / bin);
+            }
+          }
+          stream.group(families.residuals, tables, bins, limits);
           for (let i = 0, n = 0; i < down; i++)
             for (let j = 0; j < across; j++, n++) {
               const value = ((level.mean[i * columns + j] + 64) >> 7) + bins[n] * bin;

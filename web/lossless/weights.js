@@ -2,7 +2,7 @@ import { check, TensorFile } from "../weights.js";
 
 /* A lossless model's file: FORMAT.md, section 14.3. */
 
-export const FORMAT = "lossless 1";
+export const FORMAT = "lossless 2";
 export const NUM_SETS = 3, NUM_PASSES = 3, NUM_COLOURS = 3;
 export const NUM_SCALES = 48, NUM_PHASES = 8, NUM_SHAPES = 4;
 const MOST_CHANNELS = 256;

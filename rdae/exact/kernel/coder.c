@@ -24,13 +24,35 @@ static inline void narrow(Coder *s, uint64_t scale, uint32_t begin, uint32_t end
     }
 }
 
-/* The next entry of a table, or -1 if the stream is damaged; first: where to search, as of a Family. */
-static inline int32_t next_entry(Coder *s, const uint32_t *cdf, const uint32_t *first, int32_t last) {
+static inline int32_t within(int32_t v, int32_t least, int32_t most) {
+    return v < least ? least : v > most ? most : v;
+}
+
+/* The nearest entry that limits leave a symbol of a table, of which there is at least one, and its part:
+   the first one also has those of all entries before, the last one of all behind but the escape. */
+static inline int32_t limited(const uint32_t *cdf, int32_t k, int32_t low, int32_t escape, const int16_t *limits,
+                              uint32_t *begin, uint32_t *end) {
+    const int32_t first = within(limits[0] - low, 0, escape - 1);
+    const int32_t last = within(limits[1] - low, first, escape - 1);
+    k = within(k, first, last);
+    *begin = k == first ? 0 : cdf[k];
+    *end = cdf[k == last ? escape : k + 1];
+    return k;
+}
+
+/* The next entry of a table, or -1 if the stream is damaged.
+
+   first: where to search, as of a Family. limits: the least and the greatest value of the symbol, or NULL;
+   low: that of the table's first entry. */
+static inline int32_t next_entry(Coder *s, const uint32_t *cdf, const uint32_t *first, int32_t last, int32_t low,
+                                 const int16_t *limits) {
     uint64_t scale = s->range >> 24, quantile = s->ahead / scale;
     if (quantile >> 24) return -1;
     int32_t k = (int32_t)first[quantile >> (24 - START_BITS)];
     while (k < last && cdf[k + 1] <= quantile) k++;
-    narrow(s, scale, cdf[k], cdf[k + 1]);
+    uint32_t begin = cdf[k], end = cdf[k + 1];
+    if (limits && k < last) k = limited(cdf, k, low, last, limits, &begin, &end);
+    narrow(s, scale, begin, end);
     return k;
 }
 
@@ -43,7 +65,7 @@ int64_t coder_decode(Coder *coder, const Family *family, const int64_t *counts, 
         const uint32_t *first = family->first + (size_t)t * STARTS;
         for (int64_t i = 0; i < counts[t]; i++) {
             int is_over = coder->position > coder->count;
-            int32_t entry = is_over ? -1 : next_entry(coder, cdf, first, family->sizes[t] - 1);
+            int32_t entry = is_over ? -1 : next_entry(coder, cdf, first, family->sizes[t] - 1, 0, NULL);
             if (entry < 0) return next - entries;
             *next++ = entry;
         }
@@ -102,9 +124,10 @@ int group_by_table(const uint16_t *indexes, int64_t count, int tables, int64_t *
    first, else as they are. 0 if there is no such table, -1 if the stream is damaged, -2 if it escapes a
    symbol of a table, else 1.
 
-   counts: room for (tables,). next: for (PARTS, tables). order: for (count,). */
-int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, int64_t count, int64_t *counts,
-                int32_t *next, int32_t *order, int32_t *symbols) {
+   limits: (count, 2) the least and the greatest value of each symbol, or NULL. counts: room for (tables,).
+   next: for (PARTS, tables). order: for (count,). */
+int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, const int16_t *limits, int64_t count,
+                int64_t *counts, int32_t *next, int32_t *order, int32_t *symbols) {
     Coder s = *coder;
     int32_t *place = order, *escaped = order;
     if (!group_by_table(indexes, count, family->tables, counts, next, order)) return 0;
@@ -117,14 +140,15 @@ int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, int
         int32_t likely = (int32_t)first[STARTS / 2];
         while (cdf[likely + 1] <= 1 << 23) likely++;
         const uint32_t begin = cdf[likely], end = cdf[likely + 1];
-        const int is_likely = end - begin > 1 << 23 && likely < last;
+        const int is_likely = !limits && end - begin > 1 << 23 && likely < last;
         for (const int32_t *stop = place + counts[t]; place < stop; place++) {
             const uint64_t scale = s.range >> 24;
             if (is_likely && s.ahead - scale * begin < scale * (end - begin)) {
                 narrow(&s, scale, begin, end);
                 symbols[*place] = likely + low;
             } else {
-                int32_t entry = next_entry(&s, cdf, first, last);
+                const int16_t *own = limits ? limits + 2 * (ptrdiff_t)*place : NULL;
+                int32_t entry = next_entry(&s, cdf, first, last, low, own);
                 if (entry < 0) return -1;
                 symbols[*place] = entry + low;
                 if (entry == last) *escaped++ = *place; /* over those that were read */
@@ -146,22 +170,27 @@ static void carry(Writer *s) {
 }
 
 /* Code the entries of some runs, so many of one table each; 0, or -1 if an entry has no place in its
-   table. There is room for as many more words as there are entries.
+   table or between its limits. There is room for as many more words as there are entries.
 
-   which: the table of each run. */
+   which: the table of each run. limits: of each entry the least and the greatest value, or NULL. */
 int writer_encode(Writer *writer, const Family *family, int runs, const int32_t *which, const int64_t *counts,
-                  const int32_t *entries) {
+                  const int32_t *entries, const int16_t *limits) {
     Writer s = *writer;
     for (int run = 0; run < runs; run++) {
         const uint32_t *f = family->cdf + family->starts[which[run]];
-        const int32_t size = family->sizes[which[run]];
+        const int32_t size = family->sizes[which[run]], low = family->lows[which[run]];
         for (int64_t i = 0; i < counts[run]; i++) {
             const int32_t k = *entries++;
             if (k < 0 || k >= size) return -1;
-            uint64_t scale = s.range >> 24, added = scale * f[k];
+            uint32_t begin = f[k], end = f[k + 1];
+            if (limits) {
+                if (k < size - 1 && limited(f, k, low, size - 1, limits, &begin, &end) != k) return -1;
+                limits += 2;
+            }
+            uint64_t scale = s.range >> 24, added = scale * begin;
             s.lower += added;
             if (s.lower < added) carry(&s);
-            s.range = scale * (f[k + 1] - f[k]);
+            s.range = scale * (end - begin);
             if (s.range < (uint64_t)1 << 32) {
                 s.words[s.count++] = (uint32_t)(s.lower >> 32);
                 s.lower <<= 32, s.range <<= 32;

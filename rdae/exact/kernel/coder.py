@@ -42,6 +42,14 @@ def _counters(tables: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     return np.empty(tables, np.int64), np.empty((PARTS, tables), np.int32)
 
 
+def _checked(limits: NDArray[np.int16] | None, count: int) -> NDArray[np.int16] | None:
+    """The limits of so many symbols as the kernel reads them."""
+    if limits is not None:
+        limits = np.ascontiguousarray(limits)
+        check(limits, (count, 2), np.int16)
+    return limits
+
+
 class TableSet:
     """Tables as the range coder reads them.
 
@@ -95,8 +103,18 @@ class RangeDecoder:
         )
         return entries[:decoded]
 
-    def group(self, tables: TableSet, indexes: NDArray[np.uint16]) -> NDArray[np.int32]:
+    def group(
+        self,
+        tables: TableSet,
+        indexes: NDArray[np.uint16],
+        limits: NDArray[np.int16] | None = None,
+    ) -> NDArray[np.int32]:
         """The next symbols `(n,)`, each of the table of its index.
+
+        Args:
+            tables: the family.
+            indexes: `(n,)`.
+            limits: `(n, 2)` the least and the greatest value of each symbol, if there are any.
 
         Raises:
             IndexError: there is no such table.
@@ -104,10 +122,12 @@ class RangeDecoder:
         """
         given = np.ascontiguousarray(indexes)
         check(given, (indexes.size,), np.uint16)
+        limits = _checked(limits, indexes.size)
         symbols, order = np.empty(indexes.size, np.int32), np.empty(indexes.size, np.int32)
         counts, following = _counters(tables.sizes.size)
         outcome = library.decode_group(
-            *(self._state.ctypes.data, tables.family.ctypes.data, given.ctypes.data, given.size),
+            *(self._state.ctypes.data, tables.family.ctypes.data, given.ctypes.data),
+            *(0 if limits is None else limits.ctypes.data, given.size),
             *(counts.ctypes.data, following.ctypes.data, order.ctypes.data, symbols.ctypes.data),
         )
         if not outcome:
@@ -139,6 +159,7 @@ class RangeEncoder:
         which: NDArray[np.integer[Any]],
         counts: NDArray[np.integer[Any]],
         entries: NDArray[np.int32],
+        limits: NDArray[np.int16] | None = None,
     ) -> None:
         """Encode entries.
 
@@ -147,9 +168,11 @@ class RangeEncoder:
             which: `(runs,)` the table of each run of entries.
             counts: `(runs,)` how many entries it has.
             entries: of all runs.
+            limits: `(entries, 2)` the least and the greatest value of each, if there are any.
 
         Raises:
-            ValueError: a table or an entry is not there, or counts are not those of the entries.
+            ValueError: a table or an entry is not there, or counts are not those of the entries, or
+                an entry is beyond its limits.
         """
         which = np.ascontiguousarray(which, np.int32)
         counts = np.ascontiguousarray(counts, np.int64)
@@ -159,13 +182,15 @@ class RangeEncoder:
             raise ValueError("there is no such table")
         if (counts < 0).any() or int(counts.sum()) != entries.size:
             raise ValueError(f"there are {entries.size} entries, not {int(counts.sum())}")
+        limits = _checked(limits, entries.size)
         self._make_room(entries.size)
         is_sound = library.encode(
             *(self._state.ctypes.data, tables.family.ctypes.data, which.size),
             *(which.ctypes.data, counts.ctypes.data, entries.ctypes.data),
+            0 if limits is None else limits.ctypes.data,
         )
         if not is_sound:
-            raise ValueError("an entry is not in its table")
+            raise ValueError("an entry is not in its table, or beyond its limits")
 
     def finish(self) -> NDArray[np.uint32]:
         """All words; there may be zeros at the end."""

@@ -80,8 +80,8 @@ typedef struct {
 
 void coder_begin(Coder *coder, const uint32_t *words, int64_t count);
 int64_t coder_decode(Coder *coder, const Family *family, const int64_t *counts, int32_t *entries);
-int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, int64_t count, int64_t *counts,
-                int32_t *next, int32_t *order, int32_t *symbols);
+int coder_group(Coder *coder, const Family *family, const uint16_t *indexes, const int16_t *limits, int64_t count,
+                int64_t *counts, int32_t *next, int32_t *order, int32_t *symbols);
 
 typedef struct {
     uint64_t lower, range;
@@ -91,7 +91,7 @@ typedef struct {
 
 void writer_begin(Writer *writer);
 int writer_encode(Writer *writer, const Family *family, int runs, const int32_t *which, const int64_t *counts,
-                  const int32_t *entries);
+                  const int32_t *entries, const int16_t *limits);
 void writer_end(Writer *writer);
 
 void quarter_indexes(Grid heads, int rows, int columns, int group, const int16_t *offset, int bits,

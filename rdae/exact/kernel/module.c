@@ -87,15 +87,17 @@ static PyObject *decode(PyObject *self, PyObject *args) {
 }
 
 static PyObject *decode_group(PyObject *self, PyObject *args) {
-    Address coder, family, indexes, counts, next, order, symbols;
+    Address coder, family, indexes, limits, counts, next, order, symbols;
     long long count;
     int outcome;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKLKKKK", &coder, &family, &indexes, &count, &counts, &next, &order, &symbols))
+    if (!PyArg_ParseTuple(args, "KKKKLKKKK", &coder, &family, &indexes, &limits, &count, &counts, &next, &order,
+                          &symbols))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    outcome = coder_group(AT(Coder, coder), AT(const Family, family), AT(const uint16_t, indexes), count,
-                          AT(int64_t, counts), AT(int32_t, next), AT(int32_t, order), AT(int32_t, symbols));
+    outcome = coder_group(AT(Coder, coder), AT(const Family, family), AT(const uint16_t, indexes),
+                          AT(const int16_t, limits), count, AT(int64_t, counts), AT(int32_t, next),
+                          AT(int32_t, order), AT(int32_t, symbols));
     Py_END_ALLOW_THREADS
     return PyLong_FromLong(outcome);
 }
@@ -109,13 +111,13 @@ static PyObject *begin_writing(PyObject *self, PyObject *args) {
 }
 
 static PyObject *encode(PyObject *self, PyObject *args) {
-    Address writer, family, which, counts, entries;
+    Address writer, family, which, counts, entries, limits;
     int runs, bad;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKiKKK", &writer, &family, &runs, &which, &counts, &entries)) return NULL;
+    if (!PyArg_ParseTuple(args, "KKiKKKK", &writer, &family, &runs, &which, &counts, &entries, &limits)) return NULL;
     Py_BEGIN_ALLOW_THREADS
     bad = writer_encode(AT(Writer, writer), AT(const Family, family), runs, AT(const int32_t, which),
-                        AT(const int64_t, counts), AT(const int32_t, entries));
+                        AT(const int64_t, counts), AT(const int32_t, entries), AT(const int16_t, limits));
     Py_END_ALLOW_THREADS
     return PyBool_FromLong(!bad);
 }
