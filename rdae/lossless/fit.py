@@ -50,15 +50,16 @@ WORTH = {
 }  # cells from which on a filter is worth its bits
 WORTH_ON_BASE = {**WORTH, NEAR: 1_000, BASE: 128}  # the same where filters see a lossy picture
 MOST_CELLS = 50_000  # that a filter is fitted to
-START_CELLS = 4  # one of so many of them suffices for a start
+START_ROWS = 3  # one of so many of their rows suffices for a start; no divisor of JPEG's blocks
 FEW_CELLS = 8_000  # of which all are needed
-BLOCK_CELLS = 4096  # that a thread weights and multiplies at a time, in the cache
+BLOCK_CELLS = 1024  # that a thread weights and multiplies at a time, in the cache
 MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
 RIDGE = 1e-5
 ROBUST = 0.5  # how much the weight of a large error shrinks
 LEAST_SCALE = 0.5
 MOST_ERROR = 16  # levels that an error counts with in the statistic of a filter
 STEPS = ((0, 8, 0), (16, 0, 0), (0, 0, 8), (0, 3, 0), (8, 0, 0), (0, 0, 4), (0, 1, 0), (4, 0, 0))
+THREE = np.full(3, 1 / 3, np.float32)  # cells side by side, whose errors are alike
 _ONE = float(1 << FRACTION_BITS)
 SCALES = np.geomspace(0.1, 80.0, NUM_SCALES)  # standard deviations of the tables' rows, in levels
 
@@ -183,15 +184,20 @@ def _first_filters(
     Args:
         walk: in the pass.
         target: the pixels that it adds.
-        matrix: as of `_inputs`; its room for differences is filled.
-        some: which cells it has. The start needs a part of these: it only finds weights and the
-            statistic.
+        matrix: as of `_inputs`.
+        some: which cells it has. The start needs a part of their rows: it only finds weights and
+            the statistic.
     """
-    seen = walk.seen
+    seen, step = walk.seen, 1
+    if len(matrix) > FEW_CELLS:
+        rows, columns = some
+        part = np.arange(0, len(rows), START_ROWS)
+        of_part = matrix.reshape(len(rows), columns.stop, -1)[part]
+        matrix, some = of_part.reshape(-1, matrix.shape[1]), (rows[part], columns)
+        step = 2
     filters, logarithms = [], []
     before: list[Array] = []
     first = matrix.shape[1] - NUM_COLOURS
-    part = slice(None, None, START_CELLS if len(matrix) > FEW_CELLS else 1)
     for k, c in enumerate(COLOURS):
         levels = target[..., c][some].astype(np.int32) << FRACTION_BITS
         wrong = levels - seen.reference[..., c][some] - seen.linear[..., c][some]
@@ -201,11 +207,12 @@ def _first_filters(
         wanted = (wrong.ravel() / _ONE).astype(np.float32)
         known = matrix[:, : first + k]
         error = wanted
-        for _ in range(2):  # the first solution only finds weights
-            power = np.convolve(error**2, np.full(3, 1 / 3), "same")
-            solution = _solve(known[part], wanted[part], 1 / (power[part] + 0.5), walk.threads)
-            error = wanted - known @ solution.astype(np.float32)
-        filters.append(solution.astype(np.float32))
+        for every in (step, 1):  # the first solution only finds weights
+            weight = 1 / (np.convolve(error * error, THREE, "same") + np.float32(0.5))
+            found = _solve(known[::every], wanted[::every], weight[::every], walk.threads)
+            solution = found.astype(np.float32)
+            error = wanted - known @ solution
+        filters.append(solution)
         logarithms.append(np.log2(np.minimum(np.abs(error), MOST_ERROR).mean() + 0.05))
         matrix[:, first + k] = before[k].ravel() / _ONE
     return _Start(filters, np.rint(8 * np.array(logarithms)).astype(np.int32))
