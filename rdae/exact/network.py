@@ -41,13 +41,17 @@ class ExactNetwork:
         point: int,
         threads: int = 1,
         wanted: Rectangle | None = None,
+        spare: list[NDArray[np.uint8]] | None = None,
     ) -> NDArray[Any]:
-        """Run it over a grid, as `rdae.exact.stages.Network` does; results are int16 or bytes."""
+        """Run it over a grid, as `rdae.exact.stages.Network` does; results are int16 or bytes.
+
+        `spare` is as of `rdae.exact.program.Program`.
+        """
         inputs = [x] if isinstance(x, np.ndarray) else x
         if kernel.selected() != "numpy":
             program = self._program(tuple(v.shape[2] for v in inputs))
             if program is not None:
-                return program(inputs, point, max(1, threads), wanted)
+                return program(inputs, point, max(1, threads), wanted, spare)
         out = self._network([v.astype(np.float64) for v in inputs], point, threads, wanted)
         return out if out.dtype == np.uint8 else out.astype(np.int16)
 

@@ -56,6 +56,11 @@ class Program:
                 for name, value in operation.items():
                     code[i][name] = value
             self._coded.append(code)
+        used = [{grid for grid, *_ in (*stage.sees, *stage.writes)} for stage in self._stages]
+        last = {grid: number for number, grids in enumerate(used) for grid in grids}
+        self._ended = [
+            {grid for grid in grids if last[grid] == number} for number, grids in enumerate(used)
+        ]
         self._widest = [int(max(c["inputs"].max(), c["outputs"].max())) for c in self._coded]
         self._costs = [_products(code) for code in self._coded]
         self._at_point: dict[int, list[Array]] = {}
@@ -66,8 +71,13 @@ class Program:
         point: int,
         threads: int,
         wanted: Rectangle | None = None,
+        spare: list[NDArray[np.uint8]] | None = None,
     ) -> Array:
-        """Run it; arguments as of `rdae.exact.stages.Network`. Cells not wanted are not set."""
+        """Run it; arguments as of `rdae.exact.stages.Network`. Cells not wanted are not set.
+
+        What a grid lay in is taken again where no later stage needs it: new memory costs time. It
+        may come from an earlier run, and ends in `spare`.
+        """
         rows, columns = inputs[0].shape[:2]
         for x, channels, grid in zip(inputs, self._inputs, self._grids, strict=False):
             if x.dtype != grid.dtype or x.shape != (rows, columns, channels):
@@ -75,19 +85,23 @@ class Program:
         if any(side * grid.scale % 1 for side in (rows, columns) for grid in self._grids):
             raise ValueError(f"an input of {rows} rows and {columns} columns is in no whole cells")
         wanted = wanted or Rectangle.whole(columns, rows)
-        arrays = [self._grid(i, inputs, rows, columns) for i in range(len(self._grids))]
-        grids = np.zeros(len(arrays), kernel.GRID)
-        insides = []
-        for i, (array, grid) in enumerate(zip(arrays, self._grids, strict=True)):
-            b = grid.border
-            inside = array[b : array.shape[0] - b, b : array.shape[1] - b]
-            size = array.itemsize
-            grids[i] = inside.ctypes.data, array.strides[0] // size, array.strides[1] // size
-            insides.append(inside)
+        spare = [] if spare is None else spare
+        grids = np.zeros(len(self._grids), kernel.GRID)
+        arrays: dict[int, Array] = {}  # those in use
+
+        def begin(i: int) -> None:
+            if i not in arrays:
+                arrays[i] = self._grid(i, inputs, rows, columns, spare)
+                grids[i] = kernel.grid(self._inside(i, arrays[i]))
+
+        for i in range(len(inputs)):
+            begin(i)
         areas = self._areas(wanted, rows, columns)
-        for code, area, widest, cost in zip(
-            self._code(point), areas, self._widest, self._costs, strict=True
+        for number, (code, area, widest, cost) in enumerate(
+            zip(self._code(point), areas, self._widest, self._costs, strict=True)
         ):
+            for i, _ in self._stages[number].writes:
+                begin(i)
             # another thread is no help with what takes no longer than to wake it
             threads_here = min(threads, 1 + cost * area.area // LEAST_WORK)
             stripes = [
@@ -97,8 +111,18 @@ class Program:
             # The call owns all that the kernel has addresses of, as long as a thread may run it.
             stage_of_it = partial(self._run_stage, code, grids, widest, alive=arrays)
             parallel_map(stage_of_it, stripes, threads_here)
+            for i in self._ended[number] - {self._output.grid}:
+                array = arrays.pop(i)
+                if array.base is not None and not any(array is x for x in inputs):
+                    spare.append(array.base)
         assert self._output.grid is not None
-        return insides[self._output.grid][..., : self._output.channels]
+        output = self._inside(self._output.grid, arrays[self._output.grid])
+        return output[..., : self._output.channels]
+
+    def _inside(self, i: int, array: Array) -> Array:
+        """A grid's array without its border."""
+        b = self._grids[i].border
+        return array[b : array.shape[0] - b, b : array.shape[1] - b]
 
     def _areas(self, wanted: Rectangle, rows: int, columns: int) -> list[Rectangle]:
         """The cells that each stage must compute, from the last stage back to the first."""
@@ -116,12 +140,17 @@ class Program:
         return areas[::-1]
 
     def _run_stage(
-        self, code: Array, grids: Array, widest: int, part: Rectangle, *, alive: list[Array]
+        self, code: Array, grids: Array, widest: int, part: Rectangle, *, alive: dict[int, Array]
     ) -> None:
         kernel.run_stage(code, grids, part, widest)
 
     def _grid(
-        self, i: int, inputs: Sequence[NDArray[np.int16]], rows: int, columns: int
+        self,
+        i: int,
+        inputs: Sequence[NDArray[np.int16]],
+        rows: int,
+        columns: int,
+        spare: list[NDArray[np.uint8]],
     ) -> NDArray[Any]:
         """The array of a grid, with its border of zeros; an input as it is, if that will do."""
         grid = self._grids[i]
@@ -129,7 +158,7 @@ class Program:
         if i < len(inputs) and b == 0 and _has_room(inputs[i], grid.channels):
             return inputs[i]
         height, width = (side + 2 * b for side in grid.size(rows, columns))
-        array = kernel.aligned((height, width, grid.channels), grid.dtype)
+        array = kernel.aligned((height, width, grid.channels), grid.dtype, spare)
         for edge in (slice(b), slice(height - b, None)) if b else ():
             array[edge] = 0
         for edge in (slice(b), slice(width - b, None)) if b else ():

@@ -243,13 +243,14 @@ class Model:
         """
         rows, columns = y_hat.shape[:2]
         rgb = np.empty((rows * PATCH, columns * PATCH, 3), np.uint8)
+        spare: list[NDArray[np.uint8]] = []  # memory that goes from window to window
 
         def write(window: Rectangle, out: Array) -> None:
             rgb[window.slices(PATCH)] = out
             done(window.area)
 
         run_in_windows(
-            lambda x, wanted: self._synthesis(x, point, threads, wanted),
+            lambda x, wanted: self._synthesis(x, point, threads, wanted, spare),
             lambda window: y_hat[window.slices()],
             write,
             rows=rows,

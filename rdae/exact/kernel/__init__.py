@@ -90,10 +90,20 @@ def selected() -> str:
     return _selected or select(os.environ.get("RDAE_KERNEL") or "auto")
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """A new array that begins at a cache line; not initialised."""
+def aligned(
+    shape: tuple[int, ...], dtype: Any, spare: list[NDArray[np.uint8]] | None = None
+) -> NDArray[Any]:
+    """An array that begins at a cache line; not initialised.
+
+    Args:
+        shape: of it.
+        dtype: of it.
+        spare: what other such arrays were views of, and nobody needs any more; the smallest with
+            room is taken.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + ALIGNMENT, np.uint8)
+    rooms = {raw.size: i for i, raw in enumerate(spare or ()) if raw.size >= size + ALIGNMENT}
+    raw = spare.pop(rooms[min(rooms)]) if spare and rooms else np.empty(size + ALIGNMENT, np.uint8)
     at = -raw.ctypes.data % ALIGNMENT
     array: NDArray[Any] = raw[at : at + size].view(dtype).reshape(shape)
     return array
