@@ -56,7 +56,23 @@ def test_ms_ssim_is_that_of_the_evaluation(photo, size):
     source = np.ascontiguousarray(photo[: size[0], : size[1]])
     damaged = as_jpeg(source, 20)
     expected = metrics.ms_ssim(source, damaged)
-    assert MsSsim(batch(source))(batch(damaged)).item() == pytest.approx(1 - expected, abs=2e-5)
+    found, _ = MsSsim(batch(source))(batch(damaged))
+    assert found.item() == pytest.approx(1 - expected, abs=2e-5)
+
+
+def test_finest_scale_is_contrast_and_structure_of_ssim(photo):
+    structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
+    source, damaged = photo[:200, :300], as_jpeg(photo, 20)[:200, :300]
+    expected = structural_similarity(
+        *(source, damaged),
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        K1=1e4,  # the factor of luminance becomes 1
+    )
+    _, found = MsSsim(batch(source))(batch(damaged))
+    assert found.item() == pytest.approx(1 - expected, abs=2e-5)
 
 
 @pytest.mark.parametrize("size", [(64, 40), (16, 16), (11, 300), (5, 9), (1, 1)])

@@ -110,6 +110,9 @@ class MsSsim:
     As `rdae.evaluation.metrics.ms_ssim`; a picture that is too small for all five scales is
     compared on those that it has, whose weights are then scaled to the same sum.
 
+    MS-SSIM gives full resolution a weight of 0.04, so a model that is trained for it alone smooths
+    weak texture. What full resolution lacks by itself therefore comes along.
+
     Args:
         source: `(B, 3, H, W)`, sides of 11 or more.
     """
@@ -126,20 +129,26 @@ class MsSsim:
         used = _MS_WEIGHTS[: len(self._scales)]
         self._weights = [weight / sum(used) for weight in used]
 
-    def __call__(self, decoded: Tensor) -> Tensor:
-        """1 - MS-SSIM of each picture, 0 to 1."""
+    def __call__(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """1 - MS-SSIM of each picture, and 1 - contrast and structure at the first scale alone.
+
+        Both are 0 for the source itself, and about 1 for what has nothing to do with it.
+        """
         log = torch.zeros(len(decoded), 3, device=decoded.device)
         last = len(self._scales) - 1
+        finest = torch.zeros(len(decoded), device=decoded.device)
         for scale, (x, mean, square) in enumerate(self._scales):
             maps = torch.cat([decoded, decoded * decoded, x * decoded], 1)
             own_mean, own_square, product = _inner_mean(maps).split(3, 1)
             means, squares = mean * own_mean, mean * mean + own_mean * own_mean
             term = (2 * (product - means) + _MS_C2) / (square + own_square - squares + _MS_C2)
+            if scale == 0:
+                finest = 1 - term.mean((1, 2, 3))
             if scale == last:
                 term = term * (2 * means + _MS_C1) / (squares + _MS_C1)
             log = log + self._weights[scale] * term.mean((2, 3)).clamp_min(1e-3).log()
             decoded = F.avg_pool2d(decoded, 2, padding=_odd(decoded), count_include_pad=True)
-        return 1 - log.exp().mean(1)
+        return 1 - log.exp().mean(1), finest
 
 
 class _ToLinear(torch.autograd.Function):
