@@ -3,7 +3,7 @@
 Rate-distortion theory asks for one distortion and its Lagrange multiplier. For squared error that
 is lambda * MSE, the Gaussian decoder of `rdae.distortion`. For the eye it is a mix,
 
-    0.15 lambda MSE + 0.35 lambda_S S + 0.2 lambda_D D + 0.3 lambda_F F,
+    0.1 lambda MSE + 0.3 lambda_S S + 0.15 lambda_D D + 0.45 lambda_F F,
 
 of squared error, the sum S of SSIMULACRA2, D = 1 - MS-SSIM, and F, which is what the contrast and
 structure of SSIM (Wang et al. 2004, eq. 13) lack of 1 at full resolution. S and D hardly look
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rdae.autoencoder.perceptual import MsSsim, Ssimulacra2
 
-_MSE_SHARE, _SSIMULACRA2_SHARE, _MS_SSIM_SHARE, _FINEST_SHARE = 0.15, 0.35, 0.2, 0.3
+_MSE_SHARE, _SSIMULACRA2_SHARE, _MS_SSIM_SHARE, _FINEST_SHARE = 0.1, 0.3, 0.15, 0.45
 
 # ln of the multipliers, as polynomials in ln lambda (power 2, 1, 0): fitted to the slopes between
 # the 16 anchors of the 512-channel model on 32 crops of training photographs.
