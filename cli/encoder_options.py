@@ -118,9 +118,9 @@ Tune = Annotated[
     declare(
         _ENCODER,
         "--tune",
-        "What efforts from 3 on save bits at: PSNR, or a mix of squared error, SSIMULACRA2 and "
-        "MS-SSIM. Without it: what the model was trained for, psnr with --target-psnr, eye with "
-        "--target-ssimulacra2.",
+        "What efforts from 3 on save bits at: PSNR, or a mix of squared error, "
+        "SSIMULACRA2, MS-SSIM and SSIM. Without it: what the model was trained for, psnr with "
+        "--target-psnr, eye with --target-ssimulacra2.",
         metavar="psnr|eye",
     ),
 ]

@@ -158,7 +158,7 @@ def train(
         _option(
             _MODEL,
             "--tune",
-            "Distortion: squared error, or a mix of it with SSIMULACRA2 and MS-SSIM. "
+            "Distortion: squared error, or a mix of it with SSIMULACRA2, MS-SSIM and SSIM. "
             "[default: psnr]",
             metavar="psnr|eye",
         ),

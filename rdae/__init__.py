@@ -107,8 +107,8 @@ def compress(
             are spent on each megapixel, and torch is needed. At a fixed quality, part of what is
             gained is a better picture instead of a smaller file. Decoding does not change.
         tune: from effort 3 on, what bits are saved at: "psnr" for squared error, "eye" for a mix of
-            it with SSIMULACRA2 and MS-SSIM; if None what the model was trained for, and "psnr" with
-            a target_psnr, "eye" with a target_ssimulacra2.
+            it with SSIMULACRA2, MS-SSIM and SSIM; if None what the model was trained for,
+            "psnr" with a target_psnr, "eye" with a target_ssimulacra2.
         model: name of an installed model or path of a weights file; the default model if None.
         to_8bit: reduce more than 8 bits per channel instead of refusing them; of arrays, uint16
             from 0 to 65535 and floats from 0 to 1.

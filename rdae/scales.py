@@ -17,7 +17,7 @@ MAX_ERROR = 15  # of a sample in a near-lossless file, that a header can say
 DEFAULT_QUALITY = 60.0
 PLAIN_EFFORT, DEFAULT_EFFORT, MAX_EFFORT = 1, 2, 9
 REFINED_EFFORT = 3  # from here on, torch looks for better symbols
-TUNES = "psnr", "eye"  # distortions: squared error; a mix of it with SSIMULACRA2 and MS-SSIM
+TUNES = "psnr", "eye"  # distortions: squared error; a mix for the eye, of four
 LAMBDA_RANGE = (0.0004, 1.6)  # that models are trained for: bits per pixel per MSE on 0..255
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from rdae.cli.main import main
+from rdae.exact import kernel
 from rdae.images.picture import Picture
 from rdae.images.pillow import read_picture
 from rdae.model.installed import load_model
@@ -35,6 +36,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
     return min(default_threads(), MAX_PROCESSES)
+
+
+@pytest.fixture(scope="module", params=["yes", "no"])
+def carrier(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The tests of a module with the compiled kernel and without it."""
+    if request.param == "yes" and not kernel.instruction_sets():
+        pytest.skip("no kernel was built")
+    before = kernel.selected()
+    kernel.select(request.param)
+    yield request.param
+    kernel.select("no" if before == "numpy" else before)
 
 
 @pytest.fixture(scope="session")

@@ -22,16 +22,7 @@ from rdae.limits import max_stream_bytes
 from tests.reference_range_coder import TOTAL, ReferenceDecoder, ReferenceEncoder
 from tests.table_samples import draw_symbols, families, gaussian_table
 
-
-@pytest.fixture(scope="module", autouse=True, params=["yes", "no"])
-def coder(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test with the compiled coder and with constriction's."""
-    if request.param == "yes" and not kernel.instruction_sets():
-        pytest.skip("no kernel was built")
-    before = kernel.selected()
-    kernel.select(request.param)
-    yield request.param
-    kernel.select("no" if before == "numpy" else before)
+pytestmark = pytest.mark.usefixtures("carrier")
 
 
 SIGMAS = np.exp(np.linspace(np.log(0.11), np.log(256), 128))
@@ -305,10 +296,10 @@ def test_the_dearest_symbols_stay_within_the_bound_on_streams() -> None:
     assert 0.99 * max_stream_bytes(999) * 40 / 41 < len(stream) <= max_stream_bytes(999)
 
 
-def test_models_are_built_once_and_only_when_used(coder: str) -> None:
+def test_models_are_built_once_and_only_when_used(carrier: str) -> None:
     tables = TableFamily([np.array([1, TOTAL - 1])] * 3, np.zeros(3, np.int32))
     encode(tables, (np.array([0, 0]), np.array([1, 1])))
-    assert [model is not None for model in tables._models] == [False, coder == "no", False]
+    assert [model is not None for model in tables._models] == [False, carrier == "no", False]
     assert tables.model(1) is tables.model(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.bitstream.tables import ESCAPE_BITS, TableFamily
 from rdae.errors import CorruptError
-from rdae.exact import kernel
 from rdae.exact.kernel import coder as compiled
 from tests.reference_range_coder import TOTAL, ReferenceEncoder
 from tests.table_samples import families
@@ -23,15 +21,7 @@ from tests.table_samples import families
 Drawn = tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.int16]]
 
 
-@pytest.fixture(scope="module", autouse=True, params=["yes", "no"])
-def carrier(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test with the compiled coder and with the one in plain Python."""
-    if request.param == "yes" and not kernel.instruction_sets():
-        pytest.skip("no kernel was built")
-    before = kernel.selected()
-    kernel.select(request.param)
-    yield request.param
-    kernel.select("no" if before == "numpy" else before)
+pytestmark = pytest.mark.usefixtures("carrier")
 
 
 def cdf_of(tables: TableFamily, index: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Distortions for the eye that gradients pass through: SSIMULACRA2 and MS-SSIM.
+"""Distortions for the eye that gradients pass through: SSIMULACRA2, MS-SSIM and SSIM.
 
 Both are made for one source and compare decoded pictures with it, so that a search that tries many
 looks at the source once. Pictures are `(B, 3, H, W)` in 0..1, sRGB; results `(B,)`, 0 for equal

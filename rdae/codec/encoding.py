@@ -84,7 +84,7 @@ def encode(
         effort: 1 (fastest) to 9 (fewest bits at equal quality); from 3 on it needs torch. It does
             not change decoding.
         tune: what an effort of 3 or more saves bits at: "psnr" for squared error, "eye" for a mix
-            of it with SSIMULACRA2 and MS-SSIM; if None what the model was trained for, and
+            of it with SSIMULACRA2, MS-SSIM and SSIM; if None what the model was trained for, and
             squared error with a target_psnr, and the eye with a target_ssimulacra2.
         max_error: write a lossless file instead: 0 for exact pixels, up to 15 for samples that may
             be that far from the given ones. The quality does not count then, nor do effort and
