@@ -3,24 +3,30 @@
 Rate-distortion theory asks for one distortion and its Lagrange multiplier. For squared error that
 is lambda * MSE, the Gaussian decoder of `rdae.distortion`. For the eye it is a mix,
 
-    0.1 lambda MSE + 0.3 lambda_S S + 0.15 lambda_D D + 0.45 lambda_F F,
+    m lambda MSE + s lambda_S S + d lambda_D D + f lambda_F F,
 
 of squared error, the sum S of SSIMULACRA2, D = 1 - MS-SSIM, and F, which is what the contrast and
 structure of SSIM (Wang et al. 2004, eq. 13) lack of 1 at full resolution. S and D hardly look
-there: without F a model leaves out weak texture that people see. Each multiplier is what a unit of
-its distortion costs in bits along the curve of a model that was trained for squared error, so a
-mix whose shares add up to 1 leaves the rates of the quality points about where they are.
+there: without F a model leaves out weak texture that people see where bits suffice for it. So f
+grows with lambda, from 0.35 to 0.55. Each multiplier is what a unit of its distortion costs in bits
+along the curve of a model that was trained for squared error, so a mix whose shares add up to 1
+leaves the rates of the quality points about where they are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from rdae.autoencoder.perceptual import MsSsim, Ssimulacra2
 
-_MSE_SHARE, _SSIMULACRA2_SHARE, _MS_SSIM_SHARE, _FINEST_SHARE = 0.1, 0.3, 0.15, 0.45
+# Shares of squared error, SSIMULACRA2, MS-SSIM and SSIM at full resolution: up to the lower lambda
+# (0.15 bits a pixel of Kodak), and from the higher one on (0.5); linear in ln lambda between them.
+_FEW_BITS, _MANY_BITS = (0.1, 0.35, 0.2, 0.35), (0.1, 0.2, 0.15, 0.55)
+_LN_FEW, _LN_MANY = math.log(0.002), math.log(0.012)
 
 # ln of the multipliers, as polynomials in ln lambda (power 2, 1, 0): fitted to the slopes between
 # the 16 anchors of the 512-channel model on 32 crops of training photographs.
@@ -51,12 +57,15 @@ def distortion_cost(tune: str, source: Tensor) -> DistortionCost:
     def for_the_eye(decoded: Tensor, rd_lambda: Tensor) -> Tensor:
         ln_lambda = rd_lambda.log()
         all_scales, finest = ms_ssim(decoded)
-        return (
-            _MSE_SHARE * rd_lambda * mse(source, decoded)
-            + _SSIMULACRA2_SHARE * _multiplier(_LN_SSIMULACRA2, ln_lambda) * ssimulacra2(decoded)
-            + _MS_SSIM_SHARE * _multiplier(_LN_MS_SSIM, ln_lambda) * all_scales
-            + _FINEST_SHARE * _multiplier(_LN_FINEST, ln_lambda) * finest
+        costs = (
+            rd_lambda * mse(source, decoded),
+            _multiplier(_LN_SSIMULACRA2, ln_lambda) * ssimulacra2(decoded),
+            _multiplier(_LN_MS_SSIM, ln_lambda) * all_scales,
+            _multiplier(_LN_FINEST, ln_lambda) * finest,
         )
+        many = ((ln_lambda - _LN_FEW) / (_LN_MANY - _LN_FEW)).clamp(0, 1)
+        terms = zip(_FEW_BITS, _MANY_BITS, costs, strict=True)
+        return torch.stack([(few + many * (most - few)) * cost for few, most, cost in terms]).sum(0)
 
     return for_the_eye
 
