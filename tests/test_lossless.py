@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
 from rdae.lossless import stream as pixel_stream
-from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile, encode_tile
+from rdae.lossless.coding import FEW_COLOURS, GRAPHICS, NETWORK, decode_tile, encode_tile
 from rdae.lossless.colour import limits
 from rdae.lossless.graphics import encode_graphics
 from rdae.lossless.model import LosslessModel
@@ -175,6 +176,21 @@ def test_drawings_are_left_to_webp(lossless: LosslessModel) -> None:
     assert payload[0] == GRAPHICS and len(payload) < 100
     assert np.array_equal(decode_tile(lossless, payload, 64, 90), promised)
     assert np.array_equal(promised, drawing)
+
+
+@pytest.mark.parametrize("kind", ["grey", "smooth grey", "tiny"])
+def test_what_only_has_few_colours_is_no_drawing(
+    kind: str, lossless: LosslessModel, crop: Pixels
+) -> None:
+    is_grey = kind != "tiny"
+    pixels = np.repeat(crop[..., 1:2], 3, axis=2) if is_grey else crop[:8, :8].copy()
+    if kind == "smooth grey":
+        large = Image.fromarray(pixels[:20, :20]).resize((160, 160), Image.Resampling.BICUBIC)
+        pixels = np.asarray(large)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) <= FEW_COLOURS
+    payload, _ = encode_tile(lossless, pixels, is_grey=is_grey)
+    assert payload[0] == NETWORK
+    assert len(payload) < len(encode_graphics(pixels))
 
 
 def test_damaged_tiles_are_refused_or_other_pixels(

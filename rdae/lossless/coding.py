@@ -15,7 +15,9 @@ from rdae.lossless.stream import decode_pixels, encode_pixels
 
 NETWORK, GRAPHICS = range(2)
 FEW_COLOURS = 256  # a tile of so few is drawn, and the network is not asked
-SURELY_SMALLER = 1.0  # bits a pixel of WebP that no network of ours reaches on anything
+FEW_GREYS = 16  # the same without colours, of which a photograph has 256 at most
+FEW_BITS = 1 / 3  # of WebP for each coded sample: the network, slow as it is, would seldom win
+FEW_PIXELS = 1024  # with which it takes no time worth sparing
 
 
 def encode_tile(
@@ -33,8 +35,7 @@ def encode_tile(
         The payload, and the pixels that a decoder makes of it.
     """
     graphics = encode_graphics(pixels)
-    is_drawn = 8 * len(graphics) < SURELY_SMALLER * pixels.size / 3 or _has_few_colours(pixels)
-    if not (is_drawn and max_error == 0):
+    if max_error or not _is_drawn(pixels, len(graphics), is_grey=is_grey):
         stream, decoded = encode_pixels(
             model, pixels, is_grey=is_grey, max_error=max_error, threads=threads, base=base
         )
@@ -76,8 +77,18 @@ def decode_tile(
     raise CorruptError(f"a tile is coded by method {method.hex() or 'none'}, it must be 00 or 01")
 
 
-def _has_few_colours(pixels: NDArray[np.uint8]) -> bool:
-    """Whether a tile has no more colours than a palette holds."""
+def _is_drawn(pixels: NDArray[np.uint8], graphics_bytes: int, *, is_grey: bool) -> bool:
+    """Whether WebP suits a tile so well that the network need not be asked."""
+    count = pixels.shape[0] * pixels.shape[1]
+    if count <= FEW_PIXELS:
+        return False
+    coded = count if is_grey else pixels.size
+    few = FEW_GREYS if is_grey else FEW_COLOURS
+    return 8 * graphics_bytes < FEW_BITS * coded or _has_at_most(few, pixels)
+
+
+def _has_at_most(few: int, pixels: NDArray[np.uint8]) -> bool:
+    """Whether a tile has so many colours, or fewer."""
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     sample = packed.ravel()[:: max(1, packed.size // 4096)]
-    return len(np.unique(sample)) <= FEW_COLOURS and len(np.unique(packed)) <= FEW_COLOURS
+    return len(np.unique(sample)) <= few and len(np.unique(packed)) <= few

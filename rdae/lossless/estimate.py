@@ -19,7 +19,7 @@ from rdae.lossless.graphics import encode_graphics, hasty_bytes
 TILE = TILE_CELLS * PATCH  # pixels of a side
 STRIP = 128  # rows
 HASTE = 3.0  # strips in haste took up to so many times the bytes of whole tiles, photographs 1.1
-NETWORK_GAIN = 1.35  # WebP takes up to so many times the bytes of the networks, 1.1 of photographs
+NETWORK_GAIN = 1.35  # WebP took up to so many times the bytes of the networks, photographs 1.1
 SAMPLE = 4096  # pixels whose colours are counted
 
 

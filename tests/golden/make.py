@@ -107,7 +107,6 @@ def by_networks(worth: dict[int, int] | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         huge = bytes(1 << 20)  # what WebP is made to take
         stack.enter_context(mock.patch.object(coding, "encode_graphics", return_value=huge))
-        stack.enter_context(mock.patch.object(coding, "FEW_COLOURS", 0))
         if worth is not None:
             for name in ("FITTED_CELLS", "FITTED_ON_BASE"):
                 stack.enter_context(mock.patch.object(stream, name, 16))
