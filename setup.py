@@ -15,7 +15,7 @@ kernel = Extension(
     "rdae.exact.kernel._kernel",
     sorted(map(str, SOURCES.glob("*.c"))),
     depends=sorted(map(str, SOURCES.glob("*.h"))),
-    extra_compile_args=["/O2"]
+    extra_compile_args=["/O2", "/std:c11"]
     if os.name == "nt"
     else ["-O3", "-fno-strict-aliasing", "-ffp-contract=off"],
     py_limited_api=True,
