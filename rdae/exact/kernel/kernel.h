@@ -18,15 +18,15 @@ enum kind {
     READ, DEPTHWISE, LINEAR, PHASED, GAIN, ADD, CONCAT, WRITE, LEVELS, UNSHUFFLE, PIXELS, COLLECT, WEIGH
 };
 
-/* One operation of a stage; `rdae.exact.program` makes them. */
+/* One operation of a stage; `rdae.exact.program` and `rdae.exact.taps` make them. */
 typedef struct {
     int32_t kind;
     int32_t inputs, outputs; /* channels, padded */
     int32_t shift, leak;     /* leak 0: none */
     int32_t from, to;        /* slots */
-    int32_t with;            /* slot to add or to put behind, or -1; grid of READ, DEPTHWISE and the last four */
-    int32_t r;               /* cells of the grid for one of ours, of the last four; size of a filter */
-    int32_t part;            /* channels of a cell of the grid, of the last four, not padded */
+    int32_t with;            /* slot to add or to put behind, grid to read or to write, mean of the last two; or -1 */
+    int32_t r;               /* of WRITE to PIXELS: cells of the grid for one of ours; of DEPTHWISE: the size */
+    int32_t part;            /* of WRITE to PIXELS: channels of a cell of the grid, not padded; else how many runs */
     int32_t buffer;          /* of the scratch that the result lies in */
     int32_t onto;            /* grid of WEIGH */
     const int16_t *weights; /* packed; of GAIN the factors */
@@ -54,7 +54,6 @@ typedef void StageFn(const Op *ops, int count, const Grid *grids, int top, int b
 int kernel_runnable(const char *name);
 int kernel_select(const char *name);
 const char *kernel_name(int index);
-int64_t kernel_packed_size(int inputs, int outputs);
 void kernel_pack(const int16_t *weights, int inputs, int outputs, int16_t *packed);
 int64_t kernel_scratch_size(int widest);
 extern StageFn *kernel_stage;

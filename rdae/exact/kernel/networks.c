@@ -1,7 +1,7 @@
 /* Networks of int16 features and weights and int32 sums, on the best instruction set there is.
 
-   `stage.h` has the code once, written with a handful of vector operations that `vectors.h` has for
-   each instruction set; both are included here once for each. All of them give the same integers,
+   `stage.h` and what it includes have the code once, written with a handful of vector operations that
+   `vectors.h` has for each instruction set; all are included here once for each. All of them give the same integers,
    since nothing rounds but the shifts, and no sum leaves 32 bits, which is proved when weights
    are loaded. */
 
@@ -150,10 +150,7 @@ int kernel_select(const char *name) {
     return 1;
 }
 
-/* int16 values that the packed weights of a layer take; inputs and outputs are whole panels. */
-int64_t kernel_packed_size(int inputs, int outputs) { return (int64_t)inputs * outputs; }
-
-/* Pack weights (inputs, outputs): by panels of 16 outputs, in those by pairs of inputs. */
+/* Pack weights (inputs, outputs), whole panels of both: by panels of outputs, in those by pairs of inputs. */
 void kernel_pack(const int16_t *weights, int inputs, int outputs, int16_t *packed) {
     for (int first = 0; first < outputs; first += PANEL)
         for (int i = 0; i < inputs; i += 2)

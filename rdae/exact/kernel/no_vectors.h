@@ -1,4 +1,4 @@
-/* The end of what vectors.h and stage.h define for one instruction set. */
+/* The end of what vectors.h and layers.h define for one instruction set. */
 
 #undef THIS
 #undef TARGET
