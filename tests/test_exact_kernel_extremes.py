@@ -9,7 +9,9 @@ from rdae.bitstream.range_coder import SymbolDecoder
 from rdae.bitstream.tables import TableFamily
 from rdae.errors import CorruptError
 from rdae.exact import kernel
+from rdae.exact.kernel import coder
 from rdae.exact.network import ExactNetwork, exact_steps
+from rdae.exact.program import Program
 from rdae.geometry import Rectangle
 from rdae.model.quarters import for_quarter, take
 from tests.exact_definition import random_input, random_tensors, run
@@ -62,3 +64,19 @@ def test_a_pass_of_an_area_at_an_odd_corner(top, left):
             assert np.array_equal(got[area.slices()], wanted[area.slices()]), wish
     finally:
         kernel.select("no" if before == "numpy" else before)
+
+
+@pytest.mark.parametrize("area", [(-1, 3, 0, 5), (0, 5, 0, 5), (0, 4, -1, 5), (2, 4, 3, 6)])
+def test_cells_that_are_not_there_cannot_be_wanted(area):
+    spec = [["linear", 8, 8, 2]]
+    program = Program(exact_steps(spec, "net", random_tensors(spec, 1)), (8,))
+    with pytest.raises(ValueError, match="is not in 4 rows and 5 columns"):
+        program([random_input(1, 4, 5, 8)], 0, 1, Rectangle(*area))
+
+
+@pytest.mark.parametrize("counts", [[5, -5], [-1, 0], [1], [1, 1, 1]])
+def test_numbers_of_entries_are_checked_before_they_are_written(counts):
+    tables = TableFamily([np.array([1, (1 << 24) - 1])] * 2, np.array([0, 0]))
+    decoder = coder.RangeDecoder(np.arange(9, dtype=np.uint32))
+    with pytest.raises(ValueError):
+        decoder.decode(tables.compiled, np.array(counts))

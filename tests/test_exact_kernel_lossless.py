@@ -158,6 +158,9 @@ def test_taps_beyond_a_border_are_refused(run):
         filtered([source], [run], mean, layer, 1)
     with pytest.raises(ValueError, match=r"a source has \(4, 5\) cells"):
         tap_values([source], [Run(0, 0, 0, 1, True)], mean[1:])
+    for number in (-1, 1):
+        with pytest.raises(IndexError):
+            filtered([source], [Run(number, 0, 0, 1, False)], mean, layer, 1)
 
 
 def test_arrays_that_do_not_belong_together_are_refused():

@@ -1,8 +1,8 @@
 """A network's steps as stages of the compiled kernel.
 
-As in `rdae.exact.stages`, layers are cut into stages where a layer looks beyond a cell or
-a shuffle changes the resolution. Here stands which operations a step becomes; where its values lie
-is the business of `rdae.exact.assembler`.
+Layers are cut into stages where a layer looks beyond a cell, as in `rdae.exact.stages`, and where a
+shuffle changes the resolution. Here stands which operations a step becomes; where its values lie is
+the business of `rdae.exact.assembler`.
 """
 
 from __future__ import annotations

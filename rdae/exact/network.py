@@ -1,4 +1,4 @@
-"""Build a NumPy network from its spec and the integer tensors of a weights file.
+"""Build an exact network from its spec and the integer tensors of a weights file.
 
 Tensors are named by the layer's path: `<path>.mantissa` int16, `<path>.bias` int32 and
 `<path>.shift` int8 for linear and depthwise layers, `<path>.table` int16 and `<path>.shift` for

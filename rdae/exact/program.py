@@ -84,7 +84,10 @@ class Program:
                 raise ValueError(f"an input is {x.dtype} {x.shape}")
         if any(side * grid.scale % 1 for side in (rows, columns) for grid in self._grids):
             raise ValueError(f"an input of {rows} rows and {columns} columns is in no whole cells")
-        wanted = wanted or Rectangle.whole(columns, rows)
+        whole = Rectangle.whole(columns, rows)
+        wanted = wanted or whole
+        if wanted.hull(whole) != whole:
+            raise ValueError(f"{wanted} is not in {rows} rows and {columns} columns")
         spare = [] if spare is None else spare
         grids = np.zeros(len(self._grids), kernel.GRID)
         arrays: dict[int, Array] = {}  # those in use

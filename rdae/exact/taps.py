@@ -181,12 +181,15 @@ def _check(sources: Sequence[Source], runs: Sequence[Run], mean: NDArray[np.int1
 
     Raises:
         ValueError: a source has other cells, or a run goes beyond the border of its source.
+        IndexError: there is no such source.
     """
     kernel.check(mean, (*mean.shape[:2], CENTRED), np.int16)
     for source in sources:
         if source.inside.shape[:2] != mean.shape[:2]:
             raise ValueError(f"a source has {source.inside.shape[:2]} cells, not {mean.shape[:2]}")
     for run in runs:
+        if run.source < 0:
+            raise IndexError(f"there is no source {run.source}")
         source = sources[run.source]
         last = run.column + run.cells - 1
         if max(abs(run.row), -run.column, last) > source.border or run.cells < 1:

@@ -93,9 +93,14 @@ class RangeDecoder:
 
         Returns:
             Those that are certain: that need no word behind the end.
+
+        Raises:
+            ValueError: these are not numbers of entries of these tables.
         """
         given = np.ascontiguousarray(counts, np.int64)
         check(given, tables.sizes.shape, np.int64)
+        if (given < 0).any():
+            raise ValueError("there is no such number of entries")
         entries = np.empty(int(given.sum()), np.int32)
         decoded = library.decode(
             *(self._state.ctypes.data, tables.family.ctypes.data),
