@@ -53,7 +53,7 @@ def kernel_line() -> str:
     from rdae.exact import kernel
 
     there = kernel.instruction_sets()
-    others = f"there are {', '.join([*there, 'numpy'])}" if there else "none was built"
+    others = f"there are {', '.join([*there, 'numpy'])}" if there else kernel.absence
     return f"kernel: {kernel.selected()} ({others}; RDAE_KERNEL chooses)"
 
 

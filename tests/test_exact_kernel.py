@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.bitstream.tables import TableFamily
+from rdae.cli.versions import kernel_line
 from rdae.errors import CorruptError, RdaeError
 from rdae.exact import kernel
 from rdae.exact.arithmetic import PIXEL_LARGEST
@@ -311,3 +312,14 @@ def test_both_range_decoders_say_the_same_of_any_stream(seed, count, damage):
 def test_a_name_that_is_not_there_is_refused():
     with pytest.raises(RdaeError, match="no kernel 'abacus' here"):
         kernel.select("abacus")
+
+
+def test_a_kernel_that_was_not_built_or_cannot_be_loaded_is_told_apart(monkeypatch):
+    before = kernel.selected()
+    monkeypatch.setattr(kernel, "library", None)
+    for why in ("none was built", "the one that was built cannot be loaded: a wrong system"):
+        monkeypatch.setattr(kernel, "absence", why)
+        with pytest.raises(RdaeError, match=f"RDAE_KERNEL: {why}, there is only numpy"):
+            kernel.select("yes")
+        assert why in kernel_line()
+    assert kernel.selected() == before

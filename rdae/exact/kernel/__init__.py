@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 from rdae.errors import RdaeError
 from rdae.geometry import Rectangle
 
+library: Any = None
+absence = "none was built"  # why there is no library, if there is none
 try:
-    from rdae.exact.kernel import _kernel  # type: ignore[attr-defined]
-except ImportError:
-    _kernel = None
-library: Any = _kernel
+    library = import_module("rdae.exact.kernel._kernel")
+except ModuleNotFoundError:
+    pass
+except ImportError as error:  # built for another system
+    absence = f"the one that was built cannot be loaded: {error}"
 
 PANEL = 16  # channel counts are padded to whole panels of so many
 BUFFERS, SLOTS = 6, 16  # of a stage
@@ -69,8 +73,9 @@ def select(wish: str) -> str:
     elif wish in there:
         _selected = wish
     else:
+        what = f"{absence}, there is" if wish == "yes" else f"there is no kernel {wish!r} here,"
         raise RdaeError(
-            f"RDAE_KERNEL: there is no kernel {wish!r} here, only {', '.join([*there, 'numpy'])}",
+            f"RDAE_KERNEL: {what} only {', '.join([*there, 'numpy'])}",
             hint="RDAE_KERNEL=auto takes the best one that there is",
         )
     if _selected != "numpy":
@@ -123,11 +128,11 @@ def packed(weights: NDArray[np.int16]) -> NDArray[np.int16]:
 def run_stage(code: NDArray[Any], grids: NDArray[Any], area: Rectangle, widest: int) -> None:
     """Run the operations of a stage, `OP`, on a part of its `GRID`s.
 
-    Addresses are those of arrays that a `rdae.exact.program.Program` holds and has checked.
+    Addresses are those of arrays that the caller holds and has checked.
 
     Args:
         code: the operations.
-        grids: of the program.
+        grids: that they name.
         area: the cells to compute.
         widest: the largest number of channels in it.
     """
