@@ -69,7 +69,6 @@ def elbo(
 
     from rdae.codec import encode
     from rdae.codec.elbo import RelaxedPosterior, coded_terms
-    from rdae.distortion import decoder_variance
     from rdae.images.pillow import read_picture
     from rdae.model.installed import load_model
     from rdae.threads import default_threads
@@ -109,7 +108,7 @@ def elbo(
     plain = columns[f"coded, effort {PLAIN_EFFORT}"]
     best = columns[f"coded, effort {effort}"]
     closed = plain.negative_elbo - best.negative_elbo
-    deviation = math.sqrt(decoder_variance(plain.rd_lambda))
+    deviation = math.sqrt(plain.variance)
     if as_json:
         record: dict[str, Any] = {
             "schema": SCHEMA,
@@ -167,6 +166,7 @@ def _mean(samples: list[Terms]) -> Terms:
         y_bits=sum(s.y_bits for s in samples) / count,
         error=sum(s.error for s in samples) / count,
         pixels=samples[0].pixels,
+        samples=samples[0].samples,
         rd_lambda=samples[0].rd_lambda,
     )
 

@@ -169,7 +169,8 @@ def _explanation(info: Info) -> str:
         if (card.id, card.fingerprint) == (info.model_id, info.fingerprint):
             low, high = card.provenance.get("lambda_range", LAMBDA_RANGE)
             rd_lambda = rd_lambda_at(info.quality_point, low, high)
-            deviation = math.sqrt(decoder_variance(rd_lambda))
+            samples = 1 if info.is_grey or info.is_neutral else 3
+            deviation = math.sqrt(decoder_variance(rd_lambda, samples))
             text += (
                 f"Distortion, the other term, needs the original: -log2 of a Gaussian around the\n"
                 f"decoded pixels, of standard deviation {deviation:.2f} levels at this quality "
@@ -183,13 +184,14 @@ def _explanation_of_both(info: Info) -> str:
     bits = figures.split_record(info)
     z, y, x = bits["z_bits"], bits["y_bits"], bits["pixel_bits"]
     pixels = info.width * info.height
+    off = f", none further off than {info.max_error}" if info.max_error else ""
     rows = [("TERM", "BITS", "PER PIXEL", "WHAT IT IS")]
     for name, count, what in (
         ("z", z, "-log2 P(z): the hyper-latent under its prior"),
         ("y", y, "-log2 P(y | z): the latent, in four passes"),
         ("H(z)", z + y, "both, the hidden variables: the lossy picture"),
-        ("H(x|z)", x, "-log2 P(x | z): the exact pixels, given that picture"),
-        ("sum", z + y + x, "-ELBO of a coded point: every pixel"),
+        ("H(x|z)", x, f"-log2 P(x | z): the pixels{off}, given that picture"),
+        ("sum", z + y + x, f"-ELBO of a coded point: every pixel{off}"),
     ):
         rows.append((name, grouped(count), f"{count / pixels:.4f}", what))
     return f"{table(rows, left=frozenset({0, 3}))}\n{_exact_line(info)}"

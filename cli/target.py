@@ -84,7 +84,11 @@ def read_target(
         raise UsageError(f"{' and '.join(names)} exclude each other", hint="give one of them")
     if quality is not None and not 0 <= quality <= 100:
         raise UsageError(f"-q takes 0 to 100 (higher is better), not {quality:g}")
-    if base is not None and max_error is None and lossless is not True:
+    if base is not None and lossless == "auto":
+        raise UsageError(
+            "--base and --lossless=auto exclude each other", hint="--lossless --base 50"
+        )
+    if base is not None and max_error is None and not lossless:
         raise UsageError("--base goes with --lossless or --max-error", hint="-q is the quality")
     if base is not None and not 0 <= base <= 100:
         raise UsageError(f"--base takes 0 to 100 (higher is better), not {base:g}")

@@ -5,7 +5,9 @@ that grow by 1 / (2 s^2 ln 2) for each squared level. So rate + lambda * distort
 bits per pixel per MSE (on 0..255, over all samples) and three samples a pixel, is the length of a
 message that says x exactly, up to a constant, if
 
-    lambda = 3 / (2 s^2 ln 2).
+    lambda = 3 / (2 s^2 ln 2);
+
+of a picture without colours, one sample a pixel, it is 1 / (2 s^2 ln 2).
 
 This is where a codec's lambda and a variational autoencoder's variance meet: see `rdae.autoencoder.
 objective` for training, `rdae.codec.elbo` for one picture, docs/theory.md for all terms.
@@ -89,6 +91,9 @@ def _as_file(rgb: Rgb) -> io.BytesIO:
     return io.BytesIO(b"P6 %d %d 255\n" % (columns, rows) + np.ascontiguousarray(rgb).tobytes())
 
 
-def decoder_variance(rd_lambda: float) -> float:
-    """The variance s^2, in squared levels, of the Gaussian that a multiplier stands for."""
-    return 3 / (2 * rd_lambda * math.log(2))
+def decoder_variance(rd_lambda: float, samples: int = 3) -> float:
+    """The variance s^2, in squared levels, of the Gaussian that a multiplier stands for.
+
+    `samples` are those of a pixel: 3, or 1 of pictures without colours.
+    """
+    return samples / (2 * rd_lambda * math.log(2))

@@ -72,6 +72,12 @@ def test_the_command_writes_and_reads_both(
     assert record["lossless"] and record["base_quality"] == 30
     assert (record["model"], record["exact_model"]) == ("photo", "lossless")
     assert record["y_bits"] + record["z_bits"] == rate and record["pixel_bits"] == rest
+    code, _, err = call("compress", "x.png", "-o", "z.rd", "--lossless=auto", "--base", "30")
+    assert code == 2 and "--base and --lossless=auto exclude each other" in err
+    data = rdae.compress(small.rgb, max_error=2, base=30)
+    (tmp_path / "near.rd").write_bytes(data)
+    out = call("info", "near.rd", "--explain")[1]
+    assert out.count("none further off than 2") == 2 and "exact pixels" not in out
     for wrong in (("-q", "9", "--base", "30"), ("--base", "30"), ("--lossless", "--base", "101")):
         assert call("compress", "x.png", "-o", "z.rd", *wrong)[0] == 2
     assert call("decompress", "x.rd", "--lossy", "--rm")[0] == 2

@@ -54,6 +54,20 @@ def test_coded_terms_are_those_of_the_file(crop, model):
     assert terms.negative_elbo == pytest.approx(lagrangian + constant)
 
 
+def test_a_picture_without_colours_has_one_sample_a_pixel(crop, model):
+    grey, point = np.repeat(crop[:64, :80, 1:2], 3, axis=2), quality_to_point(40)
+    variance = decoder_variance(model.rd_lambda(point)) / 3
+    for is_grey in (True, False):
+        picture = Picture(grey, None, is_grey)
+        coded = coded_terms(picture, model, point, effort=1, threads=1)
+        decoded = decode(encode(picture, quality=40, effort=1).data).rgb[..., 0].astype(float)
+        square = np.square(grey[..., 0] - decoded).sum()
+        constant = 64 * 80 * 0.5 * math.log2(2 * math.pi * variance)
+        assert coded.distortion == pytest.approx(constant + square / (2 * variance * math.log(2)))
+        relaxed = RelaxedPosterior(picture, model, point).sample(np.random.default_rng(0))
+        assert relaxed.variance == coded.variance == pytest.approx(variance)
+
+
 def test_noise_costs_rate_and_distortion(crop, model):
     picture, point = Picture(crop, None, False), quality_to_point(60)
     posterior = RelaxedPosterior(picture, model, point)

@@ -49,8 +49,9 @@ class Terms:
     Attributes:
         z_bits: cross entropy of the hyper-latent under its prior, in bits per image.
         y_bits: of the latent given the hyper-latent.
-        error: squared error of the decoded pixels, on 0..255, summed over all samples.
+        error: squared error of the decoded pixels, on 0..255, summed over red, green and blue.
         pixels: width times height.
+        samples: of a pixel: 3, or 1 of pictures without colours.
         rd_lambda: bits per pixel per MSE.
         exact_bits: of the exact pixels given the decoded ones, as a lossless file on top of this
             one has them; None where that was not coded.
@@ -60,6 +61,7 @@ class Terms:
     y_bits: float
     error: float
     pixels: int
+    samples: int
     rd_lambda: float
     exact_bits: float | None = None
 
@@ -69,11 +71,16 @@ class Terms:
         return self.z_bits + self.y_bits
 
     @property
+    def variance(self) -> float:
+        """Of the decoder's Gaussian, in squared levels."""
+        return decoder_variance(self.rd_lambda, self.samples)
+
+    @property
     def distortion(self) -> float:
         """-log2 of the decoder's Gaussian density at the picture, per unit of a level: bits."""
-        variance = decoder_variance(self.rd_lambda)
-        constant = 3 * self.pixels * 0.5 * math.log2(2 * math.pi * variance)
-        return constant + self.error / (2 * variance * math.log(2))
+        count = self.samples * self.pixels
+        constant = count * 0.5 * math.log2(2 * math.pi * self.variance)
+        return constant + count * self.mse / (2 * self.variance * math.log(2))
 
     @property
     def negative_elbo(self) -> float:
@@ -123,6 +130,7 @@ def coded_terms(
         y_bits=8 * info.y_bytes,
         error=squared_error(picture.rgb, decoded.rgb),
         pixels=picture.width * picture.height,
+        samples=1 if info.is_grey or info.is_neutral else 3,
         rd_lambda=model.rd_lambda(point),
         exact_bits=exact_bits,
     )
@@ -157,6 +165,7 @@ class RelaxedPosterior:
             y_bits=y_bits,
             error=squared_error(picture.rgb, rgb),
             pixels=picture.width * picture.height,
+            samples=1 if encoder.is_colourless else 3,
             rd_lambda=model.rd_lambda(point),
         )
 
