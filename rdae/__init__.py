@@ -140,7 +140,7 @@ def compress(
     from rdae.images.inputs import picture_of
     from rdae.model.installed import load_model
 
-    if isinstance(lossless, str) and lossless != "auto":
+    if lossless not in (True, False, "auto"):
         raise ValueError(f"lossless must be True, False or 'auto', got {lossless!r}")
     is_auto = lossless == "auto"
     targets: dict[str, object] = {
@@ -156,8 +156,9 @@ def compress(
     for name, target in [*given.items(), *([] if base is None else [("base", base)])]:
         if isinstance(target, bool) or not isinstance(target, numbers.Real):
             raise TypeError(f"{name} must be a number, got {target!r}")
-    if len(given) > 1 or (is_auto and max_error is not None):
-        raise ValueError(f"{', '.join(targets)} exclude each other")
+    names = [*given, "lossless"] if is_auto and max_error is not None else [*given]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} exclude each other")
     if lossless and not is_auto:
         max_error = 0
     if base is not None and max_error is None:

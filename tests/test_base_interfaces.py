@@ -62,6 +62,9 @@ def test_the_command_writes_and_reads_both(
         with Image.open(tmp_path / "y.png") as image:
             assert np.array_equal(np.asarray(image), wanted)
     assert call("verify", "x.rd")[0] == 0
+    (tmp_path / "broken.rd").write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    code, _, err = call("verify", "broken.rd")
+    assert code == 1 and "--best-effort saves what is left" in err
     info = parse_info(data)
     code, out, _ = call("info", "x.rd", "--explain")
     rate, rest = 8 * (info.z_bytes + info.y_bytes), 8 * info.pixel_bytes

@@ -76,9 +76,10 @@ def test_a_target_that_no_quality_meets_is_met_exactly_if_it_can_be(
 
 
 def test_other_words_and_a_largest_error_are_refused(crop: Pixels) -> None:
-    with pytest.raises(ValueError, match="True, False or 'auto'"):
-        rdae.compress(crop, lossless="yes")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="exclude each other"):
+    for wrong in ("yes", None, 2):
+        with pytest.raises(ValueError, match="True, False or 'auto'"):
+            rdae.compress(crop, lossless=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_error and lossless exclude each other"):
         rdae.compress(crop, lossless="auto", max_error=1)
 
 

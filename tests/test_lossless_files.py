@@ -153,9 +153,11 @@ def test_grey_pictures_stay_grey(crop: Pixels) -> None:
 
 
 def test_contradictory_wishes_are_refused(crop: Pixels) -> None:
-    for wishes in ({"quality": 50, "lossless": True}, {"max_error": 1, "target_bpp": 2.0}):
-        with pytest.raises(ValueError, match="exclude each other"):
+    for wishes in ({"quality": 50, "lossless": True}, {"target_bpp": 2.0, "max_error": 1}):
+        with pytest.raises(ValueError, match=f"{' and '.join(wishes)} exclude each other"):
             rdae.compress(crop, **wishes)
+    with pytest.raises(ValueError, match="base must be from 0 to 100, got 101"):
+        rdae.compress(crop, lossless=True, base=101)
     with pytest.raises(ValueError, match="max_error"):
         rdae.compress(crop, max_error=16)
 

@@ -61,14 +61,15 @@ class Damage:
             beginning of its own streams tells, in a file that was cut off, or "lossy" for what
             the lossy picture has there, where only its exact pixels are lost, or "exact" where
             only its lossy pixels are; otherwise empty.
-        is_begun: of a tile in such a file, whether there is a beginning of its streams.
+        is_partly_there: of a tile, whether something of it is left: a beginning of its streams, in
+            a file that was cut off, or its lossy or its exact pixels in one that has both.
     """
 
     part: str
     error: BitstreamError
     tile: Tile | None = None
     filled_with: Literal["", "neighbours", "grey", "coarse", "lossy", "exact"] = ""
-    is_begun: bool = False
+    is_partly_there: bool = False
 
 
 def damage_record(damage: Damage, header: Header) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bo
             parts.tiles[index] = TilePayload.of(chunks)
         elif broken is not None:
             is_begun = index in parts.beginnings
-            parts.damage.append(Damage("tile", broken, tile, is_begun=is_begun))
+            parts.damage.append(Damage("tile", broken, tile, is_partly_there=is_begun))
         if order.layers == order.first_layers:
             continue
         if ("R", index) in found:

@@ -200,10 +200,10 @@ def find_damage(
 def damage_error(damage: Sequence[Damage], header: Header) -> BitstreamError:
     """Return one error that names all of what `find_damage` has found, and the way out."""
     rows, columns = tile_counts(header.width, header.height)
-    is_lost = sum(one.tile is not None and not one.is_begun for one in damage) == rows * columns
+    lost = [one for one in damage if one.tile is not None and not one.is_partly_there]
     left = (
         "nothing of the colours is left to save"
-        if is_lost
+        if len(lost) == rows * columns
         else f"decompress with {option('best_effort')} saves what is left"
     )
     hint = f"copy or download it again; {left}"

@@ -129,6 +129,8 @@ def encode(
         raise ValueError(f"tune must be {' or '.join(TUNES)}, got {tune!r}")
     if base is not None and max_error is None:
         raise ValueError("base goes with lossless files: give a max_error, 0 for exact pixels")
+    if base is not None and not 0 <= base <= 100:
+        raise ValueError(f"base must be from 0 to 100, got {base!r}")
     is_all_exact = max_error is not None and base is None
     if tune is not None and (effort < REFINED_EFFORT or is_all_exact):
         raise ValueError(f"tune counts from effort {REFINED_EFFORT} on, in lossy files")

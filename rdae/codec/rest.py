@@ -172,7 +172,12 @@ def find_inexact(
 ) -> list[Damage]:
     """All tiles of a file with a `rest` whose lossy or whose exact pixels are broken."""
     decode_exact(parts, weights, threads, best_effort=True, progress=progress)
-    return [replace(d, filled_with="") for d in parts.damage if d.tile is not None]
+
+    def found(damage: Damage) -> Damage:
+        is_left = damage.is_partly_there or damage.filled_with in ("lossy", "exact")
+        return replace(damage, filled_with="", is_partly_there=is_left)
+
+    return [found(damage) for damage in parts.damage if damage.tile is not None]
 
 
 def _exact_tile(
