@@ -116,6 +116,8 @@ def compress(
         max_error=max_error,
         base=base,
     )
+    if lossless and "auto" in map(str, names) and not Path("auto").exists():
+        raise UsageError("there is no file auto", hint="--lossless=auto is one word")
     if tune is not None and (effort < REFINED_EFFORT or not target.has_lossy):
         raise UsageError(
             f"--tune counts from effort {REFINED_EFFORT} on, in lossy files",

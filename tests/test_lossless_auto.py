@@ -124,6 +124,8 @@ def test_the_option_has_no_other_value_and_takes_no_name(drawn: Path, call: Call
     assert code == 2 and "--lossless takes =auto or nothing, not yes" in err
     code, _, err = call("compress", "drawn.bmp", "--lossless=auto", "--max-error", "1")
     assert code == 2 and "exclude each other" in err
+    code, _, err = call("compress", "--lossless", "auto", "drawn.bmp")
+    assert code == 2 and "--lossless=auto is one word" in err
     assert call("compress", "--", "--lossless=auto")[0] == 1  # there, it is the name of a file
     assert call("compress", "--lossless", "drawn.bmp")[0] == 0
     shown = call("compress", "--help")[1]
