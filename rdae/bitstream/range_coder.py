@@ -4,8 +4,8 @@ The coder is the kernel's, or constriction's range coder, or one in plain Python
 does not do; all write and read the same: 32-bit words, 64-bit state, 24-bit probabilities.
 
 Symbols are grouped by table, the last table first: the widest distributions, so that a stream that
-is cut off has lost what says the least. A call costs one sort and one coder call for each table
-that is in use, never work in Python for each symbol.
+is cut off has lost what says the least. The kernel takes a group in one call, constriction what is
+of one table; only the plain coder works in Python for each symbol.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The compiled carrier of the exact arithmetic, if it was built and is wanted.
 
 `RDAE_KERNEL` chooses, when rdae is first used: "auto" (the default) takes the best instruction
-set of this processor, "no" or "numpy" leaves all to NumPy, "yes" fails where there is no kernel,
-and a name as of `instruction_sets()` takes that one. All of them, and NumPy, give the same
-integers.
+set of this processor, or NumPy where there is only plain C, "no" or "numpy" leaves all to NumPy,
+"yes" fails where there is no kernel, and a name as of `instruction_sets()` takes that one. All of
+them, and NumPy, give the same integers.
 """
 
 from __future__ import annotations
