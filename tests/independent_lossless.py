@@ -1,15 +1,11 @@
 """A reader of lossless files in plain Python: section 14 of FORMAT.md, written from it alone.
 
-Like `independent_reader`, it shares no code with rdae. Of another library is only what FORMAT.md
-takes from another document: WebP (Pillow). Some hundred pixels take a second.
+Like `independent_reader`, it shares no code with rdae. Some hundred pixels take a second.
 """
 
 from __future__ import annotations
 
-import io
 import zlib
-
-from PIL import Image
 
 from tests import independent_reader as reader
 from tests.independent_levels import (
@@ -23,6 +19,7 @@ from tests.independent_levels import (
     byte_group,
 )
 from tests.independent_networks import Layers, Networks, clip
+from tests.independent_payloads import webp
 from tests.independent_reader import Grid, RangeDecoder, require
 
 
@@ -75,20 +72,7 @@ class Reader:
 
     def webp(self, stream: bytes, rows: int, columns: int) -> Grid:
         """§14.2."""
-        header = 0x2F | (columns - 1) << 8 | (rows - 1) << 22
-        require(int.from_bytes(stream[:5], "little") == header, "the header of WebP")
-        require(len(stream) >= 5, "no header of WebP")
-        body = b"WEBPVP8L" + len(stream).to_bytes(4, "little") + stream + bytes(len(stream) % 2)
-        file = io.BytesIO(b"RIFF" + len(body).to_bytes(4, "little") + body)
-        try:
-            with Image.open(file, formats=["WEBP"]) as image:
-                data = image.convert("RGB").tobytes()
-        except (OSError, ValueError, SyntaxError) as error:
-            raise reader.FormatError("corrupt", f"WebP: {error}") from None
-        cells = [list(data[i : i + 3]) for i in range(0, len(data), 3)]
-        is_legal = not self.file.colourless or all(a == b == c for a, b, c in cells)
-        require(is_legal, "colours in a picture without")
-        return [cells[i : i + columns] for i in range(0, len(cells), columns)]
+        return webp(stream, rows, columns, self.file.colourless)
 
     def network(self, stream: bytes, rows: int, columns: int) -> Grid:
         """§14.4."""

@@ -1,9 +1,9 @@
 """A second reader of `.rd` files, written from rdae/bitstream/FORMAT.md and nothing else.
 
-It shares no code with rdae and needs only the standard library, so that whatever both readers agree
-on stands in the document. § marks its sections; formulas are taken as they stand there. It ends at
-the symbols: the caller gives the latent's table indices, which the networks compute. Of a weights
-file it checks the tables only.
+It shares no code with rdae, so that whatever both readers agree on stands in the document. Of
+another library is only what FORMAT.md takes from another document: WebP (Pillow). § marks its
+sections; formulas are taken as they stand there. It ends at the symbols: the caller gives the
+latent's table indices, which the networks compute. Of a weights file it checks the tables only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, chain, pairwise, product
 from operator import add
 
+from tests.independent_payloads import FormatError, alpha, inflate, require, varint
+
+__all__ = ["Container", "FormatError", "Grid", "Model", "RangeDecoder", "Table", "require"]
+
 Grid = list[list[list[int]]]  # rows of cells of channels
 Table = tuple[Sequence[int], int]  # cdf and Low
 Indexes = Callable[[int, Grid], Grid]  # of a pass and the symbols of the passes before it
@@ -27,20 +31,6 @@ TYPES = {"I8": "int8 b", "U8": "uint8 B", "I16": "int16 h", "I32": "int32 i", "I
 DECODER_SPEC = ["latent_channels", "hyper_channels", "features", "hyper_synthesis"]
 DECODER_SPEC += ["first", "inputs", "shared", "outputs", "synthesis"]
 ENCODER_TENSORS = ("analysis.", "hyper_analysis.", "y.gain", "z.gain")
-
-
-class FormatError(Exception):
-    """A file that must be refused, with the error code of §10."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(f"{code}: {text}")
-        self.code = code
-
-
-def require(condition: bool, text: str, code: str = "corrupt") -> None:
-    """Refuse the file unless the condition holds."""
-    if not condition:
-        raise FormatError(code, text)
 
 
 class Container:
@@ -67,15 +57,7 @@ class Container:
         return self.data[self.position - count : self.position]
 
     def varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.take(1)[0]
-            value += (byte & 0x7F) << shift
-            require(byte <= 0x0F or shift < 28, "a varint of 2^32 or more")
-            require(byte > 0 or shift == 0, "a varint longer than it needs to be")
-            if byte < 0x80:
-                return value
-            shift += 7
+        return varint(self.take)
 
     def read_header(self, max_pixels: int) -> None:
         """§3, the checks in the order of §10."""
@@ -179,27 +161,7 @@ class Container:
             self.exact = payload[0], payload[1:5], payload[5]
             require(payload[0] > 0 and payload[5] <= 15, "a field of L")
         elif kind == "A":
-            require(payload[0] <= 2, f"alpha filter {payload[0]}")
-            plane = bytearray(inflate(payload[1:], self.width * self.height))
-            require(len(plane) == self.width * self.height, "alpha samples missing")
-            for i in range(len(plane)):
-                if payload[0] == 1 and i % self.width > 0:
-                    plane[i] = (plane[i] + plane[i - 1]) % 256
-                if payload[0] == 2 and i >= self.width:
-                    plane[i] = (plane[i] + plane[i - self.width]) % 256
-            self.alpha = bytes(plane)
-
-
-def inflate(stream: bytes, bound: int) -> bytes:
-    """All of a zlib stream, which is at most `bound` bytes (§1)."""
-    inflater = zlib.decompressobj()
-    try:
-        result = inflater.decompress(stream, bound + 1)
-    except zlib.error as error:
-        raise FormatError("corrupt", f"zlib stream: {error}") from None
-    require(inflater.eof and len(result) <= bound, "zlib stream without an end, or too long")
-    require(not inflater.unused_data, "bytes after a zlib stream")
-    return result
+            self.alpha = alpha(payload, self.width, self.height)
 
 
 class RangeDecoder:

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rdae.bitstream.chunks import scan
 from rdae.bitstream.container import read_container
+from rdae.bitstream.header import read_header
+from rdae.bitstream.varint import ByteReader
 from rdae.codec import Rectangle, decode
 from rdae.exact import kernel
 from tests.golden.make import digests, main, makers
@@ -69,6 +72,14 @@ def test_a_lossless_golden_file_decodes_by_every_carrier_whole_and_by_region(
             assert np.array_equal(part.alpha, whole.alpha[area.slices()])
 
 
+def filter_of(name: str) -> int:
+    """The filter of a file's alpha."""
+    data = (GOLDEN / f"{name}.rd").read_bytes()
+    reader = ByteReader(data)
+    header = read_header(reader)
+    return next(chunk.payload[0] for chunk in scan(reader, header) if chunk.type == "A")
+
+
 def test_lossless_golden_files_have_what_they_are_to_show():
     headers = {
         name: read_container((GOLDEN / f"{name}.rd").read_bytes())
@@ -79,6 +90,8 @@ def test_lossless_golden_files_have_what_they_are_to_show():
     assert methods["lossless-two-methods"] == [1, 0] and methods["lossless-webp"] == [1]
     assert methods["lossless-tiles"] == [0, 0] and methods["lossless-rgb"] == [0]
     assert {file.header.quality_point for file in headers.values()} == {0, 1, 3}
+    alphas = {name: filter_of(name) for name in LOSSLESS if "alpha" in name}
+    assert alphas == {"lossless-alpha": 2, "lossless-alpha-webp": 3}
     flags = {(f.header.is_grey, f.header.is_neutral, f.header.has_alpha) for f in headers.values()}
     assert {(True, False, False), (False, True, False), (False, False, True)} <= flags
 

@@ -102,8 +102,24 @@ def test_both_readers_refuse_every_truncation_alike(name: str) -> None:
     assert compare([data[:end] for end in range(len(data))]) == {"truncated"}
 
 
+def test_both_readers_judge_damaged_alpha_of_webp_alike() -> None:
+    rng, file = random.Random(4), reader.Container(LOSSLESS["lossless-alpha-webp"])
+    (_, body), *tiles = file.chunks
+    front = with_header_check(file.canonical, len(file.canonical))
+    behind = b"".join(framed(kind.encode(), body) for kind, body in tiles)
+    payload, payloads = body[:-4], []
+    for at in range(len(payload)):
+        for byte in (payload[at] ^ 1 << rng.randrange(8), rng.randrange(256)):
+            payloads.append(payload[:at] + bytes([byte]) + payload[at + 1 :])
+        payloads += [payload[:at], payload[:at] + b"\0" + payload[at:]]
+    payloads += [payload, payload + b"\0", b"\3\x80\0" + payload[2:]]
+    files = [front + checked(b"A", data, file.canonical) + behind for data in payloads if data]
+    assert compare(files) == {"", "corrupt"}
+
+
 @pytest.mark.parametrize(
-    "name", ["lossless-grey", "lossless-alpha", "lossless-two-methods", "base-grey"]
+    "name",
+    ["lossless-grey", "lossless-alpha", "lossless-alpha-webp", "lossless-two-methods", "base-grey"],
 )
 def test_both_readers_judge_headers_lengths_and_order_alike(name: str) -> None:
     rng, data = random.Random(name), LOSSLESS[name]

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from rdae.bitstream.graphics import encode_graphics
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
 from rdae.lossless import stream as pixel_stream
 from rdae.lossless.coding import FEW_COLOURS, GRAPHICS, NETWORK, decode_tile, encode_tile
 from rdae.lossless.colour import limits
-from rdae.lossless.graphics import encode_graphics
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.parameters import NONE, WINDOWS, Parameters, num_taps
 from rdae.lossless.pyramid import num_levels, reference

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import rdae
+from rdae.bitstream.graphics import encode_graphics
 from rdae.bitstream.info import parse_info
 from rdae.codec import Encoded, encode, smaller
 from rdae.codec.smaller import encode_smaller
 from rdae.errors import RateTargetError
 from rdae.images.picture import Picture
 from rdae.lossless.estimate import graphics_bytes, looks_drawn
-from rdae.lossless.graphics import encode_graphics
 
 Pixels = NDArray[np.uint8]
 Call = Callable[..., tuple[int, str, str]]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from rdae.bitstream.chunks import scan
 from rdae.bitstream.container import Container, TilePayload, write_container
-from rdae.bitstream.header import Header
+from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.tiles import pixels_crc
-from rdae.codec import decode, find_damage, rescue
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.codec import Rectangle, decode, encode, find_damage, rescue
 from rdae.errors import CorruptError
+from rdae.images.picture import Picture
 from rdae.lossless.coding import GRAPHICS
 from rdae.model.installed import load_lossless
 
@@ -78,7 +82,7 @@ def test_a_tile_of_webp_is_read(colours: Pixels, stream: bytes) -> None:
 def test_colours_in_a_picture_that_says_none_are_refused(
     colours: Pixels, stream: bytes, flag: str
 ) -> None:
-    refused(file_of(stream, colours, flag=flag), "colours, but the picture has none")
+    refused(file_of(stream, colours, flag=flag), "colours, and must not")
     one = np.repeat(colours[..., 1:2], 3, axis=2)
     grey = bitstream(webp(Image.fromarray(one), lossless=True))
     assert np.array_equal(decode(file_of(grey, one, flag=flag)).rgb, one)
@@ -115,6 +119,43 @@ def test_whole_files_animations_and_lossy_webp_are_refused(colours: Pixels) -> N
     refused(file_of(lossy[20:], colours), "does not begin as the bitstream of lossless WebP")
     refused(file_of(b"", colours), "does not begin")
     refused(file_of(b"/" + lossy[20:], colours), "WebP bitstream")
+
+
+def alpha_of(alpha: bytes, colours: Pixels, stream: bytes) -> bytes:
+    """A file of one tile, whose alpha is this bitstream, with checksums that match."""
+    packed = b"\3" + pack_varint(len(alpha)) + alpha
+    with mock.patch("rdae.bitstream.container.pack_alpha", return_value=packed):
+        return file_of(stream, colours, alpha=np.zeros(colours.shape[:2], np.uint8))
+
+
+def test_alpha_of_webp_is_read_with_lossless_and_lossy_tiles(colours: Pixels) -> None:
+    alpha = np.random.default_rng(5).choice(np.uint8([40, 250]), (60, 90))
+    picture = Picture(np.tile(colours, (3, 3, 1)), alpha, False)
+    for data in (encode(picture, max_error=0).data, encode(picture, quality=30).data):
+        reader = ByteReader(data)
+        chunks = scan(reader, read_header(reader))
+        assert next(chunk.payload[0] for chunk in chunks if chunk.type == "A") == 3
+        for region in (None, Rectangle.at(13, 7, 40, 50)):
+            found = decode(data, region=region).alpha
+            assert found is not None
+            assert np.array_equal(found, alpha[region.slices()] if region else alpha)
+
+
+def test_broken_alpha_of_webp_is_refused_and_becomes_opaque(colours: Pixels, stream: bytes) -> None:
+    fine = bitstream(webp(Image.new("RGB", (30, 20), (9, 9, 9)), lossless=True))
+    found = decode(alpha_of(fine, colours, stream)).alpha
+    assert found is not None and (found == 9).all()
+    inside = bitstream(webp(Image.new("RGBA", (30, 20), (9, 9, 9, 9)), lossless=True))
+    cases = {b"": "does not begin", fine[:7]: "damaged", stream: "colours", inside: "says alpha"}
+    for broken, match in cases.items():
+        data = alpha_of(broken, colours, stream)
+        for region in (None, Rectangle.at(3, 4, 5, 6)):
+            with pytest.raises(CorruptError, match=f"alpha plane, tile 0: .*{match}"):
+                decode(data, region=region)
+        saved = rescue(data)
+        assert [damage.part for damage in saved.damage] == ["alpha"]
+        assert np.array_equal(saved.picture.rgb, colours)
+        assert saved.picture.alpha is not None and (saved.picture.alpha == 255).all()
 
 
 def test_another_version_or_broken_bits_are_refused(colours: Pixels, stream: bytes) -> None:

@@ -9,15 +9,18 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rdae.bitstream.graphics import encode_graphics
+from rdae.bitstream.payload import _pack_tiles
+from rdae.bitstream.varint import pack_varint
 from rdae.codec import decode, encode
 from rdae.images.picture import Picture
 from rdae.images.pillow import read_picture
-from rdae.lossless.graphics import encode_graphics
 from tests.test_web import (
     GOLDEN,
     NODE,
@@ -34,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(not WEB.is_dir(), reason="needs the checkout"),
     pytest.mark.skipif(NODE is None, reason="needs Node.js"),
 ]
-SMALL = ("alpha", "grey", "pixel", "two-methods", "webp")
+SMALL = ("alpha", "alpha-webp", "grey", "pixel", "two-methods", "webp")
 SOURCES = [GOLDEN / f"lossless-{name}.rd" for name in SMALL] + [GOLDEN / "max-error-1.rd"]
 PIXELS_OF = """import { createHash } from 'node:crypto';
 import { RdaeError } from './errors.js';
@@ -140,6 +143,34 @@ def test_odd_sizes_and_errors_have_the_same_pixels(tmp_path: Path) -> None:
             paths.append(tmp_path / f"{number}-{max_error}.rd")
             paths[-1].write_bytes(encode(picture, max_error=max_error).data)
     assert by_node(paths) == [by_python(path) for path in paths]
+
+
+def test_alpha_of_webp_is_read_and_refused_as_python_does(tmp_path: Path) -> None:
+    alpha = np.random.default_rng(5).choice(np.uint8([40, 250]), (9, 1033))
+    picture = Picture(np.full((9, 1033, 3), 77, np.uint8), alpha, is_grey=False)
+    first, second = _pack_tiles(alpha[:, :1024]), _pack_tiles(alpha[:, 1024:])
+    coloured = encode_graphics(np.dstack([alpha, alpha, ~alpha])[:, :1024])
+    broken = [
+        *(b"\3" + (first + second)[:at] for at in (0, 1, 2, 200, len(first), len(first) + 9)),
+        b"\3" + first + second + b"\0",
+        b"\3" + first + b"\x80\0" + second[1:],
+        b"\3" + pack_varint(len(coloured)) + coloured + second,
+        b"\3" + second + first,
+        b"\4" + first + second,
+    ]
+    paths = []
+    for number, packed in enumerate([b"\3" + first + second, *broken]):
+        with mock.patch("rdae.bitstream.container.pack_alpha", return_value=packed):
+            for name, data in (
+                ("lossless", encode(picture, max_error=0).data),
+                ("lossy", encode(picture, quality=20).data),
+            ):
+                paths.append(tmp_path / f"{number}-{name}.rd")
+                paths[-1].write_bytes(data)
+    found = by_node(paths)
+    assert found[:2] == [by_python(path) for path in paths[:2]] and None not in found[:2]
+    assert found[2:] == [{"error": "corrupt"}] * (2 * len(broken))
+    assert [by_python(path) for path in paths[2:]] == [None] * (2 * len(broken))
 
 
 def test_what_is_left_of_a_damaged_lossless_file_is_shown(tmp_path: Path) -> None:

@@ -26,15 +26,21 @@ export function crc32(...pieces) {
 
 /** Takes bytes from the front; never reads beyond the end. */
 export class Reader {
-  /** @param {Uint8Array} bytes */
-  constructor(bytes) {
+  /**
+   * @param {Uint8Array} bytes
+   * @param {string} [name] of what they are
+   * @param {string} [code] of the error if they end early
+   */
+  constructor(bytes, name = "the file", code = "truncated") {
     this.bytes = bytes;
     this.position = 0;
+    this.name = name;
+    this.code = code;
   }
 
   /** @param {number} count */
   take(count) {
-    require(this.position + count <= this.bytes.length, "the file ends early", "truncated");
+    require(this.position + count <= this.bytes.length, `${this.name} ends early`, this.code);
     this.position += count;
     return this.bytes.subarray(this.position - count, this.position);
   }
@@ -52,6 +58,12 @@ export class Reader {
       if (byte < 128) return value;
     }
   }
+}
+
+/** Whether all pixels are grey. @param {Uint8Array} rgb */
+export function isColourless(rgb) {
+  for (let i = 0; i < rgb.length; i += 3) if (rgb[i] !== rgb[i + 1] || rgb[i] !== rgb[i + 2]) return false;
+  return true;
 }
 
 /**

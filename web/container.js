@@ -1,6 +1,7 @@
-import { crc32, number, Reader } from "./bytes.js";
+import { crc32, isColourless, number, Reader } from "./bytes.js";
 import { RdaeError, require } from "./errors.js";
 import { inflate } from "./inflate.js";
+import { decodeVp8l } from "./lossless/vp8l.js";
 
 /* The file up to its streams: FORMAT.md, sections 2 to 5, 10 and 11. */
 
@@ -281,12 +282,30 @@ function readRest(payload) {
  * @param {Uint8Array} payload
  * @param {Header} header
  */
-function readAlpha(payload, { width, height }) {
-  const filter = payload[0];
-  require(filter <= 2, "the alpha plane has an unknown filter");
+function readAlpha(payload, header) {
+  const { width, height } = header, filter = payload[0];
+  require(filter <= 3, "the alpha plane has an unknown filter");
+  if (filter === 3) return readAlphaTiles(payload.subarray(1), header);
   const plane = inflate(payload.subarray(1), width * height);
   require(plane.length === width * height, "the alpha plane is too short");
   if (filter === 1) for (let i = 0; i < plane.length; i++) if (i % width) plane[i] += plane[i - 1];
   if (filter === 2) for (let i = width; i < plane.length; i++) plane[i] += plane[i - width];
+  return plane;
+}
+
+/**
+ * An alpha plane whose tiles are WebP without colours.
+ * @param {Uint8Array} streams
+ * @param {Header} header
+ */
+function readAlphaTiles(streams, header) {
+  const reader = new Reader(streams, "the alpha plane", "corrupt"), plane = new Uint8Array(header.width * header.height);
+  for (const tile of cut(header)) {
+    const { x, y, width, height } = placeOf(tile, header), rgb = decodeVp8l(reader.take(reader.varint()), width, height);
+    require(isColourless(rgb), "the alpha plane has colours");
+    for (let row = 0, from = 0; row < height; row++)
+      for (let to = (y + row) * header.width + x, end = to + width; to < end; from += 3) plane[to++] = rgb[from];
+  }
+  require(reader.position === streams.length, "there are bytes behind the alpha plane");
   return plane;
 }

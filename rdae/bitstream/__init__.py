@@ -5,7 +5,8 @@
     tiles        the grid of tiles and their checksum
     chunks       framing, order and length of chunks
     rest         what makes a lossy file exact
-    payload      deflated metadata and alpha
+    graphics     the pixels of a tile as lossless WebP
+    payload      deflated metadata, alpha
     container    a whole file to bytes and back
     info         what a file's framing tells
     salvage      the parts of a damaged file that can be found

@@ -56,7 +56,7 @@ class Info:
         pixel_bytes: what codes the pixels of a lossless file, given its lossy picture if it has
             one; 0 of others.
         methods: what codes the tiles of a lossless file ("network", "WebP") -> how many tiles.
-        alpha_bytes: filter byte and zlib stream.
+        alpha_bytes: filter byte and samples.
         metadata_bytes: zlib streams of ICC, EXIF and XMP.
         metadata: kind ("icc", "exif", "xmp") -> stored bytes, of the kinds that are there.
         fields: runs of bytes that cover the file from its first byte to its last, without gaps.

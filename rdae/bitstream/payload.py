@@ -1,4 +1,4 @@
-"""Deflated payloads: metadata and the lossless alpha plane (FORMAT.md, Metadata and Alpha)."""
+"""Payloads of the whole picture: metadata and the lossless alpha plane (FORMAT.md, 4.1 and 4.2)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.errors import CorruptError, grouped
+from rdae.bitstream.graphics import decode_graphics, encode_graphics
+from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.errors import CorruptError, TruncatedError, grouped
 from rdae.geometry import Rectangle
 
 __all__ = ["deflate", "inflate", "pack_alpha", "unpack_alpha", "unpack_alpha_region"]
 
 _LEVEL = 9
 _PIECE_BYTES = 1 << 20
-_NONE, _LEFT, _UP = range(3)  # alpha filters
+_NONE, _LEFT, _UP, _WEBP = range(4)  # alpha filters
 _FILTER_AXIS = {_LEFT: 1, _UP: 0}
 
 
@@ -58,25 +61,37 @@ def _filtered(alpha: NDArray[np.uint8], kind: int) -> NDArray[np.uint8]:
 
 
 def pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
-    """Return filter byte and zlib stream of an alpha plane, with the filter that packs it best.
+    """Return filter byte and samples of an alpha plane, with the filter that packs it best.
 
     Args:
         alpha: `(H, W)` uint8.
     """
-    packed = (
+    packed = [
         bytes((kind,)) + deflate(_filtered(alpha, kind).tobytes()) for kind in (_NONE, _LEFT, _UP)
-    )
-    return min(packed, key=len)
+    ]
+    return min(*packed, bytes((_WEBP,)) + _pack_tiles(alpha), key=len)
+
+
+def _pack_tiles(alpha: NDArray[np.uint8]) -> bytes:
+    """The tiles of an alpha plane as WebP, each with its length."""
+    height, width = alpha.shape
+    out = bytearray()
+    for tile in tile_grid(width, height):
+        plane = alpha[tile.pixels(width, height).slices()]
+        stream = encode_graphics(np.repeat(plane[..., None], 3, axis=2))
+        out += pack_varint(len(stream)) + stream
+    return bytes(out)
 
 
 def unpack_alpha(packed: bytes | memoryview, width: int, height: int) -> NDArray[np.uint8]:
     """Return the `(height, width)` uint8 alpha plane of what `pack_alpha` made; may be read-only.
 
     Raises:
-        CorruptError: no or an unknown filter, no complete zlib stream, or another number of
-            samples.
+        CorruptError: no or an unknown filter, no complete stream, or another number of samples.
     """
     kind = _filter_of(packed)
+    if kind == _WEBP:
+        return _unpack_tiles(packed, width, height, Rectangle.whole(width, height))
     size = width * height
     samples = inflate(memoryview(packed)[1:], size, "the alpha plane")
     if len(samples) != size:
@@ -95,13 +110,16 @@ def unpack_alpha_region(
 ) -> NDArray[np.uint8]:
     """Return a part of what `unpack_alpha` would return, `(region.rows, region.columns)` uint8.
 
-    Only a few rows of the plane are in memory at a time, and none is inflated below the region. All
-    above are, so the time is that of `width * region.bottom` pixels: bounding it is the caller's.
+    Only a few rows of the plane, or one tile of WebP, are in memory at a time. No row is inflated
+    below the region, but all above are, so the time is that of `width * region.bottom` pixels:
+    bounding it is the caller's. Of WebP only the tiles are decoded that the region touches.
 
     Raises:
-        CorruptError: as `unpack_alpha`, but for faults below the region.
+        CorruptError: as `unpack_alpha`, but for faults in what is not looked at.
     """
     kind = _filter_of(packed)
+    if kind == _WEBP:
+        return _unpack_tiles(packed, width, height, region)
     plane = np.empty((region.rows, region.columns), np.uint8)
     columns = slice(region.left, region.right)
     above = np.zeros(region.columns, np.uint8)
@@ -127,12 +145,38 @@ def unpack_alpha_region(
     )
 
 
+def _unpack_tiles(
+    packed: bytes | memoryview, width: int, height: int, region: Rectangle
+) -> NDArray[np.uint8]:
+    """The region of an alpha plane whose tiles are WebP."""
+    reader = ByteReader(memoryview(packed)[1:])
+    plane = np.empty((region.rows, region.columns), np.uint8)
+    for tile in tile_grid(width, height):
+        area = tile.pixels(width, height)
+        both = area.common(region)
+        try:
+            stream = reader.take(reader.varint("the length of a tile"), "a tile")
+            if not both.area:
+                continue
+            pixels = decode_graphics(bytes(stream), area.rows, area.columns, is_grey=True)
+        except TruncatedError as error:
+            raise CorruptError(f"the alpha plane ends in its tile {tile.index}") from error
+        except CorruptError as error:
+            raise CorruptError(f"the alpha plane, tile {tile.index}: {error}") from error
+        plane[both.seen_from(region).slices()] = pixels[both.seen_from(area).slices()][..., 0]
+    if reader.left:
+        raise CorruptError(
+            f"there are bytes after the last tile of the alpha plane: {grouped(reader.left)}"
+        )
+    return plane
+
+
 def _filter_of(packed: bytes | memoryview) -> int:
     if not packed:
         raise CorruptError("the alpha plane has no filter byte")
     kind = packed[0]
-    if kind not in (_NONE, _LEFT, _UP):
-        raise CorruptError(f"the alpha filter is {kind}, it must be 0, 1 or 2")
+    if kind > _WEBP:
+        raise CorruptError(f"the alpha filter is {kind}, it must be 0, 1, 2 or 3")
     return kind
 
 

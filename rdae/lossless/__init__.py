@@ -12,7 +12,6 @@ hidden variables, and -log P(finer | coarser) under a mixture of two normals is 
     base         what filters see of a lossy picture beneath
     fit          how the encoder finds them
     stream       a tile to a range-coder stream and back
-    graphics     a tile as lossless WebP
     estimate     whether few bytes may be enough, without asking the networks
     coding       the smaller of the two
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.bitstream.graphics import decode_graphics, encode_graphics
 from rdae.errors import CorruptError
-from rdae.lossless.graphics import decode_graphics, encode_graphics
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.stream import decode_pixels, encode_pixels
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.bitstream.graphics import encode_graphics, hasty_bytes
 from rdae.bitstream.tiles import TILE_CELLS
 from rdae.geometry import PATCH
 from rdae.lossless.coding import FEW_COLOURS
-from rdae.lossless.graphics import encode_graphics, hasty_bytes
 
 TILE = TILE_CELLS * PATCH  # pixels of a side
 STRIP = 128  # rows

@@ -323,7 +323,10 @@ def _change_alpha(anatomy: Anatomy, rng: random.Random) -> None:
 
 
 def _alpha_chunk(anatomy: Anatomy, rng: random.Random, off: int = 0) -> Piece:
-    """An alpha plane of noise, `off` samples too long; a plane that fits has a legal filter."""
+    """An alpha plane of noise, `off` samples too long, or as WebP; legal if `off` is 0."""
+    if rng.random() < 0.4:
+        tiles = pixel_tiles.alpha_tiles(anatomy.width, anatomy.height, rng, is_legal=off == 0)
+        return Piece(ord("A"), b"\3" + tiles)
     samples = rng.randbytes(max(0, anatomy.width * anatomy.height + off))
     filter_byte = rng.randrange(3) if off == 0 else rng.choice((0, 1, 2, 3, 255))
     return Piece(ord("A"), bytes((filter_byte,)) + zlib.compress(samples, 1))

@@ -16,13 +16,14 @@ import numpy as np
 from anatomy import Anatomy, Piece
 from numpy.typing import NDArray
 
+from rdae.bitstream.graphics import encode_graphics
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import Tile, pixels_crc, tile_grid
+from rdae.bitstream.varint import pack_varint
 from rdae.errors import CorruptError
 from rdae.lossless import stream as pixel_stream
 from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile
 from rdae.lossless.fit import Fitted
-from rdae.lossless.graphics import encode_graphics
 from rdae.lossless.parameters import BASE, LARGEST_FACTOR, NONE, WINDOWS, Parameters, num_taps
 from rdae.model.installed import load_lossless
 
@@ -131,6 +132,20 @@ def wild_tiles(
         beneath = None if base is None else base[area.slices()]
         pieces.append(coded(header, tile, pixels, rng, most, beneath))
     return pieces
+
+
+def alpha_tiles(width: int, height: int, rng: random.Random, *, is_legal: bool) -> bytes:
+    """The tiles of an alpha plane as WebP with their lengths; some broken if not legal."""
+    tiles, out = tile_grid(width, height), b""
+    for tile in tiles if is_legal or rng.random() < 0.7 else rng.choices(tiles, k=2):
+        area = tile.pixels(width, height)
+        is_grey = is_legal or rng.random() < 0.7
+        stream = encode_graphics(wild_samples(area.rows, area.columns, rng, is_grey=is_grey))
+        if not is_legal and rng.random() < 0.5:
+            stream = changed_payload(bytes([GRAPHICS]) + stream, rng)[1:]
+        length = len(stream) + (not is_legal and rng.random() < 0.2)
+        out += pack_varint(length) + stream
+    return out
 
 
 def decoded(header: Header, tile: Tile, payload: bytes) -> Pixels | None:

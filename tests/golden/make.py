@@ -134,8 +134,11 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
             return encode(picture, max_error=max_error, base=base).data
 
     ramp = (np.add.outer(np.arange(9) * 3, np.arange(14)) * 5).astype(np.uint8)
+    holes = np.random.default_rng(5).choice(np.uint8([40, 250]), (9, 1033))
+    holes[:, :960] = 255
     drawn = np.full((9, 1024, 3), 255, np.uint8)
     drawn[1:4, 100:900] = (200, 30, 40)
+    wide = np.concatenate([drawn, drawn[:, :9]], axis=1)  # two tiles
     both = np.concatenate([drawn, part(9, 40)], axis=1)
     line = np.tile(part(9, 100), (1, 11, 1))[:, :1033]
     drawing = np.where(np.indices((21, 17)).sum(0)[..., None] % 5 == 0, (250, 240, 9), (0, 0, 90))
@@ -146,6 +149,7 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
         "lossless-two-methods": lambda: encode(Picture(both, None, False), max_error=0).data,
         "lossless-grey": lambda: of(Picture(grey(13, 11), None, True), worth=NEAR_FILTERS),
         "lossless-alpha": lambda: of(Picture(part(9, 14), ramp, False, exif=b"MM\0*exif")),
+        "lossless-alpha-webp": lambda: encode(Picture(wide, holes, False), max_error=0).data,
         "lossless-pixel": lambda: encode(Picture(part(1, 1), None, False), max_error=0).data,
         "lossless-clipped": lambda: of(Picture(contrast, None, False)),
         "lossless-webp": lambda: (

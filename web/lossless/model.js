@@ -1,4 +1,4 @@
-import { crc32 } from "../bytes.js";
+import { crc32, isColourless } from "../bytes.js";
 import { Compiler } from "../compiler.js";
 import { checkStream } from "../container.js";
 import { RdaeError, require } from "../errors.js";
@@ -156,12 +156,6 @@ function sampled(rgb, width, height, step) {
   for (let i = 0, to = 0; i < rows; i++)
     for (let j = 0, from = 3 * step * i * width; j < columns; j++, from += 3 * step) for (let c = 0; c < 3; c++) result[to++] = rgb[from + c];
   return result;
-}
-
-/** @param {Uint8Array} rgb */
-function isColourless(rgb) {
-  for (let i = 0; i < rgb.length; i += 3) if (rgb[i] !== rgb[i + 1] || rgb[i] !== rgb[i + 2]) return false;
-  return true;
 }
 
 /**

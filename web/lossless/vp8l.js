@@ -2,7 +2,7 @@ import { require } from "../errors.js";
 import { Bits, readCode } from "./prefix_codes.js";
 import { added, addGreen, addPrediction, addTransferred, paint } from "./vp8l_transforms.js";
 
-/* Lossless WebP, of a tile's method 1 (FORMAT.md, section 14.2): RFC 9649, section 3. A browser's own decoder may
+/* Lossless WebP, of a tile's method 1 and of alpha (FORMAT.md, sections 14.2 and 4.2): RFC 9649, section 3. A browser's own decoder may
    premultiply or change colours, and Node.js has none. Pixels are 32-bit numbers, alpha, red, green and blue from the top. */
 
 const SIGNATURE = 0x2f;

@@ -1,4 +1,4 @@
-"""The pixels of a tile as lossless WebP: for palettes, screenshots and line art.
+"""The pixels of a tile as lossless WebP: for palettes, screenshots, line art, and alpha.
 
 Only the bitstream inside of a WebP file is kept ("VP8L", RFC 9649, section 3); the frame around it
 says nothing more. Pillow is imported where it is called, since lossy files need none of it.
@@ -51,7 +51,7 @@ def decode_graphics(
         stream: the bitstream, without a container.
         rows: of the tile.
         columns: of the tile.
-        is_grey: the picture has no colours, so the tile must not have any.
+        is_grey: the tile must not have colours: the picture has none, or this is its alpha.
 
     Raises:
         CorruptError: these are no such pixels.
@@ -73,7 +73,7 @@ def decode_graphics(
     if pixels.shape != (rows, columns, 3):  # no conversion makes up for another kind of picture
         raise CorruptError("the WebP bitstream of a tile is damaged (it is no picture in RGB)")
     if is_grey and not np.array_equal(pixels[..., :2], pixels[..., 1:]):
-        raise CorruptError("the WebP bitstream of a tile has colours, but the picture has none")
+        raise CorruptError("the WebP bitstream of a tile has colours, and must not")
     return pixels
 
 
