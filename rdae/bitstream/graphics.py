@@ -1,7 +1,7 @@
 """The pixels of a tile as lossless WebP: for palettes, screenshots, line art, and alpha.
 
 Only the bitstream inside of a WebP file is kept ("VP8L", RFC 9649, section 3); the frame around it
-says nothing more. Pillow is imported where it is called, since lossy files need none of it.
+says nothing more. Pillow is imported where it is called, since most lossy files need none of it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def decode_graphics(
         raise CorruptError(f"the WebP bitstream of a tile is damaged ({error})") from error
     if pixels.shape != (rows, columns, 3):  # no conversion makes up for another kind of picture
         raise CorruptError("the WebP bitstream of a tile is damaged (it is no picture in RGB)")
-    if is_grey and not np.array_equal(pixels[..., :2], pixels[..., 1:]):
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    if is_grey and not (np.array_equal(red, green) and np.array_equal(green, blue)):
         raise CorruptError("the WebP bitstream of a tile has colours, and must not")
     return pixels
 

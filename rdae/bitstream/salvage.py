@@ -133,8 +133,8 @@ def read_parts(
         data: the whole file, or what is left of it.
         region: the part of the picture that is wanted; all of it if None.
         max_pixels: refuse a larger region before anything is allocated for it. Of a picture with
-            alpha this counts the whole rows from the first to the region's last, since the alpha
-            plane has no tiles and is inflated from its beginning.
+            alpha this counts the whole rows from the first to the region's last, since they
+            are inflated from the plane's beginning (unless it is WebP, which is not known yet).
         only_lossy: as of `read_container`.
 
     Raises:
