@@ -123,7 +123,7 @@ def test_of_a_region_of_webp_only_its_tiles_are_decoded() -> None:
     alpha = drawn(20, 1030)
     packed = bytearray(as_webp(alpha))
     packed[40] ^= 0xFF  # of the first tile
-    part = unpack_alpha_region(packed, 1030, 20, Rectangle.at(1024, 0, 6, 20))
+    part = unpack_alpha_region(bytes(packed), 1030, 20, Rectangle.at(1024, 0, 6, 20))
     assert np.array_equal(part, alpha[:, 1024:])
 
 
@@ -136,7 +136,7 @@ def test_any_byte_of_webp_changed_or_cut_is_alpha_or_corrupt(
     at = 1 + place % (len(packed) - 1)
     packed[at:] = b"" if is_cut else bytes([value]) + packed[at + 1 :]
     with suppress(CorruptError):
-        assert unpack_alpha(packed, 33, 31).shape == (31, 33)
+        assert unpack_alpha(bytes(packed), 33, 31).shape == (31, 33)
 
 
 def test_a_tile_that_says_a_huge_size_takes_no_memory() -> None:

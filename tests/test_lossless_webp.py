@@ -129,7 +129,7 @@ def alpha_of(alpha: bytes, colours: Pixels, stream: bytes) -> bytes:
 
 
 def test_alpha_of_webp_is_read_with_lossless_and_lossy_tiles(colours: Pixels) -> None:
-    alpha = np.random.default_rng(5).choice(np.uint8([40, 250]), (60, 90))
+    alpha = np.random.default_rng(5).choice(np.array([40, 250], np.uint8), (60, 90))
     picture = Picture(np.tile(colours, (3, 3, 1)), alpha, False)
     for data in (encode(picture, max_error=0).data, encode(picture, quality=30).data):
         reader = ByteReader(data)

@@ -146,7 +146,7 @@ def test_odd_sizes_and_errors_have_the_same_pixels(tmp_path: Path) -> None:
 
 
 def test_alpha_of_webp_is_read_and_refused_as_python_does(tmp_path: Path) -> None:
-    alpha = np.random.default_rng(5).choice(np.uint8([40, 250]), (9, 1033))
+    alpha = np.random.default_rng(5).choice(np.array([40, 250], np.uint8), (9, 1033))
     picture = Picture(np.full((9, 1033, 3), 77, np.uint8), alpha, is_grey=False)
     first, second = _pack_tiles(alpha[:, :1024]), _pack_tiles(alpha[:, 1024:])
     coloured = encode_graphics(np.dstack([alpha, alpha, ~alpha])[:, :1024])

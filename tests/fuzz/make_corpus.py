@@ -46,7 +46,7 @@ def seeds() -> dict[str, bytes]:
             ("alpha", Picture(part, alpha, False, exif=b"MM\0*exif", xmp=b"<x/>"), 5),
         ):
             files[f"{name}-{shape}"] = encode(picture, quality=quality).data
-    holes = np.random.default_rng(5).choice(np.uint8([40, 250]), (16, 100))  # as WebP
+    holes = np.random.default_rng(5).choice(np.array([40, 250], np.uint8), (16, 100))  # as WebP
     thin = Picture(np.ascontiguousarray(rgb[:16, :100]), holes, False)
     files["alpha-webp-100x16"] = encode(thin, quality=5).data
     for seed in range(40):

@@ -134,7 +134,7 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
             return encode(picture, max_error=max_error, base=base).data
 
     ramp = (np.add.outer(np.arange(9) * 3, np.arange(14)) * 5).astype(np.uint8)
-    holes = np.random.default_rng(5).choice(np.uint8([40, 250]), (9, 1033))
+    holes = np.random.default_rng(5).choice(np.array([40, 250], np.uint8), (9, 1033))
     holes[:, :960] = 255
     drawn = np.full((9, 1024, 3), 255, np.uint8)
     drawn[1:4, 100:900] = (200, 30, 40)
