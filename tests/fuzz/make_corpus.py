@@ -17,7 +17,9 @@ from pathlib import Path
 import mutator
 import numpy as np
 from anatomy import Piece, assemble, dissect
+from oracle import MAX_PIXELS
 
+import rdae
 from rdae.codec import encode
 from rdae.images.picture import Picture
 from rdae.images.pillow import read_picture
@@ -91,7 +93,13 @@ def _golden() -> dict[str, bytes]:
 
 
 def _small(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: data for name, data in files.items() if len(data) <= _MAX_SEED_BYTES}
+    """Those of few bytes, and of no more pixels than the oracle decodes."""
+    return {name: data for name, data in files.items() if _is_small(data)}
+
+
+def _is_small(data: bytes) -> bool:
+    info = rdae.read_info(data)
+    return len(data) <= _MAX_SEED_BYTES and info.width * info.height <= MAX_PIXELS
 
 
 def crashers() -> dict[str, bytes]:
