@@ -1,1 +1,1 @@
-“RDA “ÚHL8ìZÿL€Y@ð«3UBL
+“RDA ºöALtcZrÕ#€Y…â³*À•WO
