@@ -136,8 +136,9 @@ def wild_tiles(
 
 def alpha_tiles(width: int, height: int, rng: random.Random, *, is_legal: bool) -> bytes:
     """The tiles of an alpha plane as WebP with their lengths; some broken if not legal."""
-    tiles, out = tile_grid(width, height), b""
-    for tile in tiles if is_legal or rng.random() < 0.7 else rng.choices(tiles, k=2):
+    tiles, out = tile_grid(width, height), b""  # a damaged header may say 0 rows or columns
+    is_wrong_number = bool(tiles) and not is_legal and rng.random() >= 0.7
+    for tile in rng.choices(tiles, k=2) if is_wrong_number else tiles:
         area = tile.pixels(width, height)
         is_grey = is_legal or rng.random() < 0.7
         stream = encode_graphics(wild_samples(area.rows, area.columns, rng, is_grey=is_grey))
