@@ -8,7 +8,7 @@ is lambda * MSE, the Gaussian decoder of `rdae.distortion`. For the eye it is a 
 of squared error, the sum S of SSIMULACRA2, D = 1 - MS-SSIM, and F, which is what the contrast and
 structure of SSIM (Wang et al. 2004, eq. 13) lack of 1 at full resolution. S and D hardly look
 there: without F a model leaves out weak texture that people see where bits suffice for it. So f
-grows with lambda, from 0.35 to 0.55. Each multiplier is what a unit of its distortion costs in bits
+grows with lambda, from 0.35 to 0.4. Each multiplier is what a unit of its distortion costs in bits
 along the curve of a model that was trained for squared error, so a mix whose shares add up to 1
 leaves the rates of the quality points about where they are.
 """
@@ -25,7 +25,7 @@ from rdae.autoencoder.perceptual import MsSsim, Ssimulacra2
 
 # Shares of squared error, SSIMULACRA2, MS-SSIM and SSIM at full resolution: up to the lower lambda
 # (0.15 bits a pixel of Kodak), and from the higher one on (0.5); linear in ln lambda between them.
-_FEW_BITS, _MANY_BITS = (0.1, 0.35, 0.2, 0.35), (0.1, 0.2, 0.15, 0.55)
+_FEW_BITS, _MANY_BITS = (0.1, 0.35, 0.2, 0.35), (0.15, 0.2, 0.25, 0.4)
 _LN_FEW, _LN_MANY = math.log(0.002), math.log(0.012)
 
 # ln of the multipliers, as polynomials in ln lambda (power 2, 1, 0): fitted to the slopes between
