@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rdae
+from rdae.bitstream.payload import deflate, pack_alpha
 from rdae.codec import decode, encode, most_bytes
 from rdae.codec.encoder import Encoder
 from rdae.codec.measures import PSNR
@@ -60,6 +62,20 @@ def test_a_size_is_a_ceiling_and_the_next_point_is_above_it(small, model, target
     # streams are whole words, so sizes of so small a picture grow in steps of a percent
     above = encode(small, quality=point_to_quality(point + 2)).data
     assert len(above) > target_size - 16
+
+
+def test_alpha_and_metadata_are_packed_once_for_all_files_of_a_search(small):
+    alpha = small.rgb[..., 0].copy()
+    picture = Picture(small.rgb, alpha, False, icc=b"profile", exif=small.exif)
+    with (
+        mock.patch("rdae.bitstream.container.pack_alpha", wraps=pack_alpha) as alphas,
+        mock.patch("rdae.bitstream.container.deflate", wraps=deflate) as blocks,
+    ):
+        data = encode(picture, target_size=28_000).data
+    assert alphas.call_count == 1 and blocks.call_count == 2
+    found = decode(data)
+    assert found.alpha is not None and np.array_equal(found.alpha, alpha)
+    assert (found.icc, found.exif) == (picture.icc, picture.exif)
 
 
 def test_a_size_beyond_the_best_quality_gives_the_best_quality(small):

@@ -97,8 +97,13 @@ class Container:
     exact: tuple[TilePayload, ...] = ()
 
 
-def write_container(container: Container) -> bytes:
+def write_container(container: Container, packed: dict[str, bytes] | None = None) -> bytes:
     """Return the bytes of the file.
+
+    Args:
+        container: the parts.
+        packed: payloads of alpha and metadata by their chunks' letters, from other files that have
+            the same ones; is completed.
 
     Raises:
         ValueError: the parts contradict each other (a caller's mistake).
@@ -116,6 +121,7 @@ def write_container(container: Container) -> bytes:
         raise ValueError("exact pixels and what they are contradict each other")
     if container.exact and len(container.exact) != len(container.tiles):
         raise ValueError("some tiles have exact pixels and others have not")
+    packed = {} if packed is None else packed
     out = [header.pack_with_check()]
     if container.rest is not None:
         out.append(container.rest.pack(header))
@@ -128,7 +134,8 @@ def write_container(container: Container) -> bytes:
                 hint=f"leave it out: --strip {kind} (in Python, take it out of the image's info)",
             )
         if data:
-            out.append(pack_checked(letter, deflate(data)))
+            packed[letter] = packed.get(letter) or deflate(data)
+            out.append(pack_checked(letter, packed[letter]))
     if header.has_alpha != (container.alpha is not None):
         raise ValueError("the alpha plane and the header's alpha flag contradict each other")
     if container.alpha is not None:
@@ -137,7 +144,8 @@ def write_container(container: Container) -> bytes:
                 f"the alpha plane is {container.alpha.shape}, "
                 f"the picture is {(header.height, header.width)}"
             )
-        out.append(pack_checked("A", pack_alpha(container.alpha), header.pack()))
+        packed["A"] = packed.get("A") or pack_alpha(container.alpha)
+        out.append(pack_checked("A", packed["A"], header.pack()))
     if header.is_lossless:
         return b"".join(out + _pixel_chunks(container.tiles))
     for tile in container.tiles:

@@ -86,6 +86,7 @@ class Encoder:
         self.effort, self.threads = effort, threads
         self._progress, self._searches = progress, 0
         self.tiles = tile_grid(picture.width, picture.height)
+        self._packed: dict[str, bytes] = {}  # alpha takes seconds, and a search makes many files
         self._bytes: dict[int, int] = {}
         self._values: dict[tuple[int, Measure], float] = {}
 
@@ -220,7 +221,8 @@ class Encoder:
     def file(self, header: Header, payloads: list[TilePayload]) -> bytes:
         """The file that holds these tiles, in raster order, and all else of the picture."""
         p = self.picture
-        return write_container(Container(header, tuple(payloads), p.alpha, p.icc, p.exif, p.xmp))
+        container = Container(header, tuple(payloads), p.alpha, p.icc, p.exif, p.xmp)
+        return write_container(container, self._packed)
 
 
 def quantise(picture: Picture, model: Model, point: int, threads: int = 1) -> list[TileSymbols]:
