@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
-from rdae.bitstream.tables import TableFamily
+from rdae.bitstream.tables import PRECISION_BITS, TableFamily
 from rdae.errors import CorruptError
 from rdae.exact import kernel
 from rdae.limits import max_stream_bytes
@@ -132,6 +132,22 @@ def test_the_words_are_pinned() -> None:
     stream = encode(tables, (np.array(symbols), np.array(indexes)))
     assert stream.hex() == "a5fdffffec9899cd00005050"
     assert ReferenceDecoder(stream).get(indexes, tables) == symbols
+
+
+def test_costs_are_near_logarithms_and_have_one_sum_in_any_order() -> None:
+    freqs = np.array([1, 2, 3, 5, 12_345, 1 << 20, (1 << 22) + 1, 0])
+    freqs[-1] = TOTAL - freqs.sum()
+    tables = TableFamily([freqs], np.array([0]))
+    symbols = np.random.default_rng(0).integers(0, len(freqs) - 1, 5000)
+    indexes = np.zeros(symbols.size, int)
+    costs = tables.symbol_bits(symbols, indexes)
+    assert np.abs(costs - (PRECISION_BITS - np.log2(freqs[symbols]))).max() < 2e-7
+    sums = {
+        tables.bits(symbols, indexes),
+        tables.bits(np.sort(symbols), indexes),
+        float(np.cumsum(costs)[-1]),
+    }
+    assert len(sums) == 1
 
 
 def test_a_real_family_costs_what_its_bits_say(gaussians: TableFamily) -> None:

@@ -23,7 +23,7 @@ def test_the_prior_of_noisy_symbols_is_a_density_that_agrees_at_the_integers(mod
     symbols = np.arange(low, low + entries)
     index = np.full(symbols.shape, table)
     assert np.allclose(
-        prior.bits(symbols.astype(float), index), tables.symbol_bits(symbols, index), atol=1e-9
+        prior.bits(symbols.astype(float), index), tables.symbol_bits(symbols, index), atol=1e-6
     )
     v = np.arange(low, low + entries - 1, 1 / 64) + 1 / 128
     mass = np.exp2(-prior.bits(v, np.full(v.shape, table))).sum() / 64

@@ -8,7 +8,7 @@ frequencies f that sum to 2^24 it is given f - 1, to which it adds 1 itself, wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import constriction
@@ -23,6 +23,8 @@ PRECISION_BITS = 24  # the frequencies of a table sum to 2^24
 ESCAPE_BITS = 16
 TOTAL = 1 << PRECISION_BITS
 SYMBOL_MIN, SYMBOL_MAX = -(1 << 15), (1 << 15) - 1
+COST_BITS = 24  # behind the point of a cost: integers, so that all machines choose by the same sums
+_STEP_BITS = 14  # of the logarithms between which others are interpolated
 
 _model = constriction.stream.model
 
@@ -114,14 +116,14 @@ class TableFamily:
         return np.asarray(sums / TOTAL, np.float64)
 
     @cached_property
-    def _costs(self) -> NDArray[np.float64]:
-        """Bits of each entry of each table, an escape's two bytes included."""
-        costs = np.asarray(PRECISION_BITS - np.log2(self.freqs), np.float64)
-        costs[self.starts + self.sizes - 1] += ESCAPE_BITS
+    def _costs(self) -> NDArray[np.int64]:
+        """Cost of each entry of each table in 2^-24 bits, an escape's two bytes included."""
+        costs = _costs_of(self.freqs)
+        costs[self.starts + self.sizes - 1] += ESCAPE_BITS << COST_BITS
         return costs
 
     @cached_property
-    def _limited_costs(self) -> NDArray[np.float64]:
+    def _limited_costs(self) -> NDArray[np.int64]:
         """The same of symbols that are neither, one, the other, or both of their limits.
 
         `(4 * entries of all tables,)`, those that are the least at 1, the greatest at 2.
@@ -130,12 +132,30 @@ class TableFamily:
         cdf = np.concatenate([[0], np.cumsum(self.freqs)])
         begins = cdf[:-1] - np.repeat(cdf[self.starts], self.sizes)  # from 0 in each table
         all_but_escapes = np.repeat(begins[ends], self.sizes)
-        masses = [begins + self.freqs, all_but_escapes - begins, all_but_escapes]
-        costs = np.empty((4, self.freqs.size))
+        costs = np.empty((4, self.freqs.size), np.int64)
         costs[0] = self._costs
-        costs[1:] = PRECISION_BITS - np.log2(np.maximum(masses, 1))
+        costs[1] = _costs_of(begins + self.freqs)
+        costs[2] = _costs_of(np.maximum(all_but_escapes - begins, 1))
+        costs[3] = np.repeat(_costs_of(begins[ends]), self.sizes)
         costs[:, ends] = self._costs[ends]
         return costs.ravel()
+
+    def _symbol_costs(
+        self,
+        symbols: NDArray[np.integer[Any]],
+        indexes: NDArray[np.integer[Any]],
+        edges: NDArray[np.integer[Any]] | None,
+    ) -> NDArray[np.int64]:
+        """`symbol_bits` in 2^-24."""
+        escapes = self.sizes[indexes] - 1
+        entries = symbols - self.lows[indexes]
+        entries = np.where((entries < 0) | (entries > escapes), escapes, entries)
+        costs: NDArray[np.int64]
+        if edges is None:
+            costs = self._costs[self.starts[indexes] + entries]
+        else:
+            costs = self._limited_costs[edges * self.freqs.size + self.starts[indexes] + entries]
+        return costs
 
     def symbol_bits(
         self,
@@ -151,15 +171,7 @@ class TableFamily:
             edges: `(n,)` integers, for symbols with limits: 1 for the least that is possible, 2 for
                 the greatest, 3 for the only one, otherwise 0.
         """
-        escapes = self.sizes[indexes] - 1
-        entries = symbols - self.lows[indexes]
-        entries = np.where((entries < 0) | (entries > escapes), escapes, entries)
-        costs: NDArray[np.float64]
-        if edges is None:
-            costs = self._costs[self.starts[indexes] + entries]
-        else:
-            costs = self._limited_costs[edges * self.freqs.size + self.starts[indexes] + entries]
-        return costs
+        return self._symbol_costs(symbols, indexes, edges) / (1 << COST_BITS)
 
     def bits(
         self,
@@ -167,5 +179,37 @@ class TableFamily:
         indexes: NDArray[np.integer[Any]],
         edges: NDArray[np.integer[Any]] | None = None,
     ) -> float:
-        """Return the ideal cost of all symbols, in bits: what a perfect coder would write."""
-        return float(self.symbol_bits(symbols, indexes, edges).sum())
+        """Return the ideal cost of all symbols, in bits: what a perfect coder would write.
+
+        The same on every machine.
+        """
+        return int(self._symbol_costs(symbols, indexes, edges).sum()) / (1 << COST_BITS)
+
+
+def _costs_of(freqs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Costs of entries in 2^-24 bits, from frequencies of 1 to 2^24; computed with integers."""
+    _, digits = np.frexp(freqs)  # binary ones, exactly
+    fractions = (freqs << (PRECISION_BITS + 1 - digits)) - TOTAL  # what is beyond a power of two
+    between_bits = PRECISION_BITS - _STEP_BITS
+    steps, between = fractions >> between_bits, fractions & ((1 << between_bits) - 1)
+    logarithms = _logarithms()
+    low, high = logarithms[steps], logarithms[steps + 1]
+    part = low + ((high - low) * between >> between_bits)
+    costs: NDArray[np.int64] = ((PRECISION_BITS + 1 - digits.astype(np.int64)) << COST_BITS) - part
+    return costs
+
+
+@cache
+def _logarithms() -> NDArray[np.int64]:
+    """Binary logarithms of 1 to 2 in steps of 2^-14, in 2^-24: a bit at each squaring."""
+    point = 31  # bits behind it; a square fills 64
+    count = 1 << _STEP_BITS
+    values = np.arange(count, 2 * count, dtype=np.uint64) << np.uint64(point - _STEP_BITS)
+    found = np.zeros(count + 1, np.int64)
+    found[count] = 1 << COST_BITS
+    for bit in reversed(range(COST_BITS)):
+        values = values * values >> np.uint64(point)
+        is_beyond = values >> np.uint64(point + 1)  # two or more
+        found[:count] += is_beyond.astype(np.int64) << bit
+        values >>= is_beyond
+    return found
