@@ -49,7 +49,7 @@ from rdae.autoencoder.relaxed_rounding import (
     round_to_symbols,
     straight_through,
 )
-from rdae.bitstream.tiles import Tile, tile_grid
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.geometry import PATCH, padded
 from rdae.model.installed import load_model
 from rdae.model.spec import NUM_ANCHORS, NUM_PASSES, NUM_ROWS
@@ -126,7 +126,7 @@ class Codec(nn.Module):
         y, _ = self.networks.analyse(x, at)
         bits = x.new_zeros(len(x))
         y_hat = y.new_zeros(y.shape)[:, : -(-height // PATCH), : -(-width // PATCH)]
-        for tile in tile_grid(width, height):
+        for tile in Grid(width, height).tiles():
             down, across = slice(tile.cells.top, None), slice(tile.cells.left, None)
             cells = y[:, down, across][:, : padded(tile.rows), : padded(tile.columns)]
             part, part_bits = self._code(cells, tile, points, at)

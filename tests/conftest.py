@@ -55,6 +55,12 @@ def photo() -> Picture:
     return read_picture(PHOTO)
 
 
+@pytest.fixture
+def divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep lossless files in tiles, and alpha apart, whatever takes fewer bytes."""
+    monkeypatch.setattr("rdae.codec.lossless.MOST_UNDIVIDED", 0)
+
+
 @pytest.fixture(scope="session")
 def model() -> Model:
     """The default model."""

@@ -33,7 +33,7 @@ class Reader:
         self, model: Model, file: reader.Container, lossy: reader.Model | None = None
     ) -> None:
         self.model, self.file, self.base = model, file, None
-        self.most = file.quality_point
+        self.most = 0 if file.is_undivided else file.quality_point
         if file.exact is None:
             require(file.is_lossless, "no lossless file")
             model.require_of(file)
@@ -46,7 +46,7 @@ class Reader:
         self.w = 2 * self.most + 1
 
     def pixels(self) -> Grid:
-        """Red, green and blue of the picture."""
+        """Red, green and blue of the picture, and alpha if an undivided one has it (§14.11)."""
         across = -(-self.file.width // 1024)
         lines: Grid = []
         for tile in range(len(self.file.pixels)):
@@ -61,7 +61,7 @@ class Reader:
         """The pixels of a tile (§4.4)."""
         body = self.file.pixels[tile]
         method, stream, check = body[0], body[1:-4], int.from_bytes(body[-4:], "little")
-        require(method <= 1, "the method of a tile")
+        require(method == 1 or (method == 0 and not self.file.is_undivided), "the method of a tile")
         rows, columns = self.file.pixel_shape(tile)
         decode = self.webp if method else self.network
         pixels = decode(stream, rows, columns)
@@ -71,8 +71,9 @@ class Reader:
         return pixels
 
     def webp(self, stream: bytes, rows: int, columns: int) -> Grid:
-        """§14.2."""
-        return webp(stream, rows, columns, self.file.colourless)
+        """§14.2, §14.11."""
+        has_alpha = self.file.is_undivided and self.file.has_alpha
+        return webp(stream, rows, columns, self.file.colourless, has_alpha)
 
     def network(self, stream: bytes, rows: int, columns: int) -> Grid:
         """§14.4."""

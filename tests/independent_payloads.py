@@ -49,20 +49,24 @@ def inflate(stream: bytes, bound: int) -> bytes:
     return result
 
 
-def webp(stream: bytes, rows: int, columns: int, is_colourless: bool) -> list[list[list[int]]]:
-    """Rows of pixels of red, green and blue (§14.2)."""
-    header = 0x2F | (columns - 1) << 8 | (rows - 1) << 22
+def webp(
+    stream: bytes, rows: int, columns: int, is_colourless: bool, has_alpha: bool = False
+) -> list[list[list[int]]]:
+    """Rows of pixels of red, green and blue, and alpha if there has to be one (§14.2, §14.11)."""
+    require(max(rows, columns) <= 2**14, "a side that no WebP has")
+    header = 0x2F | (columns - 1) << 8 | (rows - 1) << 22 | has_alpha << 36
     require(int.from_bytes(stream[:5], "little") == header, "the header of WebP")
     require(len(stream) >= 5, "no header of WebP")
     body = b"WEBPVP8L" + len(stream).to_bytes(4, "little") + stream + bytes(len(stream) % 2)
     file = io.BytesIO(b"RIFF" + len(body).to_bytes(4, "little") + body)
     try:
         with Image.open(file, formats=["WEBP"]) as image:
-            data = image.convert("RGB").tobytes()
+            data = image.convert("RGBA" if has_alpha else "RGB").tobytes()
     except (OSError, ValueError, SyntaxError) as error:
         raise FormatError("corrupt", f"WebP: {error}") from None
-    cells = [list(data[i : i + 3]) for i in range(0, len(data), 3)]
-    is_legal = not is_colourless or all(a == b == c for a, b, c in cells)
+    channels = 4 if has_alpha else 3
+    cells = [list(data[i : i + channels]) for i in range(0, len(data), channels)]
+    is_legal = not is_colourless or all(a == b == c for a, b, c, *_ in cells)
     require(is_legal, "colours in a picture without")
     return [cells[i : i + columns] for i in range(0, len(cells), columns)]
 

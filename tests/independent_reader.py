@@ -74,15 +74,18 @@ class Container:
         check = int.from_bytes(self.take(2), "little")
         require(check == zlib.crc32(self.canonical) & 0xFFFF, "Header_Check")
         self.is_lossless = bool(flags & 8)
-        require(not self.is_lossless or self.quality_point <= 15, "the largest error")
+        require(not self.is_lossless or self.quality_point <= 16, "the largest error")
+        self.is_undivided = self.is_lossless and self.quality_point == 16
         require(self.model_id > 0, "model 0")
         require(not (self.is_neutral and self.is_grey), "neutral and grey")
         require(0 < self.width < 2**24 and 0 < self.height < 2**24, "width or height")
         require(self.width * self.height <= max_pixels, "too many pixels", "too-large")
 
     def tile_shapes(self) -> list[tuple[int, int]]:
-        """Rows and columns of coded cells of each tile (§5)."""
+        """Rows and columns of coded cells of each tile (§5, §14.11)."""
         cells = -(-self.height // 16), -(-self.width // 16)
+        if self.is_undivided:
+            return [cells]
         rows, columns = ([min(64, n - start) for start in range(0, n, 64)] for n in cells)
         return list(product(rows, columns))
 
@@ -91,6 +94,7 @@ class Container:
         kinds, shapes = "", self.tile_shapes()
         bodies: list[bytes] = []
         layers = "R" if self.is_lossless else "ZCY" if len(shapes) > 1 else "ZY"
+        has_plane = self.has_alpha and not self.is_undivided
         front = 0
         while len(kinds) < front + len(shapes) * len(layers):
             kinds += (kind := self.chunk_type())
@@ -102,7 +106,7 @@ class Container:
             require(order.startswith(kinds[front:]), "chunks out of order")
             require(all(kinds.count(once) <= 1 for once in "iex"), "a second chunk of its type")
             is_early = kind.islower() or kind == "L"
-            require(is_early or kinds.count("A") == self.has_alpha, "chunk A or its flag")
+            require(is_early or kinds.count("A") == has_plane, "chunk A or its flag")
             require(sum(map(str.islower, kinds)) <= 64, "too many ancillary chunks")
             tile = (len(bodies) - front) % len(shapes)
             coarse = bodies[front + len(shapes) + tile] if kind == "Y" and "C" in order else None
@@ -141,7 +145,9 @@ class Container:
         return range(4, 2**32)
 
     def pixel_shape(self, tile: int) -> tuple[int, int]:
-        """Rows and columns of pixels of a tile (§5)."""
+        """Rows and columns of pixels of a tile (§5, §14.11)."""
+        if self.is_undivided:
+            return self.height, self.width
         row, column = divmod(tile, -(-self.width // 1024))
         return min(1024, self.height - 1024 * row), min(1024, self.width - 1024 * column)
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from rdae.bitstream import container as library
-from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.tiles import Grid
 from rdae.bitstream.varint import pack_varint
 from rdae.errors import RdaeError
 from rdae.model.installed import find_model
@@ -53,7 +53,7 @@ def agree(ours: library.Container, theirs: reader.Container) -> bool:
         and (header.width, header.height) == (theirs.width, theirs.height)
         and (header.has_alpha, header.is_grey, header.is_neutral)
         == (theirs.has_alpha, theirs.is_grey, theirs.is_neutral)
-        and header.quality_point == theirs.quality_point
+        and (16 if header.is_undivided else header.quality_point) == theirs.quality_point
         and {kind: block for kind, block in metadata.items() if block} == theirs.metadata
         and (None if ours.alpha is None else ours.alpha.tobytes()) == theirs.alpha
         and [(t.z, t.y + t.crc.to_bytes(4, "little")) for t in ours.tiles] == tiles
@@ -61,8 +61,7 @@ def agree(ours: library.Container, theirs: reader.Container) -> bool:
         and (None if ours.rest is None else astuple(ours.rest)) == theirs.exact
         and [t.y + t.crc.to_bytes(4, "little") for t in (ours.exact or ours.tiles)]
         == (theirs.pixels or [y for _, y in theirs.tiles])
-        and [(t.rows, t.columns) for t in tile_grid(header.width, header.height)]
-        == theirs.tile_shapes()
+        and [(t.rows, t.columns) for t in Grid.of(header).tiles()] == theirs.tile_shapes()
     )
 
 

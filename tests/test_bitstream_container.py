@@ -18,10 +18,10 @@ from rdae.bitstream.container import (
     TilePayload,
     read_container,
     symbols_crc,
-    tile_grid,
     write_container,
 )
 from rdae.bitstream.info import parse_info
+from rdae.bitstream.tiles import Grid
 from rdae.errors import (
     CorruptError,
     TooLargeError,
@@ -77,7 +77,7 @@ def containers(draw: st.DrawFn) -> Container:
         **draw(st.sampled_from([{}, {"is_grey": True}, {"is_neutral": True}])),
     )
     tile = st.builds(TilePayload, z=words, y=words, crc=st.integers(0, (1 << 32) - 1))
-    tiles = tuple(draw(tile) for _ in tile_grid(width, height))
+    tiles = tuple(draw(tile) for _ in Grid(width, height).tiles())
     seed = draw(st.integers(0, 99))
     alpha = np.random.default_rng(seed).integers(0, 9, (height, width), dtype=np.uint8)
     blocks = [draw(st.binary(max_size=40)) for _ in range(3)]
@@ -216,7 +216,7 @@ def test_metadata_at_the_limit_survives() -> None:
 def test_tiles_cover_the_latent_grid_without_overlap() -> None:
     for width, height in ((1, 1), (16, 17), (1024, 1024), (1025, 1023), (3000, 2049)):
         covered = np.zeros((-(-height // 16), -(-width // 16)), int)
-        for index, tile in enumerate(tile_grid(width, height)):
+        for index, tile in enumerate(Grid(width, height).tiles()):
             assert tile.index == index
             covered[tile.cells.slices()] += 1
             assert (tile.hyper_rows, tile.hyper_columns) == (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rdae.bitstream.container import read_container
 from rdae.bitstream.range_coder import SymbolDecoder
-from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.tiles import Grid
 from rdae.codec import decode, encode
 from rdae.codec.decoder import decode_pixels
 from rdae.codec.encoder import quantise
@@ -53,7 +53,7 @@ def test_the_file_is_as_long_as_the_tables_say(photo, model):
         point = quality_to_point(quality)
         encoded = encode(photo, quality=quality)
         symbols = quantise(photo, model, point, 1)
-        (tile,) = tile_grid(photo.width, photo.height)
+        (tile,) = Grid(photo.width, photo.height).tiles()
         ideal = sum(ideal_bits(model, tile, symbols[0], point)) / 8
         coded = encoded.info.z_bytes + encoded.info.y_bytes
         assert ideal <= coded <= 1.005 * ideal
@@ -157,7 +157,7 @@ def test_noise_and_flat_pictures_come_back(model):
 def test_extreme_symbols_are_escaped_and_come_back(crop, model):
     point = quality_to_point(50)
     picture = of(crop)
-    (tile,) = tile_grid(picture.width, picture.height)
+    (tile,) = Grid(picture.width, picture.height).tiles()
     symbols = quantise(picture, model, point, 1)[0]
     container = read_container(encode(picture, quality=50).data)
     channels = np.tile(np.arange(symbols.z.shape[2]), symbols.z.shape[0] * symbols.z.shape[1])

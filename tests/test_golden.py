@@ -90,8 +90,11 @@ def test_lossless_golden_files_have_what_they_are_to_show():
     assert methods["lossless-two-methods"] == [1, 0] and methods["lossless-webp"] == [1]
     assert methods["lossless-tiles"] == [0, 0] and methods["lossless-rgb"] == [0]
     assert {file.header.quality_point for file in headers.values()} == {0, 1, 3}
-    alphas = {name: filter_of(name) for name in LOSSLESS if "alpha" in name}
+    with_plane = [name for name, file in headers.items() if file.alpha is not None]
+    alphas = {name: filter_of(name) for name in with_plane}
     assert alphas == {"lossless-alpha": 2, "lossless-alpha-webp": 3}
+    undivided = [name for name, file in headers.items() if file.header.is_undivided]
+    assert undivided == ["lossless-undivided", "lossless-undivided-alpha"]
     flags = {(f.header.is_grey, f.header.is_neutral, f.header.has_alpha) for f in headers.values()}
     assert {(True, False, False), (False, True, False), (False, False, True)} <= flags
 

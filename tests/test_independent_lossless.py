@@ -8,6 +8,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rdae.bitstream import container as library
@@ -70,7 +71,10 @@ def test_both_readers_find_the_same_parts_in_a_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_both_readers_decode_the_same_pixels(name: str) -> None:
-    assert pixels(LOSSLESS[name]) == decode(LOSSLESS[name]).rgb.tolist()
+    picture, found = decode(LOSSLESS[name]), np.array(pixels(LOSSLESS[name]))
+    assert np.array_equal(found[..., :3], picture.rgb)
+    if FILES[name].header.is_undivided and picture.alpha is not None:
+        assert np.array_equal(found[..., 3], picture.alpha)
 
 
 def test_both_readers_compute_the_same_fingerprint() -> None:

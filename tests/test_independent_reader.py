@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.tiles import Grid
 from rdae.codec import decode
 from rdae.codec import tile as latents
 from tests import independent_reader as reader
@@ -48,7 +48,7 @@ def given(planes: list[Any], number: int, y: object) -> list[Any]:
 def test_both_readers_decode_the_same_symbols(name):
     model, other = models_of(name)
     ours, theirs = FILES[name], reader.Container(GOLDEN[name])
-    for tile in tile_grid(ours.header.width, ours.header.height):
+    for tile in Grid.of(ours.header).tiles():
         symbols, _ = latents.decode_tile(model, ours.header, tile, ours.tiles[tile.index])
         planes = symbols.indexes.tolist()
         z = other.decode_z(theirs, tile.index)

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from rdae.bitstream import container as library
+from rdae.bitstream import tiles
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.bitstream.tables import TableFamily
-from rdae.bitstream.tiles import Tile, tile_grid
+from rdae.bitstream.tiles import Tile
 from rdae.bitstream.varint import pack_varint
 from rdae.codec import tile as latents
 from rdae.errors import UnknownModelError
@@ -245,7 +246,7 @@ def test_both_readers_judge_damaged_streams_alike():
     name = BY_PIXELS[0]
     model, other = models_of(name)
     theirs = reader.Container(GOLDEN[name])
-    (tile,) = tile_grid(theirs.width, theirs.height)
+    (tile,) = tiles.Grid(theirs.width, theirs.height).tiles()
     chunks = dict(theirs.chunks)
 
     def symbols_of_library(data: bytes) -> tuple[list[int], Grid]:

@@ -177,9 +177,9 @@ def test_info_says_what_codes_the_tiles(
     drawn = rdae.compress(np.zeros((40, 1100), np.uint8), lossless=True)
     (tmp_path / "drawn.rd").write_bytes(drawn)
     code, out, _ = call("info", "--explain", "drawn.rd")
-    assert code == 0 and " bits per subpixel; tiles: 0 by network, 2 by WebP." in out
+    assert code == 0 and " bits per subpixel; tiles: 0 by network, 1 by WebP." in out
     record = json.loads(call("info", "drawn.rd", "--json")[1].splitlines()[0])
-    assert record["methods"] == {"network": 0, "WebP": 2}
+    assert record["methods"] == {"network": 0, "WebP": 1}
     assert record["bits_per_subpixel"] == round(record["pixel_bits"] / 44000, 5)
 
 

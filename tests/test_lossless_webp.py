@@ -128,6 +128,7 @@ def alpha_of(alpha: bytes, colours: Pixels, stream: bytes) -> bytes:
         return file_of(stream, colours, alpha=np.zeros(colours.shape[:2], np.uint8))
 
 
+@pytest.mark.usefixtures("divided")
 def test_alpha_of_webp_is_read_with_lossless_and_lossy_tiles(colours: Pixels) -> None:
     alpha = np.random.default_rng(5).choice(np.array([40, 250], np.uint8), (60, 90))
     picture = Picture(np.tile(colours, (3, 3, 1)), alpha, False)

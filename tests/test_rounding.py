@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdae.bitstream.container import read_container
-from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.tiles import Grid
 from rdae.codec import encode
 from rdae.codec.decoder import decode_pixels
 from rdae.codec.encoder import quantise
@@ -45,7 +45,7 @@ def test_zones_are_wider_where_a_magnitude_costs_more():
 
 def test_the_shipped_model_saves_bits_by_it(crop, model, monkeypatch):
     picture = Picture(crop, None, False)
-    (tile,) = tile_grid(picture.width, picture.height)
+    (tile,) = Grid(picture.width, picture.height).tiles()
 
     def cost(point: int) -> tuple[float, float]:
         (symbols,) = quantise(picture, model, point, 1)

@@ -37,16 +37,17 @@ pytestmark = [
     pytest.mark.skipif(not WEB.is_dir(), reason="needs the checkout"),
     pytest.mark.skipif(NODE is None, reason="needs Node.js"),
 ]
-SMALL = ("alpha", "alpha-webp", "grey", "pixel", "two-methods", "webp")
+SMALL = ["alpha", "alpha-webp", "grey", "pixel", "two-methods", "webp"]
+SMALL += ["undivided", "undivided-alpha"]
 SOURCES = [GOLDEN / f"lossless-{name}.rd" for name in SMALL] + [GOLDEN / "max-error-1.rd"]
 PIXELS_OF = """import { createHash } from 'node:crypto';
 import { RdaeError } from './errors.js';
 import { decodeVp8l } from './lossless/vp8l.js';
 import { createInterface } from 'node:readline';
 for await (const line of createInterface({ input: process.stdin })) {
-  const [hex, width, height] = JSON.parse(line);
+  const [hex, width, height, channels] = JSON.parse(line);
   try {
-    const rgb = decodeVp8l(Uint8Array.from(Buffer.from(hex, 'hex')), width, height);
+    const rgb = decodeVp8l(Uint8Array.from(Buffer.from(hex, 'hex')), width, height, channels === 4);
     console.log(createHash('sha256').update(rgb).digest('hex'));
   } catch (error) {
     if (!(error instanceof RdaeError)) throw error;
@@ -78,7 +79,7 @@ def drawn(rng: np.random.Generator, count: int) -> Iterator[NDArray[np.uint8]]:
 
 def by_own_reader(cases: list[tuple[bytes, NDArray[Any]]]) -> list[str]:
     """SHA-256 of what the browser's decoder makes of bitstreams, or the code of an error."""
-    lines = [json.dumps([data.hex(), x.shape[1], x.shape[0]]) for data, x in cases]
+    lines = [json.dumps([data.hex(), x.shape[1], x.shape[0], x.shape[2]]) for data, x in cases]
     done = subprocess.run(
         [str(NODE), "--input-type=module", "-e", PIXELS_OF],
         cwd=WEB,
@@ -93,6 +94,16 @@ def by_own_reader(cases: list[tuple[bytes, NDArray[Any]]]) -> list[str]:
 
 def test_webp_has_the_pixels_that_were_put_in() -> None:
     pictures = list(drawn(np.random.default_rng(1), 72))
+    found = by_own_reader([(encode_graphics(picture), picture) for picture in pictures])
+    assert found == [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures]
+
+
+def test_webp_with_alpha_has_the_samples_that_were_put_in() -> None:
+    """Also where all is opaque, or says nothing of colours that are there all the same."""
+    rng, pictures = np.random.default_rng(3), []
+    for number, rgb in enumerate(drawn(rng, 24)):
+        alpha = (rgb[..., :1], rgb[..., :1] | 255, rgb[..., :1] & 0, 255 - rgb[..., 2:])[number % 4]
+        pictures.append(np.concatenate([rgb, alpha], 2).astype(np.uint8))
     found = by_own_reader([(encode_graphics(picture), picture) for picture in pictures])
     assert found == [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures]
 
@@ -117,7 +128,8 @@ def test_another_size_or_alpha_is_no_webp_of_a_tile() -> None:
     data = encode_graphics(picture)
     alpha = data[:4] + bytes([data[4] | 1 << 4]) + data[5:]
     cases = [(data, picture[:4]), (alpha, picture), (b"\x2e" + data[1:], picture), (b"", picture)]
-    assert by_own_reader(cases) == ["corrupt"] * 4
+    cases.append((data, np.zeros((5, 7, 4), np.uint8)))
+    assert by_own_reader(cases) == ["corrupt"] * 5
 
 
 def test_damaged_lossless_files_are_refused_as_python_refuses_them(tmp_path: Path) -> None:
@@ -145,6 +157,7 @@ def test_odd_sizes_and_errors_have_the_same_pixels(tmp_path: Path) -> None:
     assert by_node(paths) == [by_python(path) for path in paths]
 
 
+@pytest.mark.usefixtures("divided")
 def test_alpha_of_webp_is_read_and_refused_as_python_does(tmp_path: Path) -> None:
     alpha = np.random.default_rng(5).choice(np.array([40, 250], np.uint8), (9, 1033))
     picture = Picture(np.full((9, 1033, 3), 77, np.uint8), alpha, is_grey=False)
@@ -173,6 +186,7 @@ def test_alpha_of_webp_is_read_and_refused_as_python_does(tmp_path: Path) -> Non
     assert [by_python(path) for path in paths[2:]] == [None] * (2 * len(broken))
 
 
+@pytest.mark.usefixtures("divided")
 def test_what_is_left_of_a_damaged_lossless_file_is_shown(tmp_path: Path) -> None:
     waves = np.sin(np.add.outer(np.arange(9) / 9, np.arange(1100) / 30)) * 90 + 120
     picture = Picture(waves.astype(np.uint8)[..., None].repeat(3, 2), None, is_grey=False)

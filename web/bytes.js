@@ -60,9 +60,9 @@ export class Reader {
   }
 }
 
-/** Whether all pixels are grey. @param {Uint8Array} rgb */
-export function isColourless(rgb) {
-  for (let i = 0; i < rgb.length; i += 3) if (rgb[i] !== rgb[i + 1] || rgb[i] !== rgb[i + 2]) return false;
+/** Whether all pixels are grey. @param {Uint8Array} rgb @param {boolean} [hasAlpha] a fourth sample of each */
+export function isColourless(rgb, hasAlpha = false) {
+  for (let i = 0; i < rgb.length; i += hasAlpha ? 4 : 3) if (rgb[i] !== rgb[i + 1] || rgb[i] !== rgb[i + 2]) return false;
   return true;
 }
 

@@ -10,6 +10,7 @@ export const VERSION = 2; // 1 was never released
 const MAX_SIDE = 2 ** 24 - 1;
 const MAX_METADATA = 8388608;
 const MAX_ERROR = 15; // of a lossless file
+const UNDIVIDED = 16; // in its place
 const MAX_PARAMETERS = 32768; // symbols of a lossless tile that are no pixels
 /** Pixels that are decoded unless more are allowed: what fits a page's memory. */
 export const MAX_PIXELS = 120_000_000;
@@ -20,6 +21,7 @@ export const MAX_PIXELS = 120_000_000;
  * @property {boolean} grey one channel
  * @property {boolean} neutral three equal channels
  * @property {boolean} alpha
+ * @property {boolean} undivided a lossless file of a single tile, whose pixels have any alpha (section 14.11)
  * @property {number} modelId
  * @property {string} fingerprint 8 hexadecimal digits
  * @property {boolean} lossless the tiles are pixels (section 14)
@@ -68,18 +70,19 @@ export function readHeader(bytes, maxPixels = MAX_PIXELS) {
   const byte = reader.byte(), version = byte >> 4, flags = byte & 15;
   const known = version === 0 || version === VERSION; // 0 is damage
   require(known, `this decoder reads bitstream version ${VERSION}, not ${version}`, "unsupported-version");
-  const modelId = reader.byte(), fingerprint = hex(reader.take(4)), point = reader.byte();
+  const modelId = reader.byte(), fingerprint = hex(reader.take(4)), byteOfPoint = reader.byte();
   const width = reader.varint(), height = reader.varint();
   const canonical = bytes.slice(0, reader.position);
   require(number(reader.take(2)) === (crc32(canonical) & 0xffff), "the header is damaged");
   const lossless = flags >= 8, isKnown = version === VERSION && (flags & 5) !== 5 && modelId > 0;
+  const undivided = lossless && byteOfPoint === UNDIVIDED, point = undivided ? 0 : byteOfPoint;
   require(isKnown && (!lossless || point <= MAX_ERROR), "the header has an illegal value");
   const legal = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
   require(legal, `the header says ${width} x ${height} pixels`);
   const few = width * height <= maxPixels;
   require(few, `${width} x ${height} pixels are more than the ${maxPixels} that are allowed`, "too-large");
   const size = reader.position;
-  const kinds = { grey: !!(flags & 1), alpha: !!(flags & 2), neutral: !!(flags & 4), lossless };
+  const kinds = { grey: !!(flags & 1), alpha: !!(flags & 2), neutral: !!(flags & 4), lossless, undivided };
   return { version, ...kinds, modelId, fingerprint, point, width, height, canonical, size };
 }
 
@@ -93,16 +96,19 @@ function hex(bytes) {
  * @param {Header} header
  * @returns {Tile[]}
  */
-function cut({ width, height }) {
+export function cut({ width, height, undivided }) {
   const rows = Math.ceil(height / 16), columns = Math.ceil(width / 16), tiles = [];
-  const none = new Uint8Array(0);
-  for (let row = 0; row < rows; row += 64)
-    for (let column = 0; column < columns; column += 64) {
-      const size = { rows: Math.min(64, rows - row), columns: Math.min(64, columns - column) };
+  const none = new Uint8Array(0), side = undivided ? Infinity : 64;
+  for (let row = 0; row < rows; row += side)
+    for (let column = 0; column < columns; column += side) {
+      const size = { rows: Math.min(side, rows - row), columns: Math.min(side, columns - column) };
       tiles.push({ index: tiles.length, row, column, ...size, z: none, y: none, check: 0 });
     }
   return tiles;
 }
+
+/** Whether alpha stands in a chunk of its own. @param {Header} header */
+export const hasAlphaChunk = ({ alpha, undivided }) => alpha && !undivided;
 
 /**
  * The pixels of a tile that the picture has.
@@ -192,12 +198,12 @@ export function readFile(bytes, maxPixels = MAX_PIXELS) {
       const mayLead = type === "A" || (type === "L" && !header.lossless) || type === type.toLowerCase();
       require(mayLead, `chunk ${type} is out of its place`);
       require(!again, `there is a second chunk ${type}`);
-      require(type !== "A" || header.alpha, "there is a chunk A, but no alpha");
+      require(type !== "A" || hasAlphaChunk(header), "there is a chunk A, but no place for it");
       if (type === "L") waiting = layers(tiles.length, false, true);
       else if (type !== "A") require(++ancillary <= 64, "there are too many chunks");
     } else {
       require(type === expected, `chunk ${type} is out of its place`);
-      const missing = header.alpha && !leading.some(([other]) => other === "A");
+      const missing = hasAlphaChunk(header) && !leading.some(([other]) => other === "A");
       require(!missing, "the chunk of alpha is missing");
     }
     const length = reader.varint();

@@ -100,7 +100,7 @@ async function decodedTiles(header, tiles, decode, damage, filling) {
  * @param {Picture["data"]} [lossy] that picture, which becomes the result
  */
 async function exact(file, workers, damage, lossy) {
-  const { header, rest } = file, { width, height, canonical } = header, tiles = lossy ? file.exact : file.tiles;
+  const { header, rest } = file, { width, height, canonical, undivided, alpha } = header, tiles = lossy ? file.exact : file.tiles;
   const data = lossy ?? new Uint8ClampedArray(4 * width * height), colourless = header.grey || header.neutral;
   const maxError = rest?.point ?? header.point;
   workers.expect(tiles.length);
@@ -108,7 +108,7 @@ async function exact(file, workers, damage, lossy) {
   const decode = async (tile) => {
     const { index, y: body, check } = tile, place = placeOf(tile, header), size = { width: place.width, height: place.height };
     const base = lossy && partOf(lossy, width, place);
-    const pixels = await workers.pixels({ canonical, index, ...size, body, check, colourless, maxError, base });
+    const pixels = await workers.pixels({ canonical, index, ...size, body, check, colourless, maxError, undivided, alpha, base });
     for (let row = 0, line = 4 * size.width; row < size.height; row++)
       data.set(pixels.subarray(row * line, (row + 1) * line), 4 * ((place.y + row) * width + place.x));
     return true;

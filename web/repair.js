@@ -1,5 +1,5 @@
 import { crc32, number, Reader } from "./bytes.js";
-import { layers, readFile, readHeader } from "./container.js";
+import { cut, hasAlphaChunk, layers, readFile, readHeader } from "./container.js";
 import { RdaeError } from "./errors.js";
 import { stored } from "./store.js";
 
@@ -38,7 +38,7 @@ export function repaired(bytes, damage, maxPixels) {
  * @returns {Uint8Array[]} the pieces of a whole file
  */
 function parts(bytes, header, error, damage) {
-  const { width, height } = header, tiles = Math.ceil(width / 1024) * Math.ceil(height / 1024);
+  const tiles = cut(header).length;
   const typesOf = (/** @type {boolean} */ hasRest) => layers(tiles, header.lossless, hasRest).map(([type]) => type);
   let types = typesOf(false);
   const front = [], found = /** @type {Map<number, Uint8Array>} */ (new Map());
@@ -61,7 +61,7 @@ function parts(bytes, header, error, damage) {
   if (next === types.length && at < bytes.length) damage.push({ part: "bytes", message: "there are bytes behind the last chunk" });
   // The chunk before may have a wrong length, too.
   if (next < types.length) for (const [place, chunk] of lastChunks(bytes, begin + 1, types, found.size)) found.set(place, chunk);
-  if (header.alpha && !names.has("A")) {
+  if (hasAlphaChunk(header) && !names.has("A")) {
     if (!damage.slice(before).some(({ part }) => part === "alpha")) damage.push({ part: "alpha", message: error.message });
     front.push(opaque(header));
   }

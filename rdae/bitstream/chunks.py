@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rdae.bitstream.header import Header
-from rdae.bitstream.tiles import Tile, tile_at, tile_counts
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import CorruptError, TruncatedError, UnsupportedFeatureError, grouped, option
 from rdae.limits import (
@@ -141,18 +141,18 @@ def scan(reader: ByteReader, header: Header, *, only_lossy: bool = False) -> Ite
             follow the last one.
         UnsupportedFeatureError: a critical chunk of unknown type.
     """
-    rows, columns = tile_counts(header.width, header.height)
+    grid = Grid.of(header)
     has_rest = False
     for chunk in _scan_front(reader, header):
         has_rest |= chunk.type == "L"
         yield chunk
     order = layers(
-        rows * columns,
+        grid.num_tiles,
         is_lossless=header.is_lossless,
         has_rest=has_rest and not only_lossy,
     )
     try:
-        yield from _scan_tiles(reader, header, order, rows * columns)
+        yield from _scan_tiles(reader, header, order, grid)
     except TruncatedError as error:
         error.hint += f"; {option('best_effort')} shows what is there"
         raise
@@ -164,12 +164,12 @@ def scan(reader: ByteReader, header: Header, *, only_lossy: bool = False) -> Ite
         )
 
 
-def _scan_tiles(reader: ByteReader, header: Header, order: str, num_tiles: int) -> Iterator[Chunk]:
+def _scan_tiles(reader: ByteReader, header: Header, order: str, grid: Grid) -> Iterator[Chunk]:
     """Yield the chunks of the tiles."""
     coarse: dict[int, int] = {}
     for letter in order:
-        for index in range(num_tiles):
-            tile = tile_at(header.width, header.height, index)
+        for index in range(grid.num_tiles):
+            tile = grid.tile(index)
             chunk = _expect(reader, header, letter, tile, coarse)
             if letter == "C":
                 coarse[index] = len(chunk.body)
@@ -183,8 +183,9 @@ def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
     while reader.left and (letter := chr(reader.data[reader.offset])) != first:
         if letter in "ZCYR":
             raise CorruptError(f"chunk {letter} of tile 0 stands where its chunk {first} should be")
-        if letter == "A" and not header.has_alpha:
-            raise CorruptError("there is a chunk A, but the header says no alpha")
+        if letter == "A" and not header.has_alpha_chunk:
+            where = "the pixels have it" if header.has_alpha else "the header says no alpha"
+            raise CorruptError(f"there is a chunk A, but {where}")
         if letter == "L" and header.is_lossless:
             raise CorruptError("there is a chunk L, but the header says no lossy picture")
         if letter not in "AL":
@@ -196,7 +197,7 @@ def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:
             raise CorruptError(f"there are more than {MAX_ANCILLARY_CHUNKS} ancillary chunks")
         seen.append(letter)
         yield read_chunk(reader, header, None)
-    if header.has_alpha and "A" not in seen and reader.left:
+    if header.has_alpha_chunk and "A" not in seen and reader.left:
         raise CorruptError("the header says alpha, but there is no chunk A before the first tile")
 
 

@@ -29,7 +29,7 @@ from rdae.bitstream.chunks import (
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.payload import deflate, inflate, pack_alpha, unpack_alpha
 from rdae.bitstream.rest import Rest
-from rdae.bitstream.tiles import Tile, symbols_crc, tile_counts, tile_grid
+from rdae.bitstream.tiles import Grid, symbols_crc
 from rdae.bitstream.varint import ByteReader
 from rdae.errors import CorruptError, TooLargeError, UnsupportedImageError, grouped, option
 from rdae.limits import MAX_INFO_PIXELS, MAX_METADATA_BYTES, MAX_PIXELS
@@ -37,13 +37,11 @@ from rdae.limits import MAX_INFO_PIXELS, MAX_METADATA_BYTES, MAX_PIXELS
 __all__ = [
     "Container",
     "Header",
-    "Tile",
     "TilePayload",
     "check_pixels",
     "read_ancillary",
     "read_container",
     "symbols_crc",
-    "tile_grid",
     "write_container",
 ]
 
@@ -79,7 +77,7 @@ class Container:
     Attributes:
         header: size, model and flags.
         tiles: one payload a tile, in raster order.
-        alpha: `(H, W)` uint8, None exactly when the header says no alpha.
+        alpha: `(H, W)` uint8, None exactly when the header says no alpha, or the pixels have it.
         icc: the colour profile, empty for none; like EXIF and XMP at most 8 MiB.
         exif: the EXIF block, empty for none.
         xmp: the XMP packet, empty for none.
@@ -110,11 +108,9 @@ def write_container(container: Container, packed: dict[str, bytes] | None = None
         UnsupportedImageError: a metadata block is over its limit.
     """
     header = container.header
-    rows, columns = tile_counts(header.width, header.height)
-    if len(container.tiles) != rows * columns:
-        raise ValueError(
-            f"there are {len(container.tiles)} tiles, the picture has {rows * columns}"
-        )
+    num_tiles = Grid.of(header).num_tiles
+    if len(container.tiles) != num_tiles:
+        raise ValueError(f"there are {len(container.tiles)} tiles, the picture has {num_tiles}")
     if (container.rest is not None) != bool(container.exact) or (
         container.rest and header.is_lossless
     ):
@@ -136,7 +132,7 @@ def write_container(container: Container, packed: dict[str, bytes] | None = None
         if data:
             packed[letter] = packed.get(letter) or deflate(data)
             out.append(pack_checked(letter, packed[letter]))
-    if header.has_alpha != (container.alpha is not None):
+    if header.has_alpha_chunk != (container.alpha is not None):
         raise ValueError("the alpha plane and the header's alpha flag contradict each other")
     if container.alpha is not None:
         if container.alpha.shape != (header.height, header.width):

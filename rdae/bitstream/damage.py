@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from rdae.bitstream.header import Header
-from rdae.bitstream.tiles import Tile, tile_counts
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.errors import BitstreamError, grouped
 
 __all__ = ["Cut", "Damage", "damage_record", "damage_text", "rescue_text"]
@@ -98,7 +97,7 @@ def damage_text(found: Sequence[Damage], header: Header) -> str:
 def rescue_text(found: Sequence[Damage], header: Header, cut: Cut | None = None) -> str:
     """Return the same line with what a rescued picture has in place of what is broken."""
     parts = []
-    num_tiles = math.prod(tile_counts(header.width, header.height))
+    num_tiles = Grid.of(header).num_tiles
     coarse = [damage for damage in found if damage.filled_with == "coarse"]
     if cut is not None:
         parts.append(cut.text)
@@ -150,9 +149,9 @@ def _tiles(found: Sequence[Damage], header: Header) -> str:
         region = tile.pixels(header.width, header.height)
         place = f"({region.left}..{region.right - 1}, {region.top}..{region.bottom - 1})"
         names.append(f"{tile.index} {place}")
-    rows, columns = tile_counts(header.width, header.height)
+    num_tiles = Grid.of(header).num_tiles
     if len(broken) == 1:
-        return f"tile {broken[0].index} of {rows * columns} {place} is"
+        return f"tile {broken[0].index} of {num_tiles} {place} is"
     more = len(broken) - len(names)
     last = f"{more} more" if more else names.pop()
-    return f"tiles {', '.join(names)} and {last} of {rows * columns} are"
+    return f"tiles {', '.join(names)} and {last} of {num_tiles} are"

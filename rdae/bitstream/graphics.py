@@ -1,4 +1,4 @@
-"""The pixels of a tile as lossless WebP: for palettes, screenshots, line art, and alpha.
+"""Pixels as lossless WebP: palettes, screenshots, line art and alpha, a tile or a whole picture.
 
 Only the bitstream inside of a WebP file is kept ("VP8L", RFC 9649, section 3); the frame around it
 says nothing more. Pillow is imported where it is called, since most lossy files need none of it.
@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from rdae.errors import CorruptError
 
 SIGNATURE = 0x2F  # the first byte of the bitstream
+MOST_SIDE = 1 << 14  # pixels
 _HEADER_BYTES = 20  # RIFF, size, WEBP, VP8L, size
 _SIZE_BITS = 14  # of a side less one, behind the signature
-_ALPHA_BIT, _VERSION_BITS = 1 << 28, 7 << 29  # behind both sides
+_ALPHA_BIT, _VERSION_BITS = 1 << 28, 7 << 29  # behind both sides, in the same four bytes
 
 
 def encode_graphics(pixels: NDArray[np.uint8]) -> bytes:
-    """Code `(rows, columns, 3)` pixels exactly; no side above 16384."""
-    return _bitstream(pixels, quality=75, method=4)
+    """Code pixels exactly: `(rows, columns, 3)`, or 4 with alpha; no side above `MOST_SIDE`."""
+    stream = bytearray(_bitstream(pixels, quality=75, method=4))
+    if pixels.shape[2] == 4:
+        stream[4] |= _ALPHA_BIT >> 24  # also where all is opaque
+    return bytes(stream)
 
 
 def hasty_bytes(pixels: NDArray[np.uint8]) -> int:
@@ -43,22 +47,23 @@ def _bitstream(pixels: NDArray[np.uint8], *, quality: int, method: int) -> bytes
 
 
 def decode_graphics(
-    stream: bytes, rows: int, columns: int, *, is_grey: bool = False
+    stream: bytes, rows: int, columns: int, *, is_grey: bool = False, has_alpha: bool = False
 ) -> NDArray[np.uint8]:
-    """Decode the pixels of a tile, `(rows, columns, 3)`.
+    """Decode the pixels of a tile, `(rows, columns, 3)`, or 4 with alpha.
 
     Args:
         stream: the bitstream, without a container.
         rows: of the tile.
         columns: of the tile.
         is_grey: the tile must not have colours: the picture has none, or this is its alpha.
+        has_alpha: the bitstream must have alpha; otherwise it must not.
 
     Raises:
         CorruptError: these are no such pixels.
     """
     from PIL import Image
 
-    _check_header(stream, rows, columns)
+    _check_header(stream, rows, columns, has_alpha=has_alpha)
     size = len(stream).to_bytes(4, "little")
     padded = stream + b"\0" * (len(stream) % 2)
     whole = (len(padded) + _HEADER_BYTES - 8).to_bytes(4, "little")
@@ -70,19 +75,20 @@ def decode_graphics(
                 pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise CorruptError(f"the WebP bitstream of a tile is damaged ({error})") from error
-    if pixels.shape != (rows, columns, 3):  # no conversion makes up for another kind of picture
+    if pixels.shape != (rows, columns, 4 if has_alpha else 3):  # nothing is converted
         raise CorruptError("the WebP bitstream of a tile is damaged (it is no picture in RGB)")
-    red, green, blue = np.moveaxis(pixels, 2, 0)
+    red, green, blue = np.moveaxis(pixels[..., :3], 2, 0)
     if is_grey and not (np.array_equal(red, green) and np.array_equal(green, blue)):
         raise CorruptError("the WebP bitstream of a tile has colours, and must not")
     return pixels
 
 
-def _check_header(stream: bytes, rows: int, columns: int) -> None:
+def _check_header(stream: bytes, rows: int, columns: int, *, has_alpha: bool) -> None:
     """Judge what the bitstream says of itself, before anything is allocated for it.
 
     Raises:
-        CorruptError: it is none, of another size, has alpha, or is of an unknown version.
+        CorruptError: it is none, of another size, has alpha and should not, or the other way
+            round, or is of an unknown version.
     """
     if stream[:4] == b"RIFF":
         raise CorruptError("a tile holds a whole WebP file, not the bitstream of lossless WebP")
@@ -95,7 +101,9 @@ def _check_header(stream: bytes, rows: int, columns: int) -> None:
         raise CorruptError(
             f"the WebP bitstream of a tile is {width} x {height}, the tile {columns} x {rows}"
         )
-    if fields & _ALPHA_BIT:
+    if fields & _ALPHA_BIT and not has_alpha:
         raise CorruptError("the WebP bitstream of a tile says alpha, which a tile has not")
+    if has_alpha and not fields & _ALPHA_BIT:
+        raise CorruptError("the WebP bitstream of the picture says no alpha, and has to have it")
     if fields & _VERSION_BITS:
         raise CorruptError("the WebP bitstream of a tile is of an unknown version")

@@ -27,6 +27,7 @@ _GREY = 1
 _ALPHA = 2
 _NEUTRAL = 4
 _LOSSLESS = 8
+_UNDIVIDED = MAX_ERROR + 1  # in the place of the largest error, which is 0 then
 _CHECK_BYTES = 2
 
 
@@ -58,6 +59,8 @@ class Header:
         has_alpha: the file carries an alpha chunk.
         is_neutral: the picture is grey, but to be returned with three equal colour channels.
         is_lossless: the tiles hold pixels (chunks R), not latents.
+        is_undivided: a lossless file has a single tile, of graphics, whatever the picture's size,
+            and its pixels have alpha if the picture has.
     """
 
     width: int
@@ -69,6 +72,7 @@ class Header:
     has_alpha: bool = False
     is_neutral: bool = False
     is_lossless: bool = False
+    is_undivided: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -84,11 +88,18 @@ class Header:
             raise ValueError(f"the fingerprint has {len(self.fingerprint)} bytes, it must have 4")
         if self.is_grey and self.is_neutral:
             raise ValueError("a picture has one colour channel or three equal ones, not both")
+        if self.is_undivided and not (self.is_lossless and self.quality_point == 0):
+            raise ValueError("only the pixels of an exact file are undivided")
 
     @property
     def is_colourless(self) -> bool:
         """Red, green and blue are equal everywhere, in however many channels they return."""
         return self.is_grey or self.is_neutral
+
+    @property
+    def has_alpha_chunk(self) -> bool:
+        """Alpha stands in a chunk of its own, not with the colours."""
+        return self.has_alpha and not self.is_undivided
 
     def pack(self) -> bytes:
         """Return the canonical header bytes: all of the header but its check."""
@@ -98,7 +109,7 @@ class Header:
             MAGIC
             + bytes((VERSION << 4 | flags, self.model_id))
             + self.fingerprint
-            + bytes((self.quality_point,))
+            + bytes((_UNDIVIDED if self.is_undivided else self.quality_point,))
             + pack_varint(self.width)
             + pack_varint(self.height)
         )
@@ -156,7 +167,8 @@ def read_header(reader: ByteReader) -> Header:
     if version_flags & _GREY and version_flags & _NEUTRAL:
         raise CorruptError("the header says one colour channel and three equal ones")
     is_lossless = bool(version_flags & _LOSSLESS)
-    if is_lossless and quality_point > MAX_ERROR:
+    is_undivided = is_lossless and quality_point == _UNDIVIDED
+    if is_lossless and quality_point > MAX_ERROR and not is_undivided:
         raise CorruptError(f"the largest error is {quality_point}, it must be 0 to {MAX_ERROR}")
     if model_id == 0:
         raise CorruptError("the model id is 0, it must be 1 to 255")
@@ -168,11 +180,12 @@ def read_header(reader: ByteReader) -> Header:
     return Header(
         width=width,
         height=height,
-        quality_point=quality_point,
+        quality_point=0 if is_undivided else quality_point,
         model_id=model_id,
         fingerprint=fingerprint,
         is_grey=bool(version_flags & _GREY),
         has_alpha=bool(version_flags & _ALPHA),
         is_neutral=bool(version_flags & _NEUTRAL),
         is_lossless=is_lossless,
+        is_undivided=is_undivided,
     )

@@ -9,7 +9,7 @@ from rdae.bitstream.chunks import METADATA_KINDS, PIXEL_METHODS, Chunk, scan
 from rdae.bitstream.container import check_pixels
 from rdae.bitstream.header import MAGIC, VERSION, Header, read_header
 from rdae.bitstream.rest import Rest
-from rdae.bitstream.tiles import tile_counts
+from rdae.bitstream.tiles import Grid
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import grouped
 from rdae.limits import MAX_INFO_PIXELS, MAX_LISTED_TILES
@@ -138,8 +138,8 @@ def parse_info(data: bytes) -> Info:
     metadata: dict[str, int] = {}
     methods = dict.fromkeys(PIXEL_METHODS.values(), 0)
     rest: Rest | None = None
-    rows, columns = tile_counts(header.width, header.height)
-    last_tile = rows * columns - 1
+    grid = Grid.of(header)
+    last_tile = grid.num_tiles - 1
     for chunk in scan(reader, header):
         stored = len(chunk.payload)
         if chunk.type in sizes:
@@ -172,8 +172,8 @@ def parse_info(data: bytes) -> Info:
         model_id=header.model_id,
         fingerprint=header.fingerprint.hex(),
         quality_point=header.quality_point,
-        tile_columns=columns,
-        tile_rows=rows,
+        tile_columns=grid.columns,
+        tile_rows=grid.rows,
         file_bytes=len(data),
         header_bytes=len(data) - sum(sizes.values()) - metadata_bytes,
         z_bytes=sizes["Z"],
@@ -193,7 +193,8 @@ def _header_fields(header: Header) -> Iterator[Field]:
     value = f"{header.quality_point} (quality {point_to_quality(header.quality_point):.1f})"
     point = ("quality point", value)
     if header.is_lossless:
-        point = ("largest error", f"{header.quality_point} of 255")
+        undivided = ", undivided" * header.is_undivided
+        point = ("largest error", f"{header.quality_point} of 255{undivided}")
     check = header.pack_with_check()[-2:]
     offset = 0
     for length, name, value in (

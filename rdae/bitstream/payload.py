@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.graphics import decode_graphics, encode_graphics
-from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.tiles import Grid
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import CorruptError, TruncatedError, grouped
 from rdae.geometry import Rectangle
@@ -76,7 +76,7 @@ def _pack_tiles(alpha: NDArray[np.uint8]) -> bytes:
     """The tiles of an alpha plane as WebP, each with its length."""
     height, width = alpha.shape
     out = bytearray()
-    for tile in tile_grid(width, height):
+    for tile in Grid(width, height).tiles():
         plane = alpha[tile.pixels(width, height).slices()]
         stream = encode_graphics(np.repeat(plane[..., None], 3, axis=2))
         out += pack_varint(len(stream)) + stream
@@ -151,7 +151,7 @@ def _unpack_tiles(
     """The region of an alpha plane whose tiles are WebP."""
     reader = ByteReader(memoryview(packed)[1:])
     plane = np.empty((region.rows, region.columns), np.uint8)
-    for tile in tile_grid(width, height):
+    for tile in Grid(width, height).tiles():
         area = tile.pixels(width, height)
         both = area.common(region)
         try:

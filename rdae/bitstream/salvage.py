@@ -33,7 +33,7 @@ from rdae.bitstream.damage import Cut, Damage
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.payload import unpack_alpha, unpack_alpha_region
 from rdae.bitstream.rest import Rest
-from rdae.bitstream.tiles import Tile, tile_at, tile_counts
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import BitstreamError, CorruptError, TruncatedError, UnsupportedFeatureError
 from rdae.geometry import Rectangle
@@ -72,7 +72,7 @@ class Parts:
         beginnings: what there is of other tiles, if the file was cut off.
         cut: where it was, if so.
         alpha: `(region.rows, region.columns)` uint8, None exactly when the header says no alpha;
-            255 where it is damaged.
+            255 where it is damaged. Of an undivided picture it is None until that is decoded.
         metadata: the blocks that are there, by "icc", "exif" and "xmp".
         damage: what is broken, as far as can be told without a model.
         rest: of a lossy file that is exact in the end, what the rest of it is; None if there is
@@ -150,7 +150,10 @@ def read_parts(
     region.check_inside(header.width, header.height)
     check_pixels(header.width, header.height, MAX_INFO_PIXELS)
     check_pixels(region.columns, region.rows, max_pixels, what="region")
-    if header.has_alpha:
+    if header.is_undivided:
+        whole = "picture, which must be decoded as a whole,"
+        check_pixels(header.width, header.height, max_pixels, what=whole)
+    elif header.has_alpha:
         rows = "alpha plane, which must be inflated down to the region's last row,"
         check_pixels(header.width, region.bottom, max_pixels, what=rows)
     parts = Parts(header, region)
@@ -166,7 +169,7 @@ def read_parts(
                 parts.metadata[kind] = block
         except CorruptError as error:
             parts.damage.append(Damage(kind, error))
-    if header.has_alpha and parts.alpha is None:
+    if header.has_alpha_chunk and parts.alpha is None:
         if all(damage.part != "alpha" for damage in parts.damage):
             ends = [d.error for d in parts.damage if isinstance(d.error, TruncatedError)]
             missing = ends[0] if ends else CorruptError("the chunk A is not there")
@@ -186,8 +189,8 @@ class _Order:
     """The order of the tiles' chunks in a file."""
 
     def __init__(self, header: Header, *, has_rest: bool) -> None:
-        rows, columns = tile_counts(header.width, header.height)
-        self._header, self.num_tiles = header, rows * columns
+        self._grid = Grid.of(header)
+        self.num_tiles = self._grid.num_tiles
         self.layers = layers(self.num_tiles, is_lossless=header.is_lossless, has_rest=has_rest)
         # without pixels that are coded given a lossy picture
         self.first_layers = self.layers.rstrip("R") or "R"
@@ -195,7 +198,7 @@ class _Order:
 
     def __getitem__(self, position: int) -> tuple[str, Tile]:
         layer, index = divmod(position, self.num_tiles)
-        return self.layers[layer], tile_at(self._header.width, self._header.height, index)
+        return self.layers[layer], self._grid.tile(index)
 
 
 def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bool) -> list[Chunk]:
@@ -227,9 +230,10 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bo
         is_cut = isinstance(broken, TruncatedError) and len(found) == position
         if is_cut and not in_front and not parts.header.is_lossless:
             _keep_beginnings(data, end, parts, order, found)
+    grid = Grid.of(parts.header)
     for index in range(order.num_tiles):
         chunks = [found[key] for letter in order.first_layers if (key := (letter, index)) in found]
-        tile = tile_at(parts.header.width, parts.header.height, index)
+        tile = grid.tile(index)
         if len(chunks) == len(order.first_layers):
             parts.tiles[index] = TilePayload.of(chunks)
         elif broken is not None:

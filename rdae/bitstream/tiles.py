@@ -13,14 +13,10 @@ from rdae.geometry import HYPER_CELLS, PATCH, Rectangle, padded
 
 __all__ = [
     "TILE_CELLS",
+    "Grid",
     "Tile",
-    "latent_cells",
     "pixels_crc",
     "symbols_crc",
-    "tile_at",
-    "tile_counts",
-    "tile_grid",
-    "tiles_in",
 ]
 
 TILE_CELLS = 64  # latent cells that a tile spans, along each axis: 1024 pixels
@@ -63,41 +59,74 @@ class Tile:
         return self.cells.scaled(PATCH, 1).common(Rectangle.whole(width, height))
 
 
-def latent_cells(width: int, height: int) -> Rectangle:
-    """Return the latent cells that are coded of a picture of `width` x `height` pixels."""
-    return Rectangle.whole(width, height).scaled(1, PATCH)
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of a picture.
 
+    Attributes:
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        is_undivided: all of it is one tile.
+    """
 
-def tile_counts(width: int, height: int) -> tuple[int, int]:
-    """Return (tile rows, tile columns) of a picture of `width` x `height` pixels."""
-    side = PATCH * TILE_CELLS
-    return -(-height // side), -(-width // side)
+    width: int
+    height: int
+    is_undivided: bool = False
 
+    @classmethod
+    def of(cls, header: Header) -> Grid:
+        """The tiles of a file."""
+        return cls(header.width, header.height, header.is_undivided)
 
-def tile_at(width: int, height: int, index: int) -> Tile:
-    """Return tile number `index` of a picture of `width` x `height` pixels."""
-    tile_rows, tile_columns = tile_counts(width, height)
-    if not 0 <= index < tile_rows * tile_columns:
-        raise ValueError(f"there is no tile {index} of {tile_rows * tile_columns}")
-    row, column = divmod(index, tile_columns)
-    square = Rectangle.at(column * TILE_CELLS, row * TILE_CELLS, TILE_CELLS, TILE_CELLS)
-    return Tile(index, square.common(latent_cells(width, height)))
+    @property
+    def cells(self) -> Rectangle:
+        """The latent cells that are coded of the picture."""
+        return Rectangle.whole(self.width, self.height).scaled(1, PATCH)
 
+    @property
+    def rows(self) -> int:
+        """Rows of tiles."""
+        return -(-self.cells.rows // self._side)
 
-def tile_grid(width: int, height: int) -> list[Tile]:
-    """Return all tiles of a picture of `width` x `height` pixels, in raster order."""
-    return tiles_in(width, height, latent_cells(width, height))
+    @property
+    def columns(self) -> int:
+        """Columns of tiles."""
+        return -(-self.cells.columns // self._side)
 
+    @property
+    def num_tiles(self) -> int:
+        """How many tiles there are."""
+        return self.rows * self.columns
 
-def tiles_in(width: int, height: int, cells: Rectangle) -> list[Tile]:
-    """Return the tiles that have some of these latent cells, in raster order."""
-    across = tile_counts(width, height)[1]
-    touched = cells.scaled(1, TILE_CELLS)
-    return [
-        tile_at(width, height, row * across + column)
-        for row in range(touched.top, touched.bottom)
-        for column in range(touched.left, touched.right)
-    ]
+    @property
+    def _side(self) -> int:
+        """Latent cells that a tile spans; 1 where there is no picture, in a damaged header."""
+        return max(1, self.cells.rows, self.cells.columns) if self.is_undivided else TILE_CELLS
+
+    def tile(self, index: int) -> Tile:
+        """Return a tile by its position in raster order.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not 0 <= index < self.num_tiles:
+            raise ValueError(f"there is no tile {index} of {self.num_tiles}")
+        row, column = divmod(index, self.columns)
+        square = Rectangle.at(column * self._side, row * self._side, self._side, self._side)
+        return Tile(index, square.common(self.cells))
+
+    def tiles(self) -> list[Tile]:
+        """Return all tiles, in raster order."""
+        return self.touching(self.cells)
+
+    def touching(self, cells: Rectangle) -> list[Tile]:
+        """Return the tiles that have some of these latent cells, in raster order."""
+        touched = cells.scaled(1, self._side)
+        return [
+            self.tile(row * self.columns + column)
+            for row in range(touched.top, touched.bottom)
+            for column in range(touched.left, touched.right)
+        ]
 
 
 def symbols_crc(
@@ -128,7 +157,8 @@ def pixels_crc(header: Header, tile_index: int, pixels: NDArray[np.uint8]) -> in
     Args:
         header: of the file.
         tile_index: position in raster order of tiles.
-        pixels: `(rows, columns, 3)` of the tile, as a decoder returns them.
+        pixels: `(rows, columns, 3)` of the tile, as a decoder returns them; `(rows, columns, 4)`
+            of an undivided picture with alpha.
     """
     crc = zlib.crc32(tile_index.to_bytes(4, "little"), zlib.crc32(header.pack()))
     return zlib.crc32(np.ascontiguousarray(pixels).tobytes(), crc)

@@ -19,7 +19,7 @@ from rdae.bitstream.damage import Cut, Damage, damage_text, rescue_text
 from rdae.bitstream.header import Header
 from rdae.bitstream.info import Info, parse_info
 from rdae.bitstream.salvage import Parts, read_parts
-from rdae.bitstream.tiles import tile_counts
+from rdae.bitstream.tiles import Grid
 from rdae.codec.decoder import decode_region, find_damaged_tiles
 from rdae.codec.encoder import check_padding
 from rdae.codec.encoding import Encoded, encode, most_bytes
@@ -199,11 +199,10 @@ def find_damage(
 
 def damage_error(damage: Sequence[Damage], header: Header) -> BitstreamError:
     """Return one error that names all of what `find_damage` has found, and the way out."""
-    rows, columns = tile_counts(header.width, header.height)
     lost = [one for one in damage if one.tile is not None and not one.is_partly_there]
     left = (
         "nothing of the colours is left to save"
-        if len(lost) == rows * columns
+        if len(lost) == Grid.of(header).num_tiles
         else f"decompress with {option('best_effort')} saves what is left"
     )
     hint = f"copy or download it again; {left}"

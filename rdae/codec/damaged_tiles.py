@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rdae.bitstream.damage import Damage
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Tile, tile_grid
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.codec.progress import Counter, Report
 from rdae.errors import CorruptError
 from rdae.threads import parallel_map
@@ -23,7 +23,7 @@ def damaged_tiles(
         threads: how many tiles to decode at a time.
         progress: is called after each tile, from any thread, one at a time.
     """
-    tiles = tile_grid(parts.header.width, parts.header.height)
+    tiles = Grid.of(parts.header).tiles()
     counter = Counter(progress, len(tiles))
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
 

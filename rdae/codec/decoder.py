@@ -16,7 +16,7 @@ from rdae.bitstream.container import Container
 from rdae.bitstream.damage import Damage
 from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Tile, latent_cells, tile_counts, tiles_in
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.codec import coarse
 from rdae.codec.concealment import fill
 from rdae.codec.damaged_tiles import damaged_tiles
@@ -68,7 +68,7 @@ def decode_region(
     """
     region = parts.region
     header, window = parts.header, cells_seen(region, parts.header, model)
-    tiles = tiles_in(header.width, header.height, window)
+    tiles = Grid.of(header).touching(window)
     counter = Counter(progress, sum(tile.cells.area for tile in tiles) + window.area)
     return render(
         model,
@@ -92,7 +92,7 @@ def decode_latents(
 ) -> NDArray[np.int16]:
     """Decode y_hat of a window of cells, `(rows, columns, M)`; judge the damage in its tiles."""
     header = parts.header
-    tiles = tiles_in(header.width, header.height, window)
+    tiles = Grid.of(header).touching(window)
     needed = {tile.index for tile in tiles}
     parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
@@ -180,7 +180,7 @@ class _Latents:
 
 def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
     """The error of a tile; where there are others its hint says that they can be saved."""
-    is_only_tile = math.prod(tile_counts(header.width, header.height)) == 1
+    is_only_tile = Grid.of(header).num_tiles == 1
     if not is_only_tile and not isinstance(error, TruncatedError):  # whose hint says it already
         error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
     return error
@@ -200,5 +200,5 @@ def find_damaged_tiles(
 def cells_seen(region: Rectangle, header: Header, model: Model) -> Rectangle:
     """The latent cells that the synthesis must see to make these pixels."""
     reach = math.ceil(halo(model.spec.synthesis))
-    every = latent_cells(header.width, header.height)
+    every = Grid.of(header).cells
     return region.scaled(1, PATCH).grown(reach, every.rows, every.columns)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.chunks import WORD_BYTES
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
 from rdae.bitstream.header import Header, check_sides
-from rdae.bitstream.tiles import Tile, latent_cells, tile_grid
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.bitstream.varint import pack_varint
 from rdae.codec.decoder import decode_pixels
 from rdae.codec.measures import Measure, Rgb
@@ -85,7 +85,7 @@ class Encoder:
         self.picture, self.model = picture, model
         self.effort, self.threads = effort, threads
         self._progress, self._searches = progress, 0
-        self.tiles = tile_grid(picture.width, picture.height)
+        self.tiles = Grid(picture.width, picture.height).tiles()
         self._packed: dict[str, bytes] = {}  # alpha takes seconds, and a search makes many files
         self._bytes: dict[int, int] = {}
         self._values: dict[tuple[int, Measure], float] = {}
@@ -183,7 +183,7 @@ class Encoder:
 
     def empty_grid(self) -> NDArray[np.int16]:
         """Room for y_hat of all coded cells, `(rows, columns, M)`."""
-        cells = latent_cells(self.picture.width, self.picture.height)
+        cells = Grid(self.picture.width, self.picture.height).cells
         return np.empty((cells.rows, cells.columns, self.model.spec.latent_channels), np.int16)
 
     def render(self, y_hat: Array, point: int) -> NDArray[np.uint8]:

@@ -1,12 +1,12 @@
 """Lossless and near-lossless files: a picture's tiles as pixels, exactly or within a bound.
 
 There is no synthesis and nothing overlaps, so each tile is a picture of its own: regions, threads
-and damage stop at its edges.
+and damage stop at its edges. A drawing that takes fewer bytes in one piece, and with its alpha, has
+none of that: all of it is one tile.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +15,28 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.container import Container, TilePayload, write_container
 from rdae.bitstream.damage import Damage
+from rdae.bitstream.graphics import MOST_SIDE
 from rdae.bitstream.header import Header, check_sides
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Tile, pixels_crc, tile_counts, tile_grid, tiles_in
+from rdae.bitstream.tiles import Grid, Tile, pixels_crc
 from rdae.codec.damaged_tiles import damaged_tiles
 from rdae.codec.progress import Counter, Report
 from rdae.errors import CorruptError, option
 from rdae.geometry import PATCH
 from rdae.images.picture import Picture
-from rdae.lossless.coding import decode_tile, encode_tile
+from rdae.lossless.coding import (
+    GRAPHICS,
+    decode_tile,
+    decode_undivided,
+    encode_tile,
+    encode_undivided,
+)
 from rdae.lossless.model import LosslessModel
 from rdae.model.installed import find_lossless
 from rdae.threads import parallel_map
 
 GREY = 128  # of what cannot be saved
+MOST_UNDIVIDED = 1 << 25  # pixels: all of them are decoded for any region
 
 
 def encode_lossless(
@@ -64,8 +72,20 @@ def encode_lossless(
         is_lossless=True,
     )
     payloads = encode_tiles(picture, header, model, max_error, threads, progress)
-    p = picture
-    return write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
+    metadata = picture.icc, picture.exif, picture.xmp
+    data = write_container(Container(header, payloads, picture.alpha, *metadata))
+    is_drawn = len(payloads) > 1 and any(payload.y[0] == GRAPHICS for payload in payloads)
+    is_small = picture.width * picture.height <= MOST_UNDIVIDED
+    is_small &= max(picture.width, picture.height) <= MOST_SIDE
+    if not is_small or not (is_drawn or header.has_alpha):
+        return data
+    header = replace(header, quality_point=0, is_undivided=True)
+    pixels = picture.rgb
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[..., None]], 2)
+    payload = TilePayload(b"", encode_undivided(pixels), pixels_crc(header, 0, pixels))
+    undivided = write_container(Container(header, (payload,), None, *metadata))
+    return min(data, undivided, key=len)
 
 
 def encode_tiles(
@@ -88,7 +108,7 @@ def encode_tiles(
         progress: is called after each tile.
         base: `(H, W, 3)` the lossy picture that a decoder has first, if there is one.
     """
-    tiles = tile_grid(picture.width, picture.height)
+    tiles = Grid.of(header).tiles()
     counter = Counter(progress, len(tiles))
 
     def code(tile: Tile) -> TilePayload:
@@ -123,7 +143,8 @@ def decode_lossless(
     """The colour pixels of the region that a lossless file's parts were read for.
 
     Args:
-        parts: what the file holds. Its list of damage is corrected, as by `decode_region`.
+        parts: what the file holds. Its list of damage is corrected, as by `decode_region`, and
+            the alpha of an undivided picture is put in.
         weights: a weights file to use instead of the installed one.
         threads: how many threads to use.
         best_effort: leave broken tiles grey and say which; otherwise they are errors.
@@ -137,12 +158,14 @@ def decode_lossless(
     """
     header, region = parts.header, parts.region
     model = find_lossless(header.model_id, header.fingerprint, weights)
-    tiles = tiles_in(header.width, header.height, region.scaled(1, PATCH))
+    tiles = Grid.of(header).touching(region.scaled(1, PATCH))
     needed = {tile.index for tile in tiles}
     lost = {d.tile.index: d for d in parts.damage if d.tile and d.tile.index in needed}
     if lost and not best_effort:
         raise lost[min(lost)].error
     rgb = np.full((region.rows, region.columns, 3), GREY, np.uint8)
+    if header.has_alpha and header.is_undivided:
+        parts.alpha = np.full((region.rows, region.columns), 255, np.uint8)
     counter = Counter(progress, len(tiles))
 
     def place(tile: Tile) -> Damage | None:
@@ -159,7 +182,7 @@ def decode_lossless(
                 )
             except CorruptError as error:
                 if not best_effort:
-                    if len(tile_grid(header.width, header.height)) > 1:
+                    if Grid.of(header).num_tiles > 1:
                         way_out = f"{option('best_effort')} saves what is left"
                         error.hint = f"copy or download it again; {way_out}"
                     raise
@@ -167,7 +190,10 @@ def decode_lossless(
             else:
                 area = tile.pixels(header.width, header.height)
                 both = area.common(region)
-                rgb[both.seen_from(region).slices()] = pixels[both.seen_from(area).slices()]
+                here, there = both.seen_from(region).slices(), both.seen_from(area).slices()
+                rgb[here] = pixels[there][..., :3]
+                if header.is_undivided and parts.alpha is not None:
+                    parts.alpha[here] = pixels[there][..., 3]
         counter.add(1)
         return None if damage is None else replace(damage, filled_with="grey")
 
@@ -182,7 +208,7 @@ def find_damaged_pixels(
     """All tiles of a lossless file that are broken or not there."""
     header = parts.header
     model = find_lossless(header.model_id, header.fingerprint, weights)
-    own_threads = threads // math.prod(tile_counts(header.width, header.height))
+    own_threads = threads // Grid.of(header).num_tiles
 
     def decode(tile: Tile) -> None:
         payload = parts.tiles[tile.index]
@@ -201,7 +227,7 @@ def decode_one(
     max_error: int,
     base: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """The pixels of a tile, `(rows, columns, 3)`.
+    """The pixels of a tile, `(rows, columns, 3)`, or 4 of an undivided picture with alpha.
 
     Args:
         payload: of the tile.
@@ -216,17 +242,22 @@ def decode_one(
         CorruptError: their checksum does not match, or no encoder writes these bytes.
     """
     area = tile.pixels(header.width, header.height)
+    shape, is_grey = (area.rows, area.columns), header.is_colourless
     try:
-        pixels = decode_tile(
-            model,
-            payload.y,
-            area.rows,
-            area.columns,
-            is_grey=header.is_colourless,
-            max_error=max_error,
-            threads=threads,
-            base=base,
-        )
+        if header.is_undivided:
+            pixels = decode_undivided(
+                payload.y, *shape, is_grey=is_grey, has_alpha=header.has_alpha
+            )
+        else:
+            pixels = decode_tile(
+                model,
+                payload.y,
+                *shape,
+                is_grey=is_grey,
+                max_error=max_error,
+                threads=threads,
+                base=base,
+            )
     except CorruptError as error:
         raise CorruptError(f"tile {tile.index}: {error}") from error
     if pixels_crc(header, tile.index, pixels) != payload.crc:

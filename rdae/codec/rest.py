@@ -19,7 +19,7 @@ from rdae.bitstream.container import read_container, write_container
 from rdae.bitstream.damage import Damage
 from rdae.bitstream.rest import Rest
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import Tile, tiles_in
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.codec.decoder import cells_seen, decode_pixels, decode_region
 from rdae.codec.lossless import decode_one, encode_tiles
 from rdae.codec.progress import Counter, Report, share_of
@@ -92,7 +92,7 @@ def decode_exact(
         BitstreamError: a tile that is needed is damaged or not there, and must not be.
     """
     header, region = parts.header, parts.region
-    tiles = tiles_in(header.width, header.height, region.scaled(1, PATCH))
+    tiles = Grid.of(header).touching(region.scaled(1, PATCH))
     # All of each tile: the filters of its pixels see its lossy ones.
     areas = [tile.pixels(header.width, header.height) for tile in tiles]
     around = areas[0].hull(areas[-1])
@@ -129,7 +129,7 @@ def _decode_at_once(
 ) -> NDArray[np.uint8]:
     """The same of a region whose tiles have few lossy pixels, those of `around`, or no others."""
     header = parts.header
-    tiles = tiles_in(header.width, header.height, around.scaled(1, PATCH))
+    tiles = Grid.of(header).touching(around.scaled(1, PATCH))
     needed = {tile.index for tile in tiles}
     lost = {d.tile.index: d for d in parts.exact_damage if d.tile and d.tile.index in needed}
     if lost and not best_effort:
@@ -200,7 +200,7 @@ def _exact_tile(
         raise next(lost)
     if payload.y[:1] != bytes([GRAPHICS]):
         seen = cells_seen(tile.pixels(header.width, header.height), header, model)
-        for other in tiles_in(header.width, header.height, seen):
+        for other in Grid.of(header).touching(seen):
             if other.index in holes:
                 whose = f"those of tile {other.index}, which is damaged"
                 raise CorruptError(f"the exact pixels of tile {tile.index} need {whose}")

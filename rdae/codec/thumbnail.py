@@ -20,7 +20,7 @@ from PIL import Image
 
 from rdae.bitstream.container import read_container
 from rdae.bitstream.salvage import Parts
-from rdae.bitstream.tiles import latent_cells, tile_at, tile_counts
+from rdae.bitstream.tiles import Grid
 from rdae.codec.decoder import decode_latents
 from rdae.codec.lossless import decode_lossless
 from rdae.codec.rendering import render
@@ -134,13 +134,13 @@ def _bands(parts: Parts, model: Model, threads: int) -> Iterator[Picture]:
     rows of a band's cells wait for the next band, and the rows above them are kept for both.
     """
     header = parts.header
-    cells = latent_cells(header.width, header.height)
+    grid = Grid.of(header)
+    cells = grid.cells
     reach = math.ceil(halo(model.spec.synthesis))
-    tile_rows, tile_columns = tile_counts(header.width, header.height)
     kept: NDArray[np.int16] = np.empty((0, cells.columns, model.spec.latent_channels), np.int16)
     done = 0  # rows of cells whose pixels are made
-    for row in range(tile_rows):
-        tile = tile_at(header.width, header.height, row * tile_columns)
+    for row in range(grid.rows):
+        tile = grid.tile(row * grid.columns)
         band = replace(tile.cells, left=0, right=cells.columns)
         decoded = decode_latents(parts, band, model, threads, best_effort=False)
         y_hat = np.concatenate([kept, decoded])

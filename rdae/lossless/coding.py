@@ -1,4 +1,4 @@
-"""The pixels of a tile to the payload of its chunk R, by whichever method takes fewer bytes.
+"""Pixels to the payload of a chunk R: of a tile by whichever method takes fewer bytes.
 
 The first byte names the method (FORMAT.md, section 14).
 """
@@ -75,6 +75,26 @@ def decode_tile(
     if method == bytes([GRAPHICS]):
         return decode_graphics(stream, rows, columns, is_grey=is_grey)
     raise CorruptError(f"a tile is coded by method {method.hex() or 'none'}, it must be 00 or 01")
+
+
+def encode_undivided(pixels: NDArray[np.uint8]) -> bytes:
+    """The payload of all of a picture, `(rows, columns, 3)`, or 4 with alpha."""
+    return bytes([GRAPHICS]) + encode_graphics(pixels)
+
+
+def decode_undivided(
+    payload: bytes, rows: int, columns: int, *, is_grey: bool = False, has_alpha: bool = False
+) -> NDArray[np.uint8]:
+    """Decode what `encode_undivided` returns; arguments as of `decode_graphics`.
+
+    Raises:
+        CorruptError: it never returns this payload.
+    """
+    method, stream = payload[:1], payload[1:]
+    if method != bytes([GRAPHICS]):
+        found = method.hex() or "none"
+        raise CorruptError(f"an undivided picture is coded by method {found}, it must be 01")
+    return decode_graphics(stream, rows, columns, is_grey=is_grey, has_alpha=has_alpha)
 
 
 def _is_drawn(pixels: NDArray[np.uint8], graphics_bytes: int, *, is_grey: bool) -> bool:

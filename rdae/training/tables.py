@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.networks import SCALE_MAX, SCALE_MIN
-from rdae.bitstream.tiles import tile_grid
+from rdae.bitstream.tiles import Grid
 from rdae.codec.encoder import quantise
 from rdae.images.picture import Picture
 from rdae.model.model import Model
@@ -77,7 +77,7 @@ def symbol_histograms(model: Model, photos: PhotoCache, crops: int, size: int = 
     for rgb in photos.crops(rng, crops, size):
         picture = Picture(np.ascontiguousarray(rgb), None, False)
         (symbols,) = quantise(picture, model, int(rng.integers(NUM_POINTS)), 1)
-        (tile,) = tile_grid(size, size)
+        (tile,) = Grid(size, size).tiles()
         values = np.clip(symbols.y[: tile.rows, : tile.columns], -REACH, REACH) + REACH
         np.add.at(counts, (symbols.indexes[: tile.rows, : tile.columns].astype(np.intp), values), 1)
     return counts

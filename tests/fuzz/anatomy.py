@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from rdae.bitstream.header import MAGIC, Header
 from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.errors import RdaeError
+from rdae.scales import MAX_ERROR
 
 GREY, ALPHA, NEUTRAL, LOSSLESS = 1, 2, 4, 8  # flags of a header
+UNDIVIDED = MAX_ERROR + 1  # in the place of the largest error
 
 
 @dataclass
@@ -74,14 +76,20 @@ class Anatomy:
         return Header(
             self.width,
             self.height,
-            self.quality_point,
+            0 if self.is_undivided else self.quality_point,
             self.model_id,
             self.fingerprint,
             bool(self.version_flags & GREY),
             bool(self.version_flags & ALPHA),
             bool(self.version_flags & NEUTRAL),
             bool(self.version_flags & LOSSLESS),
+            self.is_undivided,
         )
+
+    @property
+    def is_undivided(self) -> bool:
+        """Whether it says that it is a lossless file of a single tile."""
+        return bool(self.version_flags & LOSSLESS) and self.quality_point == UNDIVIDED
 
 
 def dissect(data: bytes) -> Anatomy | None:

@@ -78,6 +78,13 @@ def lossless_seeds() -> dict[str, bytes]:
         ):
             data = encode(picture, max_error=most, base=30).data
             files[f"base-{name}-{shape}"] = data
+    values = np.array([0, 9, 80, 255], np.uint8)
+    drawing, holes = np.resize(values, (9, 1100, 3)), np.resize(values[1:], (9, 1100))
+    for name, picture in (
+        ("rgb", Picture(drawing, None, False)),
+        ("alpha", Picture(drawing, holes, False)),
+    ):
+        files[f"lossless-undivided-{name}"] = encode(picture, max_error=0).data
     for seed in range(8):
         data = mutator.wild_base_file(random.Random(seed), longest=100 if seed % 4 == 0 else 12)
         files[f"base-wild-{seed}"] = data

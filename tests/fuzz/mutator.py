@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pixel_tiles
-from anatomy import ALPHA, GREY, LOSSLESS, NEUTRAL, Anatomy, Piece, assemble, dissect
+from anatomy import ALPHA, GREY, LOSSLESS, NEUTRAL, UNDIVIDED, Anatomy, Piece, assemble, dissect
 from numpy.typing import NDArray
 
 from rdae.bitstream.container import TilePayload, read_container
 from rdae.bitstream.header import Header
-from rdae.bitstream.tiles import Tile, tile_grid
+from rdae.bitstream.tiles import Grid, Tile
 from rdae.codec import decode
 from rdae.codec.tile import decode_tile, encode_tile, follow_passes
 from rdae.errors import RdaeError
@@ -63,7 +63,7 @@ def wild_file(rng: random.Random, *, longest: int = 100) -> bytes:
     if flags & ALPHA:
         anatomy.chunks.append(_alpha_chunk(anatomy, rng))
     payloads = []
-    for tile in tile_grid(width, height):
+    for tile in Grid(width, height).tiles():
         z, y = _shapes(model, tile)
         payloads.append(_coded(model, anatomy.header, tile, _wild(z, rng), _wild(y, rng)))
     anatomy.chunks += _layered(payloads)
@@ -78,9 +78,9 @@ def wild_lossless_file(rng: random.Random, *, longest: int = 100) -> bytes:
     model = load_lossless()
     width, height = _wild_size(rng, longest)
     flags = LOSSLESS | rng.choice((0, GREY, NEUTRAL)) | rng.choice((0, ALPHA))
-    most = rng.choice((0, 0, 1, rng.randint(0, MAX_ERROR)))
+    most = rng.choice((0, 0, 1, rng.randint(0, MAX_ERROR), UNDIVIDED))
     anatomy = Anatomy(0x20 | flags, model.model_id, model.fingerprint, most, width, height)
-    if flags & ALPHA:
+    if flags & ALPHA and not anatomy.is_undivided:
         anatomy.chunks.append(_alpha_chunk(anatomy, rng))
     anatomy.chunks += pixel_tiles.wild_tiles(anatomy.header, rng)
     return assemble(anatomy)
@@ -162,7 +162,7 @@ def _bend_symbols(anatomy: Anatomy, rng: random.Random) -> None:
         container = read_container(assemble(anatomy), max_pixels=MAX_PIXELS)
         header = container.header
         model = find_model(header.model_id, header.fingerprint, None)
-        tiles = tile_grid(header.width, header.height)
+        tiles = Grid.of(header).tiles()
         decoded = [
             decode_tile(model, header, tile, container.tiles[tile.index])[0] for tile in tiles
         ]
@@ -194,7 +194,7 @@ def _bend_pixels(anatomy: Anatomy, rng: random.Random) -> None:
     Or leave the tiles as they are, and give those that still decode checksums that match.
     """
     if rng.random() < 0.3:
-        anatomy.quality_point = rng.randint(0, MAX_ERROR)
+        anatomy.quality_point = rng.randint(0, UNDIVIDED)
     if rng.random() < 0.3:
         anatomy.version_flags &= ~(GREY | NEUTRAL)
         anatomy.version_flags |= rng.choice((0, GREY, NEUTRAL))
@@ -207,7 +207,8 @@ def _bend_pixels(anatomy: Anatomy, rng: random.Random) -> None:
     if rng.random() < 0.5:
         pixel_tiles.with_true_checks(anatomy)
         return
-    front = [piece for piece in anatomy.chunks if piece.letter not in b"ZCYR"]
+    unwanted = b"AZCYR" if header.is_undivided else b"ZCYR"
+    front = [piece for piece in anatomy.chunks if piece.letter not in unwanted]
     anatomy.chunks = front + pixel_tiles.wild_tiles(header, rng)
 
 
@@ -220,7 +221,7 @@ def _change_size(anatomy: Anatomy, rng: random.Random) -> None:
 def _change_header(anatomy: Anatomy, rng: random.Random) -> None:
     kind = rng.randrange(6)
     if kind == 0:
-        anatomy.quality_point = rng.choice((rng.randrange(256), rng.randrange(MAX_ERROR + 2)))
+        anatomy.quality_point = rng.choice((rng.randrange(256), rng.randrange(UNDIVIDED + 2)))
     elif kind == 1:
         anatomy.version_flags ^= 1 << rng.randrange(8)
     elif kind == 2:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.graphics import encode_graphics
 from rdae.bitstream.header import Header
-from rdae.bitstream.tiles import Tile, pixels_crc, tile_grid
+from rdae.bitstream.tiles import Grid, Tile, pixels_crc
 from rdae.bitstream.varint import pack_varint
 from rdae.errors import CorruptError
 from rdae.lossless import stream as pixel_stream
-from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile
+from rdae.lossless.coding import GRAPHICS, NETWORK, decode_tile, decode_undivided
 from rdae.lossless.fit import Fitted
 from rdae.lossless.parameters import BASE, LARGEST_FACTOR, NONE, WINDOWS, Parameters, num_taps
 from rdae.model.installed import load_lossless
@@ -33,8 +33,13 @@ R = ord("R")
 _ALWAYS, _NEVER = 0, 1 << 30  # cells from which on a level has parameters
 
 
-def wild_samples(rows: int, columns: int, rng: random.Random, *, is_grey: bool) -> Pixels:
-    """Pixels of noise, of a ramp, of extremes, of one colour, or of few."""
+def wild_samples(
+    rows: int, columns: int, rng: random.Random, *, is_grey: bool, has_alpha: bool = False
+) -> Pixels:
+    """Pixels of noise, of a ramp, of extremes, of one colour, or of few; or four channels."""
+    if has_alpha:
+        both = [wild_samples(rows, columns, rng, is_grey=grey) for grey in (is_grey, True)]
+        return np.concatenate([both[0], both[1][..., :1]], axis=2)
     chance, shape = np.random.default_rng(rng.getrandbits(32)), (rows, columns, 3)
     kind = rng.randrange(5)
     if kind == 0:
@@ -96,7 +101,7 @@ def coded(
     base: Pixels | None = None,
 ) -> Piece:
     """The chunk of a tile with these pixels, or others as near as the largest error allows."""
-    if rng.random() < 0.3:
+    if header.is_undivided or rng.random() < 0.3:
         payload, decoded = bytes([GRAPHICS]) + encode_graphics(pixels), pixels
     else:
         with _wild_fit(rng):
@@ -126,9 +131,12 @@ def wild_tiles(
         base: the lossy picture that they are coded given, if there is one.
     """
     pieces, most = [], header.quality_point if max_error is None else max_error
-    for tile in tile_grid(header.width, header.height):
+    for tile in Grid.of(header).tiles():
         area = tile.pixels(header.width, header.height)
-        pixels = wild_samples(area.rows, area.columns, rng, is_grey=header.is_colourless)
+        has_alpha = header.has_alpha and header.is_undivided
+        pixels = wild_samples(
+            area.rows, area.columns, rng, is_grey=header.is_colourless, has_alpha=has_alpha
+        )
         beneath = None if base is None else base[area.slices()]
         pieces.append(coded(header, tile, pixels, rng, most, beneath))
     return pieces
@@ -136,7 +144,7 @@ def wild_tiles(
 
 def alpha_tiles(width: int, height: int, rng: random.Random, *, is_legal: bool) -> bytes:
     """The tiles of an alpha plane as WebP with their lengths; some broken if not legal."""
-    tiles, out = tile_grid(width, height), b""  # a damaged header may say 0 rows or columns
+    tiles, out = Grid(width, height).tiles(), b""  # a damaged header may say 0 rows or columns
     is_wrong_number = bool(tiles) and not is_legal and rng.random() >= 0.7
     for tile in rng.choices(tiles, k=2) if is_wrong_number else tiles:
         area = tile.pixels(width, height)
@@ -151,16 +159,13 @@ def alpha_tiles(width: int, height: int, rng: random.Random, *, is_legal: bool) 
 
 def decoded(header: Header, tile: Tile, payload: bytes) -> Pixels | None:
     """What the library makes of the payload of a tile, whatever its checksum says."""
-    area = tile.pixels(header.width, header.height)
+    area, is_grey = tile.pixels(header.width, header.height), header.is_colourless
+    shape = area.rows, area.columns
     try:
-        return decode_tile(
-            load_lossless(),
-            payload,
-            area.rows,
-            area.columns,
-            is_grey=header.is_colourless,
-            max_error=header.quality_point,
-        )
+        if header.is_undivided:
+            return decode_undivided(payload, *shape, is_grey=is_grey, has_alpha=header.has_alpha)
+        most = header.quality_point
+        return decode_tile(load_lossless(), payload, *shape, is_grey=is_grey, max_error=most)
     except CorruptError:
         return None
 
@@ -169,7 +174,7 @@ def with_true_checks(anatomy: Anatomy) -> None:
     """Give every tile that decodes to anything the checksum of that."""
     header = anatomy.header
     places = [i for i, piece in enumerate(anatomy.chunks) if piece.letter == R]
-    for tile, at in zip(tile_grid(header.width, header.height), places, strict=False):
+    for tile, at in zip(Grid.of(header).tiles(), places, strict=False):
         pixels = decoded(header, tile, anatomy.chunks[at].payload)
         if pixels is not None:
             crc = pixels_crc(header, tile.index, pixels)

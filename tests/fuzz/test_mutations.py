@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import mutator
+import numpy as np
 import oracle
 import pixel_tiles
 import pytest
@@ -141,10 +142,10 @@ def test_wild_pixels_and_parameters_are_the_same_for_every_carrier_and_reader() 
     model, before = LosslessModel(path.read_bytes()), kernel.selected()
     for seed in range(10):
         data = mutator.wild_lossless_file(random.Random(seed), longest=9)
-        pixels = decode(data).rgb.tolist()
-        assert Reader(model, reader.Container(data)).pixels() == pixels, f"seed {seed}"
+        pixels, theirs = decode(data).rgb, np.array(Reader(model, reader.Container(data)).pixels())
+        assert np.array_equal(theirs[..., :3], pixels), f"seed {seed}"
         kernel.select("no")
         try:
-            assert decode(data).rgb.tolist() == pixels, f"seed {seed}"
+            assert np.array_equal(decode(data).rgb, pixels), f"seed {seed}"
         finally:
             kernel.select("no" if before == "numpy" else before)

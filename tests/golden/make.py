@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae.bitstream.container import read_container
-from rdae.bitstream.tiles import tile_grid
-from rdae.codec import decode, encode
+from rdae.bitstream.tiles import Grid
+from rdae.codec import decode, encode, lossless
 from rdae.codec.tile import decode_tile
 from rdae.images.picture import Picture
 from rdae.images.pillow import read_picture
@@ -67,7 +67,7 @@ def symbols_digest(data: bytes) -> str:
     header = container.header
     model = find_model(header.model_id, header.fingerprint)
     symbols = hashlib.sha256()
-    for tile in tile_grid(header.width, header.height):
+    for tile in Grid.of(header).tiles():
         decoded, _ = decode_tile(model, header, tile, container.tiles[tile.index])
         symbols.update(decoded.z.astype("<i4").tobytes())
         symbols.update(decoded.y.astype("<i4").tobytes())
@@ -141,15 +141,25 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
     wide = np.concatenate([drawn, drawn[:, :9]], axis=1)  # two tiles
     both = np.concatenate([drawn, part(9, 40)], axis=1)
     line = np.tile(part(9, 100), (1, 11, 1))[:, :1033]
+
+    def divided(picture: Picture) -> bytes:
+        with mock.patch.object(lossless, "MOST_UNDIVIDED", 0):
+            return encode(picture, max_error=0).data
+
     drawing = np.where(np.indices((21, 17)).sum(0)[..., None] % 5 == 0, (250, 240, 9), (0, 0, 90))
+    sprite = np.tile(drawing.astype(np.uint8), (1, 3, 1))
     contrast = np.clip(5 * (part(11, 14).astype(int) - 120) + 120, 0, 255).astype(np.uint8)
     return {
         "lossless-rgb": lambda: of(Picture(part(19, 23), None, False), worth=FILTERS),
         "lossless-tiles": lambda: of(Picture(line, None, False)),
-        "lossless-two-methods": lambda: encode(Picture(both, None, False), max_error=0).data,
+        "lossless-two-methods": lambda: divided(Picture(both, None, False)),
         "lossless-grey": lambda: of(Picture(grey(13, 11), None, True), worth=NEAR_FILTERS),
         "lossless-alpha": lambda: of(Picture(part(9, 14), ramp, False, exif=b"MM\0*exif")),
-        "lossless-alpha-webp": lambda: encode(Picture(wide, holes, False), max_error=0).data,
+        "lossless-alpha-webp": lambda: divided(Picture(wide, holes, False)),
+        "lossless-undivided": lambda: encode(Picture(wide, None, False), max_error=0).data,
+        "lossless-undivided-alpha": lambda: (
+            encode(Picture(sprite, sprite[..., 0] // np.uint8(2), False), max_error=0).data
+        ),
         "lossless-pixel": lambda: encode(Picture(part(1, 1), None, False), max_error=0).data,
         "lossless-clipped": lambda: of(Picture(contrast, None, False)),
         "lossless-webp": lambda: (

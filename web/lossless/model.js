@@ -24,6 +24,8 @@ const NETWORK = 0, WEBP = 1; // methods
  * @property {number} check
  * @property {boolean} colourless
  * @property {number} maxError
+ * @property {boolean} undivided all of a picture, by WebP
+ * @property {boolean} alpha of an undivided picture
  * @property {Uint8Array} [base] red, green and blue of a lossy picture beneath
  */
 
@@ -54,22 +56,24 @@ export class LosslessModel {
    * The pixels of a tile, RGBA.
    * @param {PixelsJob} job
    */
-  pixels({ canonical, index, width, height, body, check, colourless, maxError, base }) {
+  pixels({ canonical, index, width, height, body, check, colourless, maxError, undivided, alpha, base }) {
     const [method] = body, stream = body.subarray(1), where = `tile ${index}`;
-    require(method === NETWORK || method === WEBP, `${where} is coded by an unknown method`);
-    let rgb;
+    require(method === WEBP || (method === NETWORK && !undivided), `${where} is coded by an unknown method`);
+    const hasAlpha = undivided && alpha;
+    let samples;
     try {
-      rgb = method === WEBP ? decodeVp8l(stream, width, height) : this.decode(stream, width, height, colourless, maxError, base);
+      samples = method === WEBP ? decodeVp8l(stream, width, height, hasAlpha) : this.decode(stream, width, height, colourless, maxError, base);
     } catch (error) {
       throw error instanceof RdaeError ? new RdaeError(error.code, `${where} is damaged (${error.message})`) : error;
     }
-    require(!colourless || isColourless(rgb), `${where} has colours, but the picture has none`);
-    require(crc32(canonical, new Uint8Array(Uint32Array.of(index).buffer), rgb) === check, `${where} is damaged`);
+    require(!colourless || isColourless(samples, hasAlpha), `${where} has colours, but the picture has none`);
+    require(crc32(canonical, new Uint8Array(Uint32Array.of(index).buffer), samples) === check, `${where} is damaged`);
+    if (hasAlpha) return new Uint8ClampedArray(samples.buffer);
     const rgba = new Uint8ClampedArray(4 * width * height).fill(255);
-    for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
-      rgba[to] = rgb[from];
-      rgba[to + 1] = rgb[from + 1];
-      rgba[to + 2] = rgb[from + 2];
+    for (let from = 0, to = 0; from < samples.length; from += 3, to += 4) {
+      rgba[to] = samples[from];
+      rgba[to + 1] = samples[from + 1];
+      rgba[to + 2] = samples[from + 2];
     }
     return rgba;
   }

@@ -2,7 +2,7 @@ import { require } from "../errors.js";
 import { Bits, readCode } from "./prefix_codes.js";
 import { added, addGreen, addPrediction, addTransferred, paint } from "./vp8l_transforms.js";
 
-/* Lossless WebP, of a tile's method 1 and of alpha (FORMAT.md, sections 14.2 and 4.2): RFC 9649, section 3. A browser's own decoder may
+/* Lossless WebP, of a tile's method 1, of alpha and of undivided pictures (FORMAT.md, sections 14.2, 4.2 and 14.11): RFC 9649, section 3. A browser's own decoder may
    premultiply or change colours, and Node.js has none. Pixels are 32-bit numbers, alpha, red, green and blue from the top. */
 
 const SIGNATURE = 0x2f;
@@ -21,25 +21,27 @@ function nearPlaces() {
 }
 
 /**
- * Red, green and blue of a bitstream without a container.
+ * Red, green and blue of a bitstream without a container, and alpha if it has to have it.
  * @param {Uint8Array} stream
  * @param {number} width that it must have
  * @param {number} height
+ * @param {boolean} [hasAlpha]
  */
-export function decodeVp8l(stream, width, height) {
+export function decodeVp8l(stream, width, height, hasAlpha = false) {
   const bits = new Bits(stream);
   require(stream[0] === SIGNATURE, "WebP: another signature");
   bits.take(8);
   const sizes = [bits.take(14) + 1, bits.take(14) + 1];
   require(sizes[0] === width && sizes[1] === height, "WebP: another size");
-  require(bits.take(4) === 0, "WebP: alpha, or an unknown version");
-  const { pixels } = readPicture(bits, width, height), rgb = new Uint8Array(3 * pixels.length);
+  require(bits.take(4) === Number(hasAlpha), "WebP: alpha where there is none, none where there is, or an unknown version");
+  const { pixels } = readPicture(bits, width, height), samples = new Uint8Array((hasAlpha ? 4 : 3) * pixels.length);
   for (let i = 0, to = 0; i < pixels.length; i++) {
-    rgb[to++] = pixels[i] >> 16;
-    rgb[to++] = pixels[i] >> 8;
-    rgb[to++] = pixels[i];
+    samples[to++] = pixels[i] >> 16;
+    samples[to++] = pixels[i] >> 8;
+    samples[to++] = pixels[i];
+    if (hasAlpha) samples[to++] = pixels[i] >> 24;
   }
-  return rgb;
+  return samples;
 }
 
 /**
