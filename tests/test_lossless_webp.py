@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -13,6 +16,7 @@ from PIL import Image
 
 from rdae.bitstream.chunks import scan
 from rdae.bitstream.container import Container, TilePayload, write_container
+from rdae.bitstream.graphics import decode_graphics
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.tiles import pixels_crc
 from rdae.bitstream.varint import ByteReader, pack_varint
@@ -76,6 +80,21 @@ def stream(colours: Pixels) -> bytes:
 
 def test_a_tile_of_webp_is_read(colours: Pixels, stream: bytes) -> None:
     assert np.array_equal(decode(file_of(stream, colours)).rgb, colours)
+
+
+def test_threads_that_read_webp_leave_warnings_as_they_are(colours: Pixels, stream: bytes) -> None:
+    filters, before = warnings.filters, sys.getswitchinterval()
+
+    def read(_: int) -> bool:
+        return np.array_equal(decode_graphics(stream, *colours.shape[:2]), colours)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(read, range(2000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert warnings.filters is filters
 
 
 @pytest.mark.parametrize("flag", ["is_grey", "is_neutral"])

@@ -7,7 +7,6 @@ says nothing more. Pillow is imported where it is called, since most lossy files
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ def decode_graphics(
     Raises:
         CorruptError: these are no such pixels.
     """
-    from PIL import Image
+    from PIL import Image, WebPImagePlugin
 
     _check_header(stream, rows, columns, has_alpha=has_alpha)
     size = len(stream).to_bytes(4, "little")
@@ -69,10 +68,9 @@ def decode_graphics(
     whole = (len(padded) + _HEADER_BYTES - 8).to_bytes(4, "little")
     file = io.BytesIO(b"RIFF" + whole + b"WEBP" + b"VP8L" + size + padded)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, on the sizes of pictures
-            with Image.open(file, formats=["WEBP"]) as image:
-                pixels = np.asarray(image)
+        # Image.open warns of sizes, and a thread that silences warnings silences those of all.
+        with WebPImagePlugin.WebPImageFile(file) as image:
+            pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise CorruptError(f"the WebP bitstream of a tile is damaged ({error})") from error
     if pixels.shape != (rows, columns, 4 if has_alpha else 3):  # nothing is converted
