@@ -209,7 +209,8 @@ def decompress(
             where it stands to its end.
         max_pixels: refuse larger pictures; 256 million if None. With a region it is the region
             that must not be larger, and of a picture with alpha the rows from the first to the
-            region's last, since the alpha plane is decoded from its beginning.
+            region's last, since the alpha plane is decoded from its beginning. A lossless drawing
+            that is kept in one piece counts as a whole.
         weights: a weights file to use instead of the installed ones.
         threads: how many threads to use; one per core if None.
         region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has

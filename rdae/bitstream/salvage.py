@@ -134,7 +134,8 @@ def read_parts(
         region: the part of the picture that is wanted; all of it if None.
         max_pixels: refuse a larger region before anything is allocated for it. Of a picture with
             alpha this counts the whole rows from the first to the region's last, since they
-            are inflated from the plane's beginning (unless it is WebP, which is not known yet).
+            are inflated from the plane's beginning (unless it is WebP, which is not known yet);
+            of an undivided one all of it.
         only_lossy: as of `read_container`.
 
     Raises:

@@ -89,7 +89,8 @@ def decode(
     Args:
         data: the whole file.
         max_pixels: refuse larger pictures before anything is allocated for them; with a region,
-            larger regions, and with alpha too many pixels in all rows down to the region's last.
+            larger regions, and with alpha too many pixels in all rows down to the region's last;
+            an undivided drawing counts as a whole.
         weights: a weights file to use instead of the installed ones; it must be the file's model.
         threads: how many threads to use; one per core if None.
         region: the part to decode, the same pixels as in the whole; the whole if None. Time and

@@ -72,20 +72,24 @@ def encode_lossless(
         is_lossless=True,
     )
     payloads = encode_tiles(picture, header, model, max_error, threads, progress)
-    metadata = picture.icc, picture.exif, picture.xmp
-    data = write_container(Container(header, payloads, picture.alpha, *metadata))
+    p = picture
+    data = write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
     is_drawn = len(payloads) > 1 and any(payload.y[0] == GRAPHICS for payload in payloads)
-    is_small = picture.width * picture.height <= MOST_UNDIVIDED
-    is_small &= max(picture.width, picture.height) <= MOST_SIDE
-    if not is_small or not (is_drawn or header.has_alpha):
-        return data
+    is_small = p.width * p.height <= MOST_UNDIVIDED and max(p.width, p.height) <= MOST_SIDE
+    if is_small and (is_drawn or header.has_alpha):
+        return min(data, _encode_undivided(picture, header), key=len)
+    return data
+
+
+def _encode_undivided(picture: Picture, header: Header) -> bytes:
+    """The file of a picture in one piece; `header` is that of its tiles."""
     header = replace(header, quality_point=0, is_undivided=True)
     pixels = picture.rgb
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], 2)
     payload = TilePayload(b"", encode_undivided(pixels), pixels_crc(header, 0, pixels))
-    undivided = write_container(Container(header, (payload,), None, *metadata))
-    return min(data, undivided, key=len)
+    p = picture
+    return write_container(Container(header, (payload,), None, p.icc, p.exif, p.xmp))
 
 
 def encode_tiles(
