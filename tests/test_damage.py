@@ -289,7 +289,7 @@ def test_any_damage_is_named_exactly_when_decoding_fails(file):
 
 def test_hostile_framing_is_searched_in_bounded_time(file, monkeypatch):
     # every byte could begin a run of tiles, and none ends well
-    monkeypatch.setattr("rdae.bitstream.salvage.MAX_SEARCHED_CHUNKS", 2000)
+    monkeypatch.setattr("rdae.bitstream.chunk_order.MAX_SEARCHED_CHUNKS", 2000)
     hostile = file.data[: file.begin(1)] + b"?" + b"Z\0Y\4abcd" * 20000 + b"!"
     _, damage = find_damage(hostile)
     assert broken_tiles(damage) == list(range(1, TILES))

@@ -9,11 +9,12 @@
     payload      deflated metadata, alpha
     container    a whole file to bytes and back
     info         what a file's framing tells
+    chunk_order  where chunks of tiles stand, and stand again behind broken framing
     salvage      the parts of a damaged file that can be found
     damage       what is broken, for programs and in words
     tables       integer frequencies, under which symbols are coded
     range_coder  symbols to bytes and back (this and tables need constriction)
-    plain_decoder  the beginning of a stream to symbols, without a kernel
+    plain_coder  the same in Python alone, without a kernel
 
 Nothing here knows a network or a picture. This page imports nothing, so that reading a header does
 not load the range coder.

@@ -1,31 +1,26 @@
 """Reading a file that may be damaged: all parts that can be found, and a list of what is broken.
 
 Damage inside of a chunk leaves the others where they are. Damage to the framing hides where the
-next chunk begins; then the chunks behind it are found again from the end of the file, since their
-order is fixed: so many chunks of tiles that run to the last byte can only be the last so many.
-A tile that was taken for another never passes: its checksum covers its number.
+next chunk begins; then the chunks behind it are found again from the end of the file. A tile that
+was taken for another never passes: its checksum covers its number.
 
 Of a file that was cut off, the tiles that are not whole are kept as far as they go.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.bitstream.chunk_order import ChunkOrder, last_chunks, whole_size
 from rdae.bitstream.chunks import (
-    COARSE_SHARE,
     CRC_BYTES,
     METADATA_KINDS,
-    WORD_BYTES,
     Chunk,
     checked_payload,
-    layers,
-    read_chunk,
     scan,
 )
 from rdae.bitstream.container import Container, TilePayload, check_pixels, read_ancillary
@@ -33,16 +28,15 @@ from rdae.bitstream.damage import Cut, Damage
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.payload import unpack_alpha, unpack_alpha_region
 from rdae.bitstream.rest import Rest
-from rdae.bitstream.tiles import Grid, Tile
-from rdae.bitstream.varint import ByteReader, pack_varint
+from rdae.bitstream.tiles import Grid
+from rdae.bitstream.varint import ByteReader
 from rdae.errors import BitstreamError, CorruptError, TruncatedError, UnsupportedFeatureError
 from rdae.geometry import Rectangle
-from rdae.limits import MAX_INFO_PIXELS, MAX_PIXELS, MAX_SEARCHED_CHUNKS
+from rdae.limits import MAX_INFO_PIXELS, MAX_PIXELS
 
 __all__ = ["Beginning", "Parts", "read_parts"]
 
 _OTHER_KINDS = {"A": "alpha", "L": "exact"}
-_TILE_CHUNKS = re.compile(rb"[ZCYR]")
 
 
 @dataclass(frozen=True)
@@ -186,22 +180,6 @@ def _alpha(chunk: Chunk, header: Header, region: Rectangle) -> NDArray[np.uint8]
     return unpack_alpha_region(packed, header.width, header.height, region)
 
 
-class _Order:
-    """The order of the tiles' chunks in a file."""
-
-    def __init__(self, header: Header, *, has_rest: bool) -> None:
-        self._grid = Grid.of(header)
-        self.num_tiles = self._grid.num_tiles
-        self.layers = layers(self.num_tiles, is_lossless=header.is_lossless, has_rest=has_rest)
-        # without pixels that are coded given a lossy picture
-        self.first_layers = self.layers.rstrip("R") or "R"
-        self.num_chunks = self.num_tiles * len(self.layers)
-
-    def __getitem__(self, position: int) -> tuple[str, Tile]:
-        layer, index = divmod(position, self.num_tiles)
-        return self.layers[layer], self._grid.tile(index)
-
-
 def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bool) -> list[Chunk]:
     """Find the tiles of a file, as far as that goes; note what is missing.
 
@@ -222,12 +200,12 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bo
     except BitstreamError as error:
         broken = error
     has_rest = any(chunk.type == "L" for chunk in front)
-    order = _Order(parts.header, has_rest=has_rest and not only_lossy)
+    order = ChunkOrder(parts.header, has_rest=has_rest and not only_lossy)
     in_front = broken is not None and not found and data[end : end + 1] != order.layers[0].encode()
     if broken is not None:
         position = len(found)  # of the chunk that is broken; or the one before has a wrong length
         if not (has_rest and only_lossy):  # of a file whose end is not to be read
-            found |= _last_chunks(data, begin + 1, parts.header, order, found)
+            found |= last_chunks(data, begin + 1, parts.header, order, found)
         is_cut = isinstance(broken, TruncatedError) and len(found) == position
         if is_cut and not in_front and not parts.header.is_lossless:
             _keep_beginnings(data, end, parts, order, found)
@@ -254,7 +232,7 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bo
 
 
 def _keep_beginnings(
-    data: bytes, end: int, parts: Parts, order: _Order, found: Mapping[tuple[str, int], Chunk]
+    data: bytes, end: int, parts: Parts, order: ChunkOrder, found: Mapping[tuple[str, int], Chunk]
 ) -> None:
     """Keep what there is of tiles that are not whole, and say how much of the file is there.
 
@@ -283,85 +261,4 @@ def _keep_beginnings(
         if ("Z", index) in whole and not is_whole:
             y = whole.get(("C", index), b"") + whole.get(("Y", index), b"")
             parts.beginnings[index] = Beginning(whole["Z", index], ("Z", index) in found, y)
-    parts.cut = Cut(len(data), _whole_size(end, num_known, order, found))
-
-
-def _whole_size(
-    end: int, num_known: int, order: _Order, found: Mapping[tuple[str, int], Chunk]
-) -> int | None:
-    """The size of a file that was cut off, to within 28 bytes a tile; None if it cannot be told.
-
-    Args:
-        end: where the last chunk ends whose length is known.
-        num_known: how many chunks of tiles that are.
-        order: of the tiles' chunks.
-        found: the chunks that are whole.
-    """
-    for position in range(num_known, order.num_chunks):
-        letter, tile = order[position]
-        coarse = found.get(("C", tile.index))
-        if letter != "Y" or coarse is None:
-            return None
-        rest = CRC_BYTES + (COARSE_SHARE - 1) * len(coarse.body)
-        end += 1 + len(pack_varint(rest)) + rest
-    return end
-
-
-def _last_chunks(
-    data: bytes, begin: int, header: Header, order: _Order, found: Mapping[tuple[str, int], Chunk]
-) -> dict[tuple[str, int], Chunk]:
-    """Return the last chunks: the longest run of them to the end of the file, by type and tile.
-
-    The time is bounded whatever the bytes, by the number of chunks that are looked at.
-    """
-    budget, most = MAX_SEARCHED_CHUNKS, order.num_chunks - len(found)
-    for match in _TILE_CHUNKS.finditer(data, begin):
-        reader = ByteReader(data)
-        reader.offset = match.start()
-        count, looks_good = 0, True
-        while looks_good and reader.left and count < most:
-            looks_good = _skip(reader)
-            count, budget = count + 1, budget - 1
-        if looks_good and not reader.left:
-            reader.offset = match.start()
-            try:
-                return _read_run(reader, header, order, order.num_chunks - count, found)
-            except BitstreamError:
-                budget -= count  # of wrong type or impossible length: it was chance
-        if budget <= 0:
-            break
-    return {}
-
-
-def _read_run(
-    reader: ByteReader,
-    header: Header,
-    order: _Order,
-    position: int,
-    found: Mapping[tuple[str, int], Chunk],
-) -> dict[tuple[str, int], Chunk]:
-    """Read all chunks of tiles from a position in their order on, to the end of the file.
-
-    Raises:
-        BitstreamError: they are not those.
-    """
-    run: dict[tuple[str, int], Chunk] = {}
-    for at in range(position, order.num_chunks):
-        letter, tile = order[at]
-        coarse = run.get(("C", tile.index)) or found.get(("C", tile.index))
-        chunk = read_chunk(reader, header, tile, len(coarse.body) if coarse else None)
-        if chunk.type != letter:
-            raise CorruptError(f"there is a chunk {chunk.type} where {letter} should be")
-        run[letter, tile.index] = chunk
-    return run
-
-
-def _skip(reader: ByteReader) -> bool:
-    """Pass over a chunk of a tile; False if there is none."""
-    try:
-        letter = reader.byte("the type of a chunk")
-        length = reader.varint("a length")
-        reader.take(length, "a chunk")
-    except BitstreamError:
-        return False
-    return letter == ord("R") or length % WORD_BYTES == 0
+    parts.cut = Cut(len(data), whole_size(end, num_known, order, found))
