@@ -13,7 +13,11 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from rdae.autoencoder.distortion_cost import distortion_cost  # noqa: E402
+from rdae.autoencoder.distortion_cost import (  # noqa: E402
+    _FEW_BITS,
+    _MANY_BITS,
+    distortion_cost,
+)
 from rdae.autoencoder.perceptual import MsSsim, Ssimulacra2  # noqa: E402
 from rdae.evaluation import metrics  # noqa: E402
 
@@ -96,6 +100,11 @@ def test_slopes_are_those_of_finite_differences(photo):
         behind = cost(decoded - 1e-2 * direction, rd_lambda).sum()
     found = (decoded.grad * direction).sum().item()
     assert found == pytest.approx((ahead - behind).item() / 2e-2, rel=0.02)
+
+
+@pytest.mark.parametrize("shares", [_FEW_BITS, _MANY_BITS])
+def test_shares_of_the_mix_add_up(shares):
+    assert sum(shares) == pytest.approx(1) and min(shares) > 0
 
 
 def test_a_mix_costs_about_as_much_as_squared_error_alone(photo):
