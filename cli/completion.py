@@ -18,7 +18,7 @@ def complete_rd(incomplete: str) -> list[str]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Complete the name of an installed model, or of a weights file."""
-    from rdae.model.installed import list_models
+    from rdae.model.cards import list_models
 
     try:
         names = [card.name for card in list_models()]

@@ -19,7 +19,7 @@ from rdae.scales import LAMBDA_RANGE, rd_lambda_at
 
 if TYPE_CHECKING:
     from rdae.bitstream.info import Info
-    from rdae.model.installed import Card
+    from rdae.model.cards import Card
 
 SCHEMA = "rdae.info/1"
 FIELDS = (
@@ -97,7 +97,7 @@ def info(
 @functools.cache
 def _installed() -> list[Card]:
     """The installed models; a broken installation has none."""
-    from rdae.model.installed import list_models
+    from rdae.model.cards import list_models
 
     try:
         return list_models()

@@ -16,7 +16,7 @@ from rdae.cli.versions import kernel_line
 from rdae.errors import WeightsMismatchError
 
 if TYPE_CHECKING:
-    from rdae.model.installed import Card
+    from rdae.model.cards import Card
 
 SCHEMA = "rdae.model/1"
 
@@ -58,7 +58,7 @@ def list_command(as_json: Json = False) -> None:
 
 def show_list(*, as_json: bool) -> None:
     """Print the table of models, or one JSON object a model."""
-    from rdae.model.installed import list_models, lossless_card
+    from rdae.model.cards import list_models, lossless_card
 
     cards = [*list_models(), lossless_card()]
     if as_json:
@@ -94,7 +94,8 @@ def show(
       rdae models show photo
       rdae models show photo --json
     """
-    from rdae.model.installed import load_model, lossless_card
+    from rdae.model.cards import lossless_card
+    from rdae.model.installed import load_model
 
     lossless = lossless_card()
     card = lossless if name == lossless.name else _find(name)
@@ -171,7 +172,7 @@ def require_model(name: str) -> None:
 
 def typical_rates() -> str:
     """Return what the default model's qualities mean on photographs, for the help; or nothing."""
-    from rdae.model.installed import list_models
+    from rdae.model.cards import list_models
 
     try:
         card = next(card for card in list_models() if card.default)
@@ -183,7 +184,7 @@ def typical_rates() -> str:
 
 
 def _find(name: str) -> Card:
-    from rdae.model.installed import list_models
+    from rdae.model.cards import list_models
 
     cards = list_models()
     for card in cards:

@@ -31,7 +31,7 @@ def version_line() -> str:
 
 def print_versions(*, as_json: bool, verbose: bool = False) -> None:
     """Print versions and models on stdout, and if `verbose` the kernel; only that imports NumPy."""
-    from rdae.model.installed import list_models
+    from rdae.model.cards import list_models
 
     cards = list_models()
     if as_json:

@@ -197,7 +197,9 @@ def test_the_pixel_limit_comes_before_decoding(crop):
 
 def test_an_unknown_model_is_named(crop, model, monkeypatch):
     data = encode(of(crop)).data
-    monkeypatch.setattr("rdae.model.installed._manifest", lambda: {"default": "none", "models": []})
+    monkeypatch.setattr(
+        "rdae.model.installed.shipped_manifest", lambda: {"default": "none", "models": []}
+    )
     with pytest.raises(
         UnknownModelError, match=f"written with model {model.description.model_id} "
     ):

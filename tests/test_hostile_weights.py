@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rdae import limits
 from rdae.errors import WeightsMismatchError
 from rdae.lossless.model import LosslessModel, is_lossless
-from rdae.model.installed import lossless_card
+from rdae.model.cards import lossless_card
 from rdae.model.model import Model
 from rdae.model.presets import tiny
 from rdae.model.weights_file import FORMAT, read_description, read_weights

@@ -180,7 +180,8 @@ def test_a_port_that_is_taken_is_a_mistake(server: tuple[str, str], run: Run, rd
 def test_models_of_ones_own_are_in_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rdae.model.installed import WEIGHTS_DIR_VARIABLE, complete_manifest
+    from rdae.model.installed import complete_manifest
+    from rdae.model.manifest import WEIGHTS_DIR_VARIABLE
 
     mine = tmp_path / "mine of 2026.safetensors"
     mine.write_bytes((WEIGHTS / "photo.safetensors").read_bytes())

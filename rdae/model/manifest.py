@@ -1,0 +1,81 @@
+"""The weights files on this machine: those that ship with rdae, and those of `RDAE_WEIGHTS_DIR`.
+
+`weights/manifest.json` lists the shipped files with their SHA-256; a file whose bytes differ is
+refused. Files of `RDAE_WEIGHTS_DIR` are the user's own and are taken as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rdae.errors import WeightsMismatchError, WeightsNotFoundError
+from rdae.model.weights_file import Description, read_description
+
+WEIGHTS_DIR_VARIABLE = "RDAE_WEIGHTS_DIR"
+
+_log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)
+def shipped_manifest() -> dict[str, Any]:
+    """What is said of the shipped files.
+
+    Raises:
+        WeightsNotFoundError: it cannot be read.
+    """
+    path = shipped("manifest.json")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsNotFoundError(
+            f"the list of models {path} cannot be read ({error})", hint="install rdae again"
+        ) from error
+    return content
+
+
+def shipped(name: str) -> Path:
+    """The path of a shipped file."""
+    # a wheel is always unpacked on installation, so the resource is a real file
+    return Path(str(files("rdae.weights") / name))
+
+
+def own_files() -> list[Path]:
+    """The user's own weights files, in the order of their names."""
+    folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
+    return sorted(Path(folder).glob("*.safetensors")) if folder else []
+
+
+def own_models() -> Iterator[tuple[Path, Description]]:
+    """The user's own weights files that can be read; `verify_weights` names the others."""
+    for path in own_files():
+        try:
+            yield path, read_description(path)
+        except WeightsMismatchError as error:
+            _log.warning("%s is left out: %s", path, error)
+
+
+def check_sha256(path: Path, wanted: str) -> None:
+    """Compare the bytes of a shipped file with the manifest.
+
+    Raises:
+        WeightsNotFoundError: there is no such file.
+        WeightsMismatchError: it has other bytes.
+    """
+    if not path.is_file():
+        raise WeightsNotFoundError(f"there is no weights file {path}", hint="install rdae again")
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != wanted:
+        raise WeightsMismatchError(
+            f"{path} is damaged: its SHA-256 is not the manifest's", hint="install rdae again"
+        )
