@@ -36,13 +36,13 @@ def smaller_exact_bytes(picture: Picture, info: Info, input_bytes: int) -> int |
         info: of the file.
         input_bytes: size of the input.
     """
-    from rdae.lossless.estimate import graphics_bytes, looks_drawn
+    from rdae.lossless.estimate import drawn_bytes, looks_drawn
 
     is_larger = info.file_bytes > input_bytes
     if info.is_lossless or not (is_larger or looks_drawn(picture.rgb)):
         return None
-    in_both = info.header_bytes + info.alpha_bytes + info.metadata_bytes
-    found = graphics_bytes(picture.rgb, info.file_bytes - in_both)
+    in_both = info.header_bytes + info.metadata_bytes
+    found = drawn_bytes(picture, info.alpha_bytes, info.file_bytes - in_both)
     return None if found is None else found + in_both
 
 

@@ -57,7 +57,7 @@ def webp(
     header = 0x2F | (columns - 1) << 8 | (rows - 1) << 22 | has_alpha << 36
     require(int.from_bytes(stream[:5], "little") == header, "the header of WebP")
     require(len(stream) >= 5, "no header of WebP")
-    body = b"WEBPVP8L" + len(stream).to_bytes(4, "little") + stream + bytes(len(stream) % 2)
+    body = b"WEBPVP8L" + len(stream).to_bytes(4, "little") + stream + b"\xff" * (len(stream) % 2)
     file = io.BytesIO(b"RIFF" + len(body).to_bytes(4, "little") + body)
     try:
         with Image.open(file, formats=["WEBP"]) as image:

@@ -20,7 +20,7 @@ from rdae.codec import Encoded, encode, smaller
 from rdae.codec.smaller import encode_smaller
 from rdae.errors import RateTargetError
 from rdae.images.picture import Picture
-from rdae.lossless.estimate import graphics_bytes, looks_drawn
+from rdae.lossless.estimate import drawn_bytes, graphics_bytes, looks_drawn
 
 Pixels = NDArray[np.uint8]
 Call = Callable[..., tuple[int, str, str]]
@@ -44,6 +44,18 @@ def test_the_networks_are_not_asked_about_a_photo(crop: Pixels) -> None:
     assert not choice.kept.info.is_lossless and choice.other_bytes is None
     drawn = encode_smaller(picture(BOARD))
     assert drawn.other_bytes is not None and drawn.other_bytes > len(drawn.kept.data)
+
+
+def test_alpha_that_follows_the_colours_is_not_counted_twice() -> None:
+    alpha = np.random.default_rng(4).integers(0, 256, (64, 64), np.uint8)
+    sprite = Picture(np.stack([alpha, 255 - alpha, alpha // 2], 2), alpha, False)
+    choice, exact = encode_smaller(sprite, quality=30), encode(sprite, max_error=0)
+    assert choice.kept.data == exact.data
+    assert choice.other_bytes is not None and choice.other_bytes > len(exact.data)
+    alone = graphics_bytes(sprite.rgb, 1e9)
+    together = drawn_bytes(sprite, choice.other_bytes, 1e9)
+    assert alone is not None and together is not None
+    assert together < alone + 100 and abs(together - len(exact.data)) < 50
 
 
 def test_within_a_largest_size_exact_pixels_are_best(crop: Pixels) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rdae.bitstream.chunks import scan
 from rdae.bitstream.container import Container, TilePayload, write_container
-from rdae.bitstream.graphics import decode_graphics
+from rdae.bitstream.graphics import decode_graphics, encode_graphics
 from rdae.bitstream.header import Header, read_header
 from rdae.bitstream.tiles import pixels_crc
 from rdae.bitstream.varint import ByteReader, pack_varint
@@ -80,6 +80,19 @@ def stream(colours: Pixels) -> bytes:
 
 def test_a_tile_of_webp_is_read(colours: Pixels, stream: bytes) -> None:
     assert np.array_equal(decode(file_of(stream, colours)).rgb, colours)
+
+
+def test_a_stream_without_its_last_zeros_is_refused(colours: Pixels) -> None:
+    """Its frame is padded to an even size, and libwebp reads the padding as if it were of it."""
+    ends_in_zero = 0
+    for rows, columns in np.ndindex(6, 9):
+        part = np.ascontiguousarray(colours[: rows + 1, : columns + 1])
+        stream = encode_graphics(part)
+        if stream[-1] == 0 and len(stream) % 2 == 0:
+            ends_in_zero += 1
+            with pytest.raises(CorruptError):
+                decode(file_of(stream[:-1], part))
+    assert ends_in_zero
 
 
 def test_threads_that_read_webp_leave_warnings_as_they_are(colours: Pixels, stream: bytes) -> None:

@@ -64,7 +64,8 @@ def decode_graphics(
 
     _check_header(stream, rows, columns, has_alpha=has_alpha)
     size = len(stream).to_bytes(4, "little")
-    padded = stream + b"\0" * (len(stream) % 2)
+    # libwebp reads on into the padding, and zeros would complete a stream that ends early.
+    padded = stream + b"\xff" * (len(stream) % 2)
     whole = (len(padded) + _HEADER_BYTES - 8).to_bytes(4, "little")
     file = io.BytesIO(b"RIFF" + whole + b"WEBP" + b"VP8L" + size + padded)
     try:

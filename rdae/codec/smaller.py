@@ -15,7 +15,7 @@ from typing import Any
 from rdae.codec.encoding import Encoded, encode, most_bytes
 from rdae.errors import RateTargetError
 from rdae.images.picture import Picture
-from rdae.lossless.estimate import NETWORK_GAIN, graphics_bytes
+from rdae.lossless.estimate import NETWORK_GAIN, drawn_bytes
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def encode_smaller(picture: Picture, **settings: Any) -> Choice:
             raise
         return Choice(exact)
     most = len(lossy.data) if limit is None else limit
-    in_both = lossy.info.alpha_bytes + lossy.info.metadata_bytes
-    exact = _lossless_within(most - in_both, picture, settings)
+    info = lossy.info
+    exact = _lossless_within(most - info.metadata_bytes, picture, settings, info.alpha_bytes)
     if exact is None:
         return Choice(lossy)
     both_s = lossy.encode_s + exact.encode_s
@@ -98,9 +98,11 @@ def _largest_size(picture: Picture, settings: dict[str, Any]) -> int | None:
     return size if bpp is None else most_bytes(bpp, picture.width * picture.height)
 
 
-def _lossless_within(most: float, picture: Picture, settings: dict[str, Any]) -> Encoded | None:
-    """The lossless file, None if its pixels surely take more bytes."""
-    if graphics_bytes(picture.rgb, NETWORK_GAIN * most) is None:
+def _lossless_within(
+    most: float, picture: Picture, settings: dict[str, Any], alpha_bytes: int = 0
+) -> Encoded | None:
+    """The lossless file, None if its pixels and alpha surely take more bytes."""
+    if drawn_bytes(picture, alpha_bytes, NETWORK_GAIN * most) is None:
         return None
     return encode(
         picture,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.graphics import encode_graphics, hasty_bytes
 from rdae.bitstream.tiles import TILE_CELLS
 from rdae.geometry import PATCH
+from rdae.images.picture import Picture
 from rdae.lossless.coding import FEW_COLOURS
 
 TILE = TILE_CELLS * PATCH  # pixels of a side
@@ -30,38 +31,63 @@ def looks_drawn(pixels: NDArray[np.uint8]) -> bool:
     return len(np.unique(sample, axis=0)) <= FEW_COLOURS
 
 
-def graphics_bytes(pixels: NDArray[np.uint8], most: float) -> int | None:
+def drawn_bytes(picture: Picture, alpha_bytes: int, most: float) -> int | None:
+    """The bytes of a picture as lossless WebP: alpha apart, or with the colours, as it is smaller.
+
+    Args:
+        picture: the picture.
+        alpha_bytes: what its alpha takes in a chunk of its own.
+        most: bytes, as of `graphics_bytes`.
+    """
+    apart = graphics_bytes(picture.rgb, most - alpha_bytes)
+    found = [] if apart is None else [apart + alpha_bytes]
+    if picture.alpha is not None:
+        together = graphics_bytes(picture.rgb, most, picture.alpha)
+        found += [] if together is None else [together]
+    return min(found, default=None)
+
+
+def graphics_bytes(
+    pixels: NDArray[np.uint8], most: float, alpha: NDArray[np.uint8] | None = None
+) -> int | None:
     """The bytes of a picture as lossless WebP, tile by tile.
 
     Args:
         pixels: `(rows, columns, 3)`.
         most: bytes; beyond them the work is given up, with a photograph after a small part of it.
+        alpha: `(rows, columns)`, if it is to be coded with them.
 
     Returns:
         The bytes, None if they are more than that.
     """
-    if _exceeds(pixels, HASTE * most):
+    if _exceeds(pixels, alpha, HASTE * most):
         return None
     total = 0
-    for tile in _parts(pixels, TILE):
+    for tile in _parts(pixels, alpha, TILE):
         total += len(encode_graphics(tile))
         if total > most:
             return None
     return total
 
 
-def _exceeds(pixels: NDArray[np.uint8], most: float) -> bool:
+def _exceeds(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, most: float) -> bool:
     total = 0
-    for strip in _parts(pixels, STRIP):
+    for strip in _parts(pixels, alpha, STRIP):
         total += hasty_bytes(strip)
         if total > most:
             return True
     return False
 
 
-def _parts(pixels: NDArray[np.uint8], rows: int) -> Iterator[NDArray[np.uint8]]:
+def _parts(
+    pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, rows: int
+) -> Iterator[NDArray[np.uint8]]:
     """Cut a picture into parts of so many rows and at most a tile's columns."""
     height, width = pixels.shape[:2]
     for top in range(0, height, rows):
         for left in range(0, width, TILE):
-            yield np.ascontiguousarray(pixels[top : top + rows, left : left + TILE])
+            place = slice(top, top + rows), slice(left, left + TILE)
+            if alpha is None:
+                yield np.ascontiguousarray(pixels[place])
+            else:
+                yield np.dstack([pixels[place], alpha[place]])

@@ -1,3 +1,4 @@
+import { cut } from "../container.js";
 import { damageLine, exactness, grouped, humanBytes, modeName, partsOf, ratio } from "./facts.js";
 
 /* The panel with what `rdae info` says of the file on show. */
@@ -36,8 +37,8 @@ export function fill(panel, item, models) {
   const parts = partsOf(item.size, chunks), coded = parts.find(({ name }) => name === "pixels")?.bytes;
   if (coded) say("Per subpixel", `${((8 * coded) / pixels / (header.grey ? 1 : 3)).toFixed(4)} bits`);
   say("Ratio", `${ratio(pixels * channels, item.size)} to the bare pixels`);
-  const columns = Math.ceil(width / 1024), rows = Math.ceil(height / 1024);
-  say("Tiles", `${columns} × ${rows}`);
+  const tiles = cut(header), columns = tiles.filter(({ row }) => row === 0).length;
+  say("Tiles", `${columns} × ${tiles.length / columns}`);
   const methods = Object.entries(picture.methods).flatMap(([name, count]) => (count ? `${count} by ${name}` : []));
   if (methods.length) say("Coded", methods.join(", "));
   const kinds = Object.entries(metadata).map(([kind, block]) => `${kind === "icc" ? iccName(block) : kind.toUpperCase()} (${humanBytes(block.length)})`);
