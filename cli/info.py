@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = "rdae.info/1"
 FIELDS = (
     *("file_bytes", "width", "height", "mode", "version", "model", "model_id", "fingerprint"),
-    *("quality", "quality_point", "tile_columns", "tile_rows", "bpp", "raw_ratio"),
+    *("quality", "quality_point", "tile_columns", "tile_rows", "undivided", "bpp", "raw_ratio"),
     *("lossless", "max_error", "base_quality", "exact_model"),
     *("bits_per_subpixel", "methods"),
     *figures.SPLIT_FIELDS,
@@ -130,7 +130,7 @@ def _row(name: str, info: Info) -> tuple[str, ...]:
         grouped(bits["y_bits"] + bits["pixel_bits"]),
         grouped(bits["z_bits"]),
         grouped(bits["header_bits"]),
-        grouped(bits["alpha_bits"]) if info.has_alpha else "",
+        grouped(bits["alpha_bits"]) if info.has_alpha and not info.is_undivided else "",
         grouped(bits["metadata_bits"]),
     )
 
@@ -153,6 +153,8 @@ def _explanation(info: Info) -> str:
     if info.is_lossless:
         x = bits["pixel_bits"]
         what = "-log2 P(x): each level of a pyramid given the coarser ones"
+        if not info.methods["network"]:
+            what = "the pixels as lossless WebP, which has no model of them"
         rows = [
             ("TERM", "BITS", "PER PIXEL", "WHAT IT IS"),
             ("x", grouped(x), f"{x / pixels:.4f}", what),
@@ -198,8 +200,10 @@ def _explanation_of_both(info: Info) -> str:
 
 
 def _exact_line(info: Info) -> str:
-    tiles = ", ".join(f"{count} by {name}" for name, count in info.methods.items())
-    return f"{info.bits_per_subpixel:.4f} bits per subpixel; tiles: {tiles}."
+    coded = "tiles: " + ", ".join(f"{count} by {name}" for name, count in info.methods.items())
+    if info.is_undivided:
+        coded = f"one piece by WebP{', alpha included' * info.has_alpha}"
+    return f"{info.bits_per_subpixel:.4f} bits per subpixel; {coded}."
 
 
 def _exact_model_name(info: Info) -> str | None:
@@ -225,6 +229,7 @@ def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
             "quality_point": info.quality_point,
             "tile_columns": info.tile_columns,
             "tile_rows": info.tile_rows,
+            "undivided": info.is_undivided,
             "bpp": info.bpp,
             "raw_ratio": figures.raw_bytes(info) / info.file_bytes,
             "lossless": info.is_lossless,

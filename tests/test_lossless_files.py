@@ -179,7 +179,7 @@ def test_info_says_what_codes_the_tiles(
     code, out, _ = call("info", "--explain", "drawn.rd")
     assert code == 0 and " bits per subpixel; tiles: 0 by network, 1 by WebP." in out
     record = json.loads(call("info", "drawn.rd", "--json")[1].splitlines()[0])
-    assert record["methods"] == {"network": 0, "WebP": 1}
+    assert not record["undivided"] and record["methods"] == {"network": 0, "WebP": 1}
     assert record["bits_per_subpixel"] == round(record["pixel_bits"] / 44000, 5)
 
 

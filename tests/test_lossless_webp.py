@@ -6,6 +6,7 @@ import io
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -93,6 +94,24 @@ def test_a_stream_without_its_last_zeros_is_refused(colours: Pixels) -> None:
             with pytest.raises(CorruptError):
                 decode(file_of(stream[:-1], part))
     assert ends_in_zero
+
+
+def test_a_picture_that_there_is_no_memory_for_is_not_called_damaged() -> None:
+    if sys.platform != "linux":
+        pytest.skip("asks Linux for the size of the process")
+    import resource
+
+    stream = bytearray(encode_graphics(np.zeros((8, 8, 3), np.uint8)))
+    stream[1:5] = (16383 | 16383 << 14).to_bytes(4, "little")  # one colour fits any size
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    room = pages * resource.getpagesize() + (200 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (room, before[1]))
+    try:
+        with pytest.raises(MemoryError):
+            decode_graphics(bytes(stream), 16384, 16384)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_threads_that_read_webp_leave_warnings_as_they_are(colours: Pixels, stream: bytes) -> None:

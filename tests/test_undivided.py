@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -137,6 +140,15 @@ def test_no_drawing_is_larger_than_webp(rows, columns, has_alpha, most, random) 
         check(picture, data)
 
 
+def test_the_command_says_that_alpha_is_with_the_colours(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "both.rd").write_bytes(file_of(np.zeros((9, 8, 4), np.uint8)))
+    _, out, _ = call("info", "--explain", "both.rd")
+    assert "one piece by WebP, alpha included." in out and "ALPHA" not in out
+    assert json.loads(call("info", "both.rd", "--json")[1].splitlines()[0])["undivided"]
+
+
 def test_a_largest_error_is_not_used_where_exact_is_smaller(wide: Pixels) -> None:
     info = read_info(encode(Picture(wide, None, False), max_error=2).data)
     assert info.max_error == 0
@@ -162,8 +174,9 @@ def test_of_a_damaged_or_cut_one_nothing_is_left(wide: Pixels, channels: int) ->
     cut = bytes(data[: len(data) // 2])
     data[len(data) // 2] ^= 16
     for broken, error in ((bytes(data), CorruptError), (cut, TruncatedError)):
-        with pytest.raises(error):
+        with pytest.raises(error) as refused:
             decode(broken)
+        assert "best" not in refused.value.hint
         saved = rescue(broken)
         assert [damage.part for damage in saved.damage] == ["tile"]
         assert "nothing of the colours is left" in saved.text

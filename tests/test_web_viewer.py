@@ -38,7 +38,7 @@ DROP = """(files) => {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grey file, one with alpha and profile, a lossless one, one with a damaged tile, one cut."""
     folder = tmp_path_factory.mktemp("viewer")
-    for name in ("grey-q40", "alpha-q70", "lossless-two-methods"):
+    for name in ("grey-q40", "alpha-q70", "lossless-two-methods", "lossless-undivided"):
         (folder / f"{name}.rd").write_bytes((GOLDEN / f"{name}.rd").read_bytes())
     waves = np.add.outer(np.arange(40), np.arange(1100)) % 256
     data = bytearray(rdae.compress(waves.astype(np.uint8), quality=50))
@@ -107,10 +107,20 @@ def test_files_are_shown_saved_and_judged(browser: Browser, folder: Path) -> Non
         page.keyboard.press("i")
         facts = page.inner_text("#info").split("\n")
         info = rdae.read_info(folder / "lossless-two-methods.rd")
-        told = {name: facts[facts.index(name) + 1] for name in ("Model", "Quality", "Coded")}
+        told = {
+            name: facts[facts.index(name) + 1] for name in ("Model", "Quality", "Coded", "Tiles")
+        }
         assert told["Model"].startswith("lossless, ") and told["Quality"] == "lossless"
-        assert told["Coded"] == "1 by network, 1 by WebP"
+        assert told["Coded"] == "1 by network, 1 by WebP" and told["Tiles"] == "2 × 1"
         assert facts[facts.index("Per subpixel") + 1] == f"{info.bits_per_subpixel:.4f} bits"
+        page.keyboard.press("Escape")
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("o")
+        chooser.value.set_files(folder / "lossless-undivided.rd")
+        shows(page, "lossless-undivided.rd")
+        page.keyboard.press("i")
+        facts = page.inner_text("#info").split("\n")
+        assert facts[facts.index("Tiles") + 1] == "1 × 1"
         page.keyboard.press("Escape")
 
         page.keyboard.press("?")

@@ -154,7 +154,8 @@ def scan(reader: ByteReader, header: Header, *, only_lossy: bool = False) -> Ite
     try:
         yield from _scan_tiles(reader, header, order, grid)
     except TruncatedError as error:
-        error.hint += f"; {option('best_effort')} shows what is there"
+        if grid.num_tiles > 1 or not header.is_lossless:  # of whose only tile nothing is left
+            error.hint += f"; {option('best_effort')} shows what is there"
         raise
     if reader.left and not (has_rest and only_lossy):
         _reject_unknown_critical(chr(reader.data[reader.offset]))

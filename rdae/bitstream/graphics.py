@@ -15,6 +15,7 @@ from rdae.errors import CorruptError
 
 SIGNATURE = 0x2F  # the first byte of the bitstream
 MOST_SIDE = 1 << 14  # pixels
+_WORKING_BYTES = 12  # that libwebp has for each pixel; where there are none it says no more
 _HEADER_BYTES = 20  # RIFF, size, WEBP, VP8L, size
 _SIZE_BITS = 14  # of a side less one, behind the signature
 _ALPHA_BIT, _VERSION_BITS = 1 << 28, 7 << 29  # behind both sides, in the same four bytes
@@ -59,6 +60,7 @@ def decode_graphics(
 
     Raises:
         CorruptError: these are no such pixels.
+        MemoryError: there is not enough of it for a large picture.
     """
     from PIL import Image, WebPImagePlugin
 
@@ -73,6 +75,7 @@ def decode_graphics(
         with WebPImagePlugin.WebPImageFile(file) as image:
             pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        np.empty((rows, columns, _WORKING_BYTES), np.uint8)  # a MemoryError where that was it
         raise CorruptError(f"the WebP bitstream of a tile is damaged ({error})") from error
     if pixels.shape != (rows, columns, 4 if has_alpha else 3):  # nothing is converted
         raise CorruptError("the WebP bitstream of a tile is damaged (it is no picture in RGB)")

@@ -50,13 +50,14 @@ class Info:
             files that have only one of both.
         quality_point: 0 to 255; of a lossless file without a lossy picture its largest error.
         tile_columns, tile_rows: of the grid of tiles.
+        is_undivided: a lossless file has all of the picture, and any alpha, in one piece.
         file_bytes: the sum of the following six.
         header_bytes: header, framing of chunks, checksums, unknown ancillary chunks.
         z_bytes, y_bytes: range-coder streams; y is that of chunks C and Y.
         pixel_bytes: what codes the pixels of a lossless file, given its lossy picture if it has
             one; 0 of others.
         methods: what codes the tiles of a lossless file ("network", "WebP") -> how many tiles.
-        alpha_bytes: filter byte and samples.
+        alpha_bytes: filter byte and samples; 0 of an undivided file, whose pixels have it.
         metadata_bytes: zlib streams of ICC, EXIF and XMP.
         metadata: kind ("icc", "exif", "xmp") -> stored bytes, of the kinds that are there.
         fields: runs of bytes that cover the file from its first byte to its last, without gaps.
@@ -75,6 +76,7 @@ class Info:
     quality_point: int
     tile_columns: int
     tile_rows: int
+    is_undivided: bool
     file_bytes: int
     header_bytes: int
     z_bytes: int
@@ -174,6 +176,7 @@ def parse_info(data: bytes) -> Info:
         quality_point=header.quality_point,
         tile_columns=grid.columns,
         tile_rows=grid.rows,
+        is_undivided=header.is_undivided,
         file_bytes=len(data),
         header_bytes=len(data) - sum(sizes.values()) - metadata_bytes,
         z_bytes=sizes["Z"],
