@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,8 @@ def elbo(
                 with_exact=level == effort,
                 progress=search,
             )
-        exact = encode(picture, max_error=0, threads=threads, progress=search).info
+        colours = replace(picture, alpha=None)  # of which all terms are
+        exact = encode(colours, max_error=0, threads=threads, progress=search).info
     finally:
         console.clear_progress()
     plain = columns[f"coded, effort {PLAIN_EFFORT}"]

@@ -177,9 +177,9 @@ def test_info_says_what_codes_the_tiles(
     drawn = rdae.compress(np.zeros((40, 1100), np.uint8), lossless=True)
     (tmp_path / "drawn.rd").write_bytes(drawn)
     code, out, _ = call("info", "--explain", "drawn.rd")
-    assert code == 0 and " bits per subpixel; tiles: 0 by network, 1 by WebP." in out
+    assert code == 0 and " bits per subpixel; one piece by WebP." in out
     record = json.loads(call("info", "drawn.rd", "--json")[1].splitlines()[0])
-    assert not record["undivided"] and record["methods"] == {"network": 0, "WebP": 1}
+    assert record["undivided"] and record["methods"] == {"network": 0, "WebP": 1}
     assert record["bits_per_subpixel"] == round(record["pixel_bits"] / 44000, 5)
 
 
@@ -208,3 +208,14 @@ def test_elbo_says_what_a_lossless_file_takes(
     code, out, _ = call("elbo", "x.png", "--draws", "1")
     said = f"--lossless: {bits:_} bits, {bits / 3072:.4f} per pixel, {bits / 9216:.4f} per subpixel"
     assert code == 0 and said.replace("_", " ") in out
+
+
+def test_elbo_is_of_the_colours_alone(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (24, 24), np.uint8)
+    rgb = np.dstack([noise, 255 - noise, noise // 2])
+    Image.fromarray(np.dstack([rgb, 255 - noise])).save(tmp_path / "sprite.png")
+    bits = 8 * parse_info(rdae.compress(rgb, lossless=True)).pixel_bytes
+    code, out, _ = call("elbo", "sprite.png", "--draws", "1", "--json")
+    assert code == 0 and json.loads(out)["lossless_bits"] == bits
