@@ -52,10 +52,11 @@ def distortion_cost(tune: str, source: Tensor) -> DistortionCost:
     """
     if tune == "psnr" or min(source.shape[2:]) < _LEAST_SIDE:
         return lambda decoded, rd_lambda: rd_lambda * mse(source, decoded)
+    source = source.contiguous()  # plane by plane, as all of it is computed
     ssimulacra2, ms_ssim = Ssimulacra2(source), MsSsim(source)
 
     def for_the_eye(decoded: Tensor, rd_lambda: Tensor) -> Tensor:
-        ln_lambda = rd_lambda.log()
+        decoded, ln_lambda = decoded.contiguous(), rd_lambda.log()
         all_scales, finest = ms_ssim(decoded)
         costs = (
             rd_lambda * mse(source, decoded),

@@ -3,21 +3,20 @@
 Both are made for one source and compare decoded pictures with it, so that a search that tries many
 looks at the source once. Pictures are `(B, 3, H, W)` in 0..1, sRGB; results `(B,)`, 0 for equal
 pictures.
-
-Gaussian means are products with banded matrices: processors run them far faster than depthwise
-filters of eleven taps.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_TAPS, _SIGMA = 11, 1.5
+from rdae.autoencoder.gaussian import TAPS, Window, inner, mirrored
+
+_C2 = 9e-4  # of SSIM
 
 # The weights of SSIMULACRA2 2.1 (Cloudinary, BSD-3) that are 0.2 or more: (scale, channel of XYB):
 # L1 norms of the maps of SSIM, ringing and blur, then their L4 norms. The others change a sum by
@@ -39,14 +38,15 @@ _WEIGHTS = {
     ),
 }
 _SUM_FACTOR = 0.9562382616834844
-_SSIM_C2 = 0.0009
+_BEND = 0.04045  # of the sRGB curve, straight below it
 _OPSIN = ((0.3, 0.622, 0.078), (0.23, 0.692, 0.078), (0.24342269, 0.20476744, 0.55180987))
 _OPSIN_BIAS = 0.00379307
+_XYB, _XYB_OFFSET = ((7, -7, 0), (0.5, 0.5, 0), (-0.5, -0.5, 1)), (0.42, 0.01, 0.55)
 _LEAST_SIDE = 8
 _TINY = 1e-20  # keeps the slope of a fourth root finite
 
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_MS_C1, _MS_C2 = 1e-4, 9e-4
+_MS_C1 = 1e-4
 
 
 class Ssimulacra2:
@@ -63,9 +63,7 @@ class Ssimulacra2:
     class _Scale(NamedTuple):
         channels: list[int]
         weights: Tensor  # (channels, 6)
-        source: Tensor
-        mean: Tensor
-        variance: Tensor
+        source: _Source
         edge: Tensor
 
     def __init__(self, source: Tensor) -> None:
@@ -77,12 +75,9 @@ class Ssimulacra2:
                     break
                 channels = [c for c in range(3) if (scale, c) in _WEIGHTS]
                 weights = linear.new_tensor([_WEIGHTS[scale, c] for c in channels])
-                x = _to_xyb(linear, channels)
-                mean, square = _mirrored_mean(torch.cat([x, x * x], 1)).split(len(channels), 1)
+                x = _Source(_to_xyb(linear, channels), mirrored)
                 self._scales.append(
-                    self._Scale(
-                        channels, weights, x, mean, square - mean * mean, 1 + (x - mean).abs()
-                    )
+                    self._Scale(channels, weights, x, 1 + (x.values - x.mean).abs())
                 )
                 linear = _halved(linear)
 
@@ -90,13 +85,10 @@ class Ssimulacra2:
         """The sum for each picture: 0 for the source itself, about 3 at a score of 70."""
         linear = _to_linear(decoded)
         total = torch.zeros(len(decoded), device=decoded.device)
-        for channels, weights, x, mean, variance, edge in self._scales:
+        for channels, weights, x, edge in self._scales:
             y = _to_xyb(linear, channels)
-            maps = torch.cat([y, y * y, x * y], 1)
-            y_mean, square, product = _mirrored_mean(maps).split(len(channels), 1)
-            structure = 2 * (product - mean * y_mean) + _SSIM_C2
-            energy = variance + (square - y_mean * y_mean) + _SSIM_C2
-            error = (1 - (1 - (mean - y_mean).square()) * structure / energy).clamp_min(0)
+            y_mean, structure = x.compared(y)
+            error = 1 - (1 - (x.mean - y_mean).square()) * structure
             edges = (1 + (y - y_mean).abs()) / edge - 1
             for k, errors in enumerate((error, edges, -edges)):
                 total = total + _pooled(errors, weights[:, k], weights[:, k + 3])
@@ -118,13 +110,12 @@ class MsSsim:
     """
 
     def __init__(self, source: Tensor) -> None:
-        self._scales: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._scales: list[_Source] = []
         with torch.no_grad():
             for _ in _MS_WEIGHTS:
-                if min(source.shape[2:]) < _TAPS:
+                if min(source.shape[2:]) < TAPS:
                     break
-                mean, square = _inner_mean(torch.cat([source, source * source], 1)).split(3, 1)
-                self._scales.append((source, mean, square))
+                self._scales.append(_Source(source, inner))
                 source = F.avg_pool2d(source, 2, padding=_odd(source), count_include_pad=True)
         used = _MS_WEIGHTS[: len(self._scales)]
         self._weights = [weight / sum(used) for weight in used]
@@ -137,31 +128,99 @@ class MsSsim:
         log = torch.zeros(len(decoded), 3, device=decoded.device)
         last = len(self._scales) - 1
         finest = torch.zeros(len(decoded), device=decoded.device)
-        for scale, (x, mean, square) in enumerate(self._scales):
-            maps = torch.cat([decoded, decoded * decoded, x * decoded], 1)
-            own_mean, own_square, product = _inner_mean(maps).split(3, 1)
-            means, squares = mean * own_mean, mean * mean + own_mean * own_mean
-            term = (2 * (product - means) + _MS_C2) / (square + own_square - squares + _MS_C2)
+        for scale, x in enumerate(self._scales):
+            mean, term = x.compared(decoded)
             if scale == 0:
                 finest = 1 - term.mean((1, 2, 3))
             if scale == last:
-                term = term * (2 * means + _MS_C1) / (squares + _MS_C1)
+                squares = x.mean.square() + mean.square()
+                term = term * (2 * x.mean * mean + _MS_C1) / (squares + _MS_C1)
             log = log + self._weights[scale] * term.mean((2, 3)).clamp_min(1e-3).log()
             decoded = F.avg_pool2d(decoded, 2, padding=_odd(decoded), count_include_pad=True)
         return 1 - log.exp().mean(1), finest
 
 
+class _Source:
+    """Maps of a source that maps of decoded pictures are compared with, by their Gaussian means.
+
+    Attributes:
+        values: `(B, C, H, W)`.
+        mean: of `values`; of all places, or of those whose windows are whole.
+        energy: variance + C2.
+    """
+
+    def __init__(self, values: Tensor, window: Callable[[int, torch.device], Window]) -> None:
+        self.values = values
+        self.windows = [window(side, values.device) for side in values.shape[2:]]
+        self.mean, square = self.means(torch.stack([values, values * values]))
+        self.energy = square.addcmul_(self.mean, self.mean, value=-1).add_(_C2)
+
+    def means(self, maps: Tensor) -> Tensor:
+        """Gaussian means of maps `(..., H, W)`."""
+        rows, columns = self.windows
+        return rows.means.times(columns.means.times(maps, -1), -2)
+
+    def means_backward(self, grad: Tensor) -> Tensor:
+        """The gradient of maps, from that of their means."""
+        rows, columns = self.windows
+        return columns.backward.times(rows.backward.times(grad, -2), -1)
+
+    def compared(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Means of decoded maps, and contrast and structure of SSIM, 1 where both are equal."""
+        mean, structure = _Compared.apply(y, self)  # type: ignore[no-untyped-call]
+        return mean, structure
+
+
+class _Compared(torch.autograd.Function):
+    """`_Source.compared`, with a third of the passes over memory that autograd would need."""
+
+    @staticmethod
+    def forward(ctx, y: Tensor, x: _Source):  # type: ignore[no-untyped-def]
+        maps = y.new_empty(3, *y.shape)
+        maps[0].copy_(y)
+        torch.mul(y, y, out=maps[1])
+        torch.mul(y, x.values, out=maps[2])
+        mean, square, product = x.means(maps)
+        energy = square.addcmul_(mean, mean, value=-1).add_(x.energy)
+        covariance = product.addcmul_(mean, x.mean, value=-1)
+        structure = covariance.mul_(2).add_(_C2).div_(energy)
+        ctx.save_for_backward(y, mean, structure, energy)
+        ctx.x = x
+        ctx.set_materialize_grads(False)
+        return mean, structure
+
+    @staticmethod
+    def backward(ctx, grad_mean: Tensor | None, grad: Tensor):  # type: ignore[no-untyped-def]
+        (y, mean, structure, energy), x = ctx.saved_tensors, ctx.x
+        grads = energy.new_empty(3, *energy.shape)
+        of_mean, of_square, of_product = grads
+        torch.div(grad, energy, out=of_product).mul_(2)
+        torch.mul(of_product, structure, out=of_square).neg_()  # twice of it
+        torch.mul(mean, structure, out=of_mean).sub_(x.mean).mul_(of_product)
+        if grad_mean is not None:
+            of_mean += grad_mean
+        result, of_square, of_product = x.means_backward(grads)
+        return result.addcmul_(of_square, y).addcmul_(of_product, x.values), None
+
+
 class _ToLinear(torch.autograd.Function):
-    """The sRGB curve, with no slope outside 0..1; its own since `pow` costs three times as much."""
+    """The sRGB curve, with no slope outside 0..1.
+
+    The sum of its straight part and its power, each with its argument clamped to where it counts:
+    `where` costs five passes, and `pow` three logarithms.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        inside = x.clamp(0, 1)
-        base = (inside + 0.055) / 1.055
-        low = inside <= 0.04045
-        power = torch.exp(1.4 * torch.log(base))
-        ctx.save_for_backward(torch.where(low, 1 / 12.92, 2.4 / 1.055 * power) * (x == inside))
-        return torch.where(low, inside / 12.92, power * base)
+        bent = x.clamp(_BEND, 1)
+        base = (bent + 0.055).div_(1.055)
+        power = base.log().mul_(1.4).exp_()
+        straight = x.clamp(0, _BEND)
+        if ctx.needs_input_grad[0]:
+            slope = torch.eq(x, bent, out=bent).mul_(power).mul_(2.4 / 1.055)
+            inside = torch.eq(x, straight, out=torch.empty_like(x))
+            ctx.save_for_backward(slope.add_(inside, alpha=1 / 12.92))
+        return straight.sub_(_BEND).div_(12.92).addcmul_(power, base)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
@@ -173,14 +232,14 @@ class _CubeRoot(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        y = torch.exp(torch.log(x) / 3)
-        ctx.save_for_backward(x, y)
+        y = x.log().div_(3).exp_()
+        ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        x, y = ctx.saved_tensors
-        return grad * y / (3 * x)
+        (y,) = ctx.saved_tensors
+        return grad / y.square().mul_(3)
 
 
 def _to_linear(x: Tensor) -> Tensor:
@@ -191,24 +250,25 @@ def _to_linear(x: Tensor) -> Tensor:
 def _to_xyb(linear: Tensor, channels: list[int]) -> Tensor:
     """Some channels of SSIMULACRA2's positive XYB; blue's cones only where they are used."""
     cones = 3 if 2 in channels else 2
-    mixed = linear.new_tensor(_OPSIN[:cones]) @ linear.flatten(2)
-    root = _CubeRoot.apply((mixed + _OPSIN_BIAS).clamp_min(1e-6))  # type: ignore[no-untyped-call]
-    v = (root - _OPSIN_BIAS ** (1 / 3)).unflatten(2, linear.shape[2:])
-    luma = 0.5 * (v[:, 0] + v[:, 1])
-    planes = []
-    for channel in channels:
-        if channel == 0:
-            planes.append(7 * (v[:, 0] - v[:, 1]) + 0.42)
-        else:
-            planes.append(luma + 0.01 if channel == 1 else v[:, 2] - luma + 0.55)
-    return torch.stack(planes, 1)
+    bias = linear.new_full((cones, 1), _OPSIN_BIAS)
+    mixed = torch.baddbmm(bias, _matrix(_OPSIN[:cones], linear), linear.flatten(2))
+    root = _CubeRoot.apply(mixed)  # type: ignore[no-untyped-call]
+    xyb = _matrix([_XYB[channel][:cones] for channel in channels], linear)
+    offset = linear.new_tensor([_XYB_OFFSET[channel] for channel in channels])[:, None]
+    offset = offset - _OPSIN_BIAS ** (1 / 3) * xyb[0].sum(1, keepdim=True)
+    return torch.baddbmm(offset, xyb, root).unflatten(2, linear.shape[2:])
+
+
+def _matrix(rows: Sequence[Sequence[float]], pictures: Tensor) -> Tensor:
+    """One for each picture."""
+    return pictures.new_tensor(rows).expand(len(pictures), -1, -1)
 
 
 def _pooled(errors: Tensor, weights: Tensor, fourth_weights: Tensor) -> Tensor | float:
     """Weighted L1 and L4 norms of the positive part of `(B, C, H, W)`, summed over channels."""
     if not (weights.any() or fourth_weights.any()):
         return 0.0
-    errors = errors.clamp_min(0)
+    errors = errors.relu()
     total = errors.mean((2, 3)) @ weights
     fourth = errors.square().square().mean((2, 3))
     return total + (fourth + _TINY).sqrt().sqrt() @ fourth_weights
@@ -221,41 +281,3 @@ def _halved(x: Tensor) -> Tensor:
 def _odd(x: Tensor) -> list[int]:
     """Padding of odd sides, which counts as zeros: what implementations of MS-SSIM do."""
     return [side % 2 for side in x.shape[2:]]
-
-
-def _mirrored_mean(x: Tensor) -> Tensor:
-    rows, columns = (_mirrored(side).to(x.device) for side in x.shape[2:])
-    return rows @ (x @ columns.T)
-
-
-def _inner_mean(x: Tensor) -> Tensor:
-    """Gaussian means of all whole windows."""
-    rows, columns = (_inner(side).to(x.device) for side in x.shape[2:])
-    return rows @ (x @ columns.T)
-
-
-def _window() -> Tensor:
-    offsets = torch.arange(_TAPS, dtype=torch.float64) - _TAPS // 2
-    weights = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
-    return weights / weights.sum()
-
-
-@lru_cache(maxsize=64)
-def _inner(size: int) -> Tensor:
-    """`(size - 10, size)`: each row is the window, one further."""
-    matrix = torch.zeros(size - _TAPS + 1, size, dtype=torch.float64)
-    for offset, weight in enumerate(_window()):
-        matrix.diagonal(offset).add_(weight)
-    return matrix.float()
-
-
-@lru_cache(maxsize=64)
-def _mirrored(size: int) -> Tensor:
-    """`(size, size)`: the window around each place; beyond the ends are mirror images."""
-    reach = _TAPS // 2
-    matrix = torch.zeros(size, size, dtype=torch.float64)
-    for place in range(size):
-        for offset, weight in zip(range(place - reach, place + reach + 1), _window(), strict=True):
-            inside = -1 - offset if offset < 0 else min(offset, 2 * size - 1 - offset)
-            matrix[place, inside] += weight
-    return matrix.float()
