@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
+from rdae.autoencoder import gaussian  # noqa: E402
 from rdae.autoencoder.distortion_cost import (  # noqa: E402
     _FEW_BITS,
     _MANY_BITS,
@@ -88,9 +89,30 @@ def test_small_pictures_have_a_cost_too(photo, size):
     assert cost(0.9 * source, rd_lambda).item() > 0.01
 
 
-def test_slopes_are_those_of_finite_differences(photo):
-    source = batch(photo[128:192, 256:320]).repeat(2, 1, 1, 1)
-    decoded = batch(as_jpeg(photo, 30)[128:192, 256:320]).repeat(2, 1, 1, 1).requires_grad_()
+@pytest.mark.parametrize("size", [(11, 12), (64, 65), (150, 203)])
+@pytest.mark.parametrize("window", [gaussian.inner, gaussian.mirrored])
+def test_gaussian_means_are_those_of_filters(photo, size, window):
+    """And what goes back through them is the transpose, whatever the blocks."""
+    maps = batch(photo[: size[0], : size[1]]).double()
+    weights = gaussian._weights()
+    reach = gaussian.TAPS // 2 if window is gaussian.mirrored else 0
+    mirrored = np.pad(maps.numpy(), ((0, 0), (0, 0), (reach, reach), (reach, reach)), "symmetric")
+    kernel = torch.outer(weights, weights).expand(3, 1, -1, -1)
+    expected = torch.nn.functional.conv2d(torch.from_numpy(mirrored), kernel, groups=3)
+    rows, columns = (window(side, maps.device) for side in size)
+    found = rows.means.times(columns.means.times(maps.float(), -1), -2)
+    assert torch.allclose(found.double(), expected, atol=1e-6)
+    other = torch.rand(found.shape)
+    back = columns.backward.times(rows.backward.times(other, -2), -1)
+    inner_products = (found * other).sum(), (maps.float() * back).sum()
+    assert inner_products[0].item() == pytest.approx(inner_products[1].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (150, 203)])
+def test_slopes_are_those_of_finite_differences(photo, size):
+    place = slice(128, 128 + size[0]), slice(256, 256 + size[1])
+    source = batch(photo[place]).repeat(2, 1, 1, 1)
+    decoded = batch(as_jpeg(photo, 30)[place]).repeat(2, 1, 1, 1).requires_grad_()
     cost, rd_lambda = distortion_cost("eye", source), torch.tensor([0.001, 0.1])
     cost(decoded, rd_lambda).sum().backward()
     assert decoded.grad is not None
