@@ -25,6 +25,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SEARCHED_CHUNKS",
     "MAX_TENSORS",
+    "MAX_UNDIVIDED_PIXELS",
     "MAX_WEIGHTS_BYTES",
     "MAX_WEIGHTS_HEADER_BYTES",
     "max_deflated_bytes",
@@ -34,6 +35,7 @@ __all__ = [
 
 MAX_PIXELS = 256_000_000  # default of --max-pixels; a 16000x16000 picture
 MAX_INFO_PIXELS = 1 << 36  # read by parse_info; at 10 us a tile, its walk takes a second at most
+MAX_UNDIVIDED_PIXELS = 1 << 25  # of a picture in one piece, all of which is decoded for any region
 MAX_METADATA_BYTES = 8 << 20  # each of ICC, EXIF and XMP, inflated
 MAX_DIMENSION = (1 << 24) - 1  # width and height, in pixels
 MAX_LAYERS = 4096  # of all networks of a model

@@ -58,7 +58,7 @@ def photo() -> Picture:
 @pytest.fixture
 def divided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep lossless files in tiles, and alpha apart, whatever takes fewer bytes."""
-    monkeypatch.setattr("rdae.codec.lossless.MOST_UNDIVIDED", 0)
+    monkeypatch.setattr("rdae.codec.lossless.MAX_UNDIVIDED_PIXELS", 0)
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,8 @@ class Container:
         require(self.model_id > 0, "model 0")
         require(not (self.is_neutral and self.is_grey), "neutral and grey")
         require(0 < self.width < 2**24 and 0 < self.height < 2**24, "width or height")
+        is_piece = self.width * self.height <= 33_554_432
+        require(is_piece or not self.is_undivided, "too many pixels in one piece")
         require(self.width * self.height <= max_pixels, "too many pixels", "too-large")
 
     def tile_shapes(self) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,13 @@ from rdae.bitstream.chunks import pack_chunk
 from rdae.bitstream.container import Container, TilePayload, read_container, write_container
 from rdae.bitstream.header import Header
 from rdae.bitstream.tiles import pixels_crc
+from rdae.bitstream.varint import pack_varint
 from rdae.codec import Rectangle, decode, encode, find_damage, lossless, read_info, rescue
 from rdae.errors import CorruptError, TooLargeError, TruncatedError
 from rdae.images.picture import Picture
 from rdae.lossless.coding import GRAPHICS, NETWORK, encode_undivided
 from rdae.model.installed import load_lossless
+from tests import independent_reader as reader
 
 Pixels = NDArray[np.uint8]
 OVERHEAD = 24  # bytes of header and framing beyond those of a WebP file
@@ -89,7 +92,7 @@ def wide() -> Pixels:
 def test_a_drawing_of_several_tiles_is_smaller_in_one_piece(wide: Pixels) -> None:
     picture = Picture(wide, None, False)
     data = encode(picture, max_error=0).data
-    with mock.patch.object(lossless, "MOST_UNDIVIDED", 0):
+    with mock.patch.object(lossless, "MAX_UNDIVIDED_PIXELS", 0):
         divided = encode(picture, max_error=0).data
     assert len(data) < 0.95 * len(divided)
     assert len(data) <= len(webp(picture)) + OVERHEAD
@@ -218,3 +221,16 @@ def test_only_exact_pixels_are_undivided() -> None:
     for settings_ in ({"is_lossless": False}, {"is_lossless": True, "quality_point": 1}):
         with pytest.raises(ValueError, match="undivided"):
             replace(read_container(file_of(drawing(5, 5))).header, **settings_)
+
+
+def test_too_many_pixels_for_one_piece_are_refused_before_any_work() -> None:
+    header = read_container(file_of(drawing(5, 5))).header
+    most = replace(header, width=8192, height=4096)
+    with pytest.raises(ValueError, match="33554432 pixels at most"):
+        replace(header, width=8193, height=4096)
+    packed = most.pack()[: -len(pack_varint(8192) + pack_varint(4096))]
+    packed += pack_varint(8193) + pack_varint(4096)
+    data = packed + (zlib.crc32(packed) & 0xFFFF).to_bytes(2, "little")
+    for read in (read_info, decode, reader.Container):
+        with pytest.raises((CorruptError, reader.FormatError), match="pixels"):
+            read(data)

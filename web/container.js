@@ -11,6 +11,7 @@ const MAX_SIDE = 2 ** 24 - 1;
 const MAX_METADATA = 8388608;
 const MAX_ERROR = 15; // of a lossless file
 const UNDIVIDED = 16; // in its place
+const MAX_UNDIVIDED_PIXELS = 33554432;
 const MAX_PARAMETERS = 32768; // symbols of a lossless tile that are no pixels
 /** Pixels that are decoded unless more are allowed: what fits a page's memory. */
 export const MAX_PIXELS = 120_000_000;
@@ -78,7 +79,7 @@ export function readHeader(bytes, maxPixels = MAX_PIXELS) {
   const undivided = lossless && byteOfPoint === UNDIVIDED, point = undivided ? 0 : byteOfPoint;
   require(isKnown && (!lossless || point <= MAX_ERROR), "the header has an illegal value");
   const legal = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
-  require(legal, `the header says ${width} x ${height} pixels`);
+  require(legal && (!undivided || width * height <= MAX_UNDIVIDED_PIXELS), `the header says ${width} x ${height} pixels`);
   const few = width * height <= maxPixels;
   require(few, `${width} x ${height} pixels are more than the ${maxPixels} that are allowed`, "too-large");
   const size = reader.position;

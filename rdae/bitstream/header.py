@@ -14,7 +14,7 @@ from rdae.errors import (
     UnsupportedVersionError,
     grouped,
 )
-from rdae.limits import MAX_DIMENSION
+from rdae.limits import MAX_DIMENSION, MAX_UNDIVIDED_PIXELS
 from rdae.scales import MAX_ERROR
 
 __all__ = ["MAGIC", "VERSION", "Header", "check_sides", "read_header"]
@@ -90,6 +90,8 @@ class Header:
             raise ValueError("a picture has one colour channel or three equal ones, not both")
         if self.is_undivided and not (self.is_lossless and self.quality_point == 0):
             raise ValueError("only the pixels of an exact file are undivided")
+        if self.is_undivided and self.width * self.height > MAX_UNDIVIDED_PIXELS:
+            raise ValueError(f"an undivided picture has {MAX_UNDIVIDED_PIXELS} pixels at most")
 
     @property
     def is_colourless(self) -> bool:
@@ -177,6 +179,11 @@ def read_header(reader: ByteReader) -> Header:
             raise CorruptError(
                 f"the {name} is {grouped(value)}, it must be 1 to {grouped(MAX_DIMENSION)}"
             )
+    if is_undivided and width * height > MAX_UNDIVIDED_PIXELS:
+        raise CorruptError(
+            f"the picture is undivided and has {grouped(width * height)} pixels, "
+            f"it may have {grouped(MAX_UNDIVIDED_PIXELS)}"
+        )
     return Header(
         width=width,
         height=height,

@@ -24,6 +24,7 @@ from rdae.codec.progress import Counter, Report
 from rdae.errors import CorruptError, option
 from rdae.geometry import PATCH
 from rdae.images.picture import Picture
+from rdae.limits import MAX_UNDIVIDED_PIXELS
 from rdae.lossless.coding import (
     GRAPHICS,
     decode_tile,
@@ -36,7 +37,6 @@ from rdae.model.installed import find_lossless
 from rdae.threads import parallel_map
 
 GREY = 128  # of what cannot be saved
-MOST_UNDIVIDED = 1 << 25  # pixels: all of them are decoded for any region
 
 
 def encode_lossless(
@@ -75,7 +75,7 @@ def encode_lossless(
     p = picture
     data = write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
     is_drawn = len(payloads) > 1 and any(payload.y[0] == GRAPHICS for payload in payloads)
-    is_small = p.width * p.height <= MOST_UNDIVIDED and max(p.width, p.height) <= MOST_SIDE
+    is_small = p.width * p.height <= MAX_UNDIVIDED_PIXELS and max(p.width, p.height) <= MOST_SIDE
     if is_small and (is_drawn or header.has_alpha):
         return min(data, _encode_undivided(picture, header), key=len)
     return data

@@ -143,7 +143,7 @@ def lossless_files(rgb: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
     line = np.tile(part(9, 100), (1, 11, 1))[:, :1033]
 
     def divided(picture: Picture) -> bytes:
-        with mock.patch.object(lossless, "MOST_UNDIVIDED", 0):
+        with mock.patch.object(lossless, "MAX_UNDIVIDED_PIXELS", 0):
             return encode(picture, max_error=0).data
 
     drawing = np.where(np.indices((21, 17)).sum(0)[..., None] % 5 == 0, (250, 240, 9), (0, 0, 90))
