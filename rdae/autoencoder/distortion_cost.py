@@ -7,10 +7,11 @@ is lambda * MSE, the Gaussian decoder of `rdae.distortion`. For the eye it is a 
 
 of squared error, the sum S of SSIMULACRA2, D = 1 - MS-SSIM, and F, which is what the contrast and
 structure of SSIM (Wang et al. 2004, eq. 13) lack of 1 at full resolution. S and D hardly look
-there: without F a model leaves out weak texture that people see where bits suffice for it. So f
-grows with lambda, from 0.35 to 0.4. Each multiplier is what a unit of its distortion costs in bits
-along the curve of a model that was trained for squared error, so a mix whose shares add up to 1
-leaves the rates of the quality points about where they are.
+there: without F a model leaves out weak texture that people see where bits suffice for it, and all
+three forgive at edges what squared error does not. So m and f grow with lambda. Each multiplier is
+what a unit of its distortion costs in bits along the curve of a model that was trained for squared
+error, so a mix whose shares add up to 1 leaves the rates of the quality points about where they
+are.
 """
 
 from __future__ import annotations
