@@ -249,14 +249,14 @@ def _solve(
 def _set(parameters: Parameters, k: int, solution: NDArray[np.float64]) -> None:
     """Round the filter of colour number `k`."""
     count = len(parameters.filter)
-    scaled = np.rint(solution * (1 << COEFFICIENT_BITS))
-    parameters.filter[:, k] = np.clip(scaled[:count], -2047, 2047)
+    coefficients = np.rint(solution * (1 << COEFFICIENT_BITS))
+    parameters.filter[:, k] = np.clip(coefficients[:count], -2047, 2047)
     units = solution[count] * _ONE / (1 << OFFSET_BITS)
     parameters.offset[k] = np.clip(np.rint(units), -2047, 2047)
     for j in range(k):
-        factor = np.clip(scaled[count + 1 + j], -LARGEST_FACTOR, LARGEST_FACTOR)
+        factor = np.clip(coefficients[count + 1 + j], -LARGEST_FACTOR, LARGEST_FACTOR)
         parameters.factors[factor_index(k, j)] = factor
-    parameters.gain[k] = np.clip(scaled[-1], -LARGEST_FACTOR, LARGEST_FACTOR)
+    parameters.gain[k] = np.clip(coefficients[-1], -LARGEST_FACTOR, LARGEST_FACTOR)
 
 
 def _correct(

@@ -171,13 +171,6 @@ class Parameters:
         every: NDArray[np.int32] = np.concatenate([self.filter.ravel(), *more]).astype(np.int32)
         return every
 
-    def bits(self, tables: TableFamily) -> float:
-        """What the filter costs."""
-        if self.kind == NONE:
-            return 0.0
-        values = self._coefficients()
-        return tables.bits(values, _tables_of(cheapest_scale(values, tables), values.size))
-
 
 def cheapest_scale(values: Array, tables: TableFamily) -> int:
     """The scale whose table codes coefficients in the fewest bits."""
