@@ -73,23 +73,24 @@ def encode_lossless(
     )
     payloads = encode_tiles(picture, header, model, max_error, threads, progress)
     p = picture
-    data = write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp))
+    packed: dict[str, bytes] = {}  # metadata of both files
+    data = write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp), packed)
     is_drawn = len(payloads) > 1 and any(payload.y[0] == GRAPHICS for payload in payloads)
     is_small = p.width * p.height <= MAX_UNDIVIDED_PIXELS and max(p.width, p.height) <= MOST_SIDE
     if is_small and (is_drawn or header.has_alpha):
-        return min(data, _encode_undivided(picture, header), key=len)
+        return min(data, _encode_undivided(picture, header, packed), key=len)
     return data
 
 
-def _encode_undivided(picture: Picture, header: Header) -> bytes:
-    """The file of a picture in one piece; `header` is that of its tiles."""
+def _encode_undivided(picture: Picture, header: Header, packed: dict[str, bytes]) -> bytes:
+    """The file of a picture in one piece; `header` and `packed` are those of its tiles."""
     header = replace(header, quality_point=0, is_undivided=True)
     pixels = picture.rgb
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], 2)
     payload = TilePayload(b"", encode_undivided(pixels), pixels_crc(header, 0, pixels))
     p = picture
-    return write_container(Container(header, (payload,), None, p.icc, p.exif, p.xmp))
+    return write_container(Container(header, (payload,), None, p.icc, p.exif, p.xmp), packed)
 
 
 def encode_tiles(

@@ -142,8 +142,11 @@ def test_wild_pixels_and_parameters_are_the_same_for_every_carrier_and_reader() 
     model, before = LosslessModel(path.read_bytes()), kernel.selected()
     for seed in range(10):
         data = mutator.wild_lossless_file(random.Random(seed), longest=9)
-        pixels, theirs = decode(data).rgb, np.array(Reader(model, reader.Container(data)).pixels())
+        picture, theirs = decode(data), np.array(Reader(model, reader.Container(data)).pixels())
+        pixels = picture.rgb
         assert np.array_equal(theirs[..., :3], pixels), f"seed {seed}"
+        if theirs.shape[2] == 4:
+            assert picture.alpha is not None and np.array_equal(theirs[..., 3], picture.alpha)
         kernel.select("no")
         try:
             assert np.array_equal(decode(data).rgb, pixels), f"seed {seed}"
