@@ -157,11 +157,21 @@ def test_a_largest_error_is_not_used_where_exact_is_smaller(wide: Pixels) -> Non
     assert info.max_error == 0
 
 
-def test_what_is_too_large_for_one_piece_is_divided() -> None:
-    picture = Picture(np.zeros((3, 16385, 3), np.uint8), np.zeros((3, 16385), np.uint8), False)
+@pytest.mark.parametrize(("columns", "tiles"), [(16383, 1), (16384, 16), (16385, 17)])
+def test_what_is_too_large_for_one_piece_is_divided(columns: int, tiles: int) -> None:
+    picture = Picture(np.zeros((3, columns, 3), np.uint8), np.zeros((3, columns), np.uint8), False)
     data = encode(picture, max_error=0).data
-    assert read_info(data).tile_columns == 17
+    assert read_info(data).tile_columns == tiles
     check(picture, data)
+
+
+def test_as_many_columns_as_the_bitstream_can_say_are_read() -> None:
+    """More by one than libwebp encodes."""
+    columns = 1 << 14
+    payload = bytearray(encode_undivided(np.zeros((3, 8, 3), np.uint8)))
+    payload[2:6] = (columns - 1 | 2 << 14).to_bytes(4, "little")  # one colour fits any size
+    pixels = np.zeros((3, columns, 3), np.uint8)
+    check(Picture(pixels, None, False), file_of(pixels, bytes(payload)))
 
 
 def test_a_region_needs_all_of_the_picture_within_the_limit(wide: Pixels) -> None:

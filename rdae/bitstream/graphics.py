@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rdae.errors import CorruptError
 
 SIGNATURE = 0x2F  # the first byte of the bitstream
-MOST_SIDE = 1 << 14  # pixels
+MOST_SIDE = (1 << 14) - 1  # pixels that libwebp encodes; it decodes one more, as the fields say
 _WORKING_BYTES = 12  # that libwebp has for each pixel; where there are none it says no more
 _HEADER_BYTES = 20  # RIFF, size, WEBP, VP8L, size
 _SIZE_BITS = 14  # of a side less one, behind the signature
