@@ -67,6 +67,15 @@ def test_the_largest_error_is_kept(crop: Pixels, max_error: int) -> None:
     assert parse_info(data).max_error == max_error
 
 
+def test_a_largest_error_may_be_any_whole_number(crop: Pixels) -> None:
+    small = crop[:9, :11]
+    wanted = rdae.compress(small, max_error=2)
+    for number in (2.0, np.int64(2), np.float32(2)):
+        assert rdae.compress(small, max_error=number) == wanted  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"max_error must be from 0 to 15, got 1\.5"):
+        rdae.compress(small, max_error=1.5)  # type: ignore[arg-type]
+
+
 def test_a_broken_tile_is_found_and_left_grey(wide: Picture, file: bytes) -> None:
     broken = bytearray(file)
     broken[-6] ^= 1

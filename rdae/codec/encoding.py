@@ -116,8 +116,10 @@ def encode(
         raise ValueError(f"{', '.join(every)} exclude each other")
     if max_error is not None and targets:
         raise ValueError("max_error and targets exclude each other")
-    if max_error is not None and max_error not in range(MAX_ERROR + 1):
-        raise ValueError(f"max_error must be from 0 to {MAX_ERROR}, got {max_error!r}")
+    if max_error is not None:
+        if max_error not in range(MAX_ERROR + 1):
+            raise ValueError(f"max_error must be from 0 to {MAX_ERROR}, got {max_error!r}")
+        max_error = int(max_error)  # also of 2.0
     for target in targets:
         if not 0 < target < math.inf:
             raise ValueError(f"a target is a number above 0, not {target}")
