@@ -93,7 +93,7 @@ class Compression:
             else:
                 choice = Choice(codec.encode(picture, **settings))
         encoded = choice.kept
-        if encoded.info.is_lossless:
+        if encoded.info.is_lossless and encoded.info.rest is None:
             model = store.load_lossless()
         size = len(encoded.data)
         if self.keep_if_smaller and size >= input_bytes:

@@ -37,6 +37,16 @@ def test_a_file_of_another_model_needs_its_weights(run: Run, photo: Path, weight
     assert run("verify", "photo.rd", "--weights", weights).code == 0
 
 
+def test_a_lossy_picture_first_may_be_of_another_model(
+    run: Run, photo: Path, weights: Path
+) -> None:
+    options = ("-m", weights, "--lossless", "--base", "50", "--psnr")
+    made = run("compress", "photo.png", *options, "--json", "-v")
+    assert made.code == 0, made.err
+    assert (made.records[0]["model"], made.records[0]["model_id"]) == ("mine", 200)
+    assert run("decompress", "photo.rd", "-o", "out.png", "--weights", weights).code == 0
+
+
 def test_models_of_the_users_folder_are_found(run: Run, photo: Path, weights: Path) -> None:
     folder = {"RDAE_WEIGHTS_DIR": str(weights.parent)}
     assert "mine" in run("models", **folder).out.decode()
