@@ -134,6 +134,16 @@ def test_what_is_not_exact_stays_lossy(wide: Picture, lossy: bytes, file: bytes)
     assert len(find_damage(data)[1]) == 1
 
 
+def test_no_lossy_picture_is_promised_where_there_is_none(file: bytes) -> None:
+    fields = {f.name: f for f in parse_info(file).fields}
+    for chunk, is_promised in (("chunk Y of tile 1", False), ("chunk R of tile 0", True)):
+        cut = file[: fields[chunk].offset + 9]
+        with pytest.raises(TruncatedError) as caught:
+            decode(cut, region=Rectangle(0, 9, 0, 9))
+        assert ("--lossy" in caught.value.hint) == is_promised
+        assert "--best-effort" in caught.value.hint
+
+
 def test_a_long_thin_region_is_decoded_tile_by_tile(
     wide: Picture, lossy: bytes, file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,7 +133,9 @@ def _decode_at_once(
     needed = {tile.index for tile in tiles}
     lost = {d.tile.index: d for d in parts.exact_damage if d.tile and d.tile.index in needed}
     if lost and not best_effort:
-        raise _with_way_out(lost[min(lost)].error)
+        error = lost[min(lost)].error
+        is_lossy_whole = all(damage.tile is None for damage in parts.damage)
+        raise _with_way_out(error) if is_lossy_whole else error
     model, lossless = _models(parts, weights, is_needed=bool(needed & parts.exact.keys()))
     own_threads = threads // len(tiles)
     beneath = replace(parts, region=around)
