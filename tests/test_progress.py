@@ -37,6 +37,12 @@ def test_encoding_and_decoding_say_how_far_they_are(model, wide, threads):
         assert all(progress.bpp is progress.psnr is None for progress in seen)
 
 
+def test_a_lossy_picture_and_what_makes_it_exact_are_one_work(model, wide):
+    seen: list[Progress] = []
+    encode(wide, max_error=0, base=20, model=model, threads=1, progress=seen.append)
+    assert rises_to_the_end(shares(seen), 4)
+
+
 def test_each_search_for_a_target_is_counted(model, wide):
     seen: list[Progress] = []
     encoded = encode(wide, target_psnr=30, model=model, threads=1, progress=seen.append)

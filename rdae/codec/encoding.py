@@ -15,7 +15,7 @@ from typing import Any
 from rdae.bitstream.info import Info, parse_info
 from rdae.codec.encoder import Encoder
 from rdae.codec.measures import PSNR, SSIMULACRA2
-from rdae.codec.progress import Report
+from rdae.codec.progress import Report, share_of
 from rdae.codec.targets import encode_from, encode_within
 from rdae.distortion import SSIMULACRA2_SIDE, require_ssimulacra2
 from rdae.errors import UnsupportedImageError
@@ -34,6 +34,8 @@ from rdae.scales import (
 )
 from rdae.threads import default_threads
 
+# of the time that an exact file takes, for the lossy picture that it has first
+BASE_SHARE, SEARCHED_BASE_SHARE = 0.1, 0.9
 _NO_FILE_BYTES = 2.0**53
 
 
@@ -145,8 +147,10 @@ def encode(
 
         model, lossless = model or load_model(), load_lossless()
         start = time.perf_counter()
+        share = BASE_SHARE if effort < REFINED_EFFORT else SEARCHED_BASE_SHARE
         settings: dict[str, Any] = {"effort": effort, "tune": tune, "threads": threads}
-        lossy = encode(picture, quality=base, model=model, progress=progress, **settings).data
+        settings["progress"] = share_of(progress, 0, share)
+        lossy = encode(picture, quality=base, model=model, **settings).data
         data = encode_rest(
             picture,
             lossy,
@@ -154,7 +158,7 @@ def encode(
             lossless,
             max_error=max_error,
             threads=threads,
-            progress=progress,
+            progress=share_of(progress, share, 1),
         )
         return Encoded(data, parse_info(data), time.perf_counter() - start)
     if max_error is not None:
