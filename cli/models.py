@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -162,12 +163,20 @@ def require_model(name: str) -> None:
     """Refuse the name of a model that is not installed, before any work is done with it.
 
     Raises:
-        UsageError: there is no such model, and no weights file of that name.
+        UsageError: there is no such model, and no weights file of that name; or it is lossless.
     """
     from rdae.model.installed import is_weights_file
 
     if not is_weights_file(name):
         _find(name)
+        return
+    from rdae.lossless.model import is_lossless
+
+    if is_lossless(Path(name)):
+        raise UsageError(
+            f"-m {shown(name)}: a lossless model only decodes",
+            hint="--lossless without -m writes with the one that comes with rdae",
+        )
 
 
 def typical_rates() -> str:

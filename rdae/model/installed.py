@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError, option
-from rdae.lossless.model import LosslessModel
+from rdae.lossless.model import LosslessModel, is_lossless
 from rdae.model.manifest import (
     check_sha256,
     own_files,
@@ -126,6 +126,10 @@ def verify_weights() -> list[tuple[Path, str]]:
         try:
             if entry is not None:
                 check_sha256(path, entry["sha256"])
+            elif is_lossless(path):
+                LosslessModel.load(path)
+                results.append((path, ""))
+                continue
             model = Model.load(path)
             model.check()
             if entry is not None and model.fingerprint.hex() != entry["fingerprint"]:

@@ -99,6 +99,11 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Description, dict[str, NDA
         raise WeightsNotFoundError(f"there is no weights file {path}")
     try:
         content, tensors = read_tensors(path, only_metadata=not with_tensors)
+        if str(content["format"]).startswith("lossless"):
+            raise WeightsMismatchError(
+                f"{path} has the weights of a lossless model",
+                hint="it only decodes lossless files, and rdae writes those with its own one",
+            )
         if content["format"] != FORMAT:
             raise WeightsMismatchError(
                 f"{path} has weights of format {content['format']!r:.20}, this rdae reads {FORMAT}",

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from rdae.model.installed import load_lossless
+from rdae.model.manifest import shipped
 from tests.cli.cli_runner import Run, names, save
 
 
@@ -103,6 +104,25 @@ def test_models_are_listed_described_and_verified(run: Run) -> None:
     verified = run("models", "verify", "--json")
     assert verified.code == 0
     assert all(record["ok"] for record in verified.records)
+
+
+def test_own_weights_of_a_lossless_model_are_verified_and_do_not_encode(
+    run: Run, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(shipped("lossless.safetensors").read_bytes())
+    folder = {"RDAE_WEIGHTS_DIR": str(tmp_path)}
+    verified = run("models", "verify", "--json", **folder)
+    assert verified.code == 0 and all(record["ok"] for record in verified.records)
+    assert "own.safetensors has the weights of a lossless model" in run("models", **folder).err
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    for more in ((), ("--lossless",)):
+        refused = run("compress", "x.png", "-m", own, *more)
+        assert refused.code == 2 and "only decodes" in refused.err
+    assert run("compress", "x.png", "--lossless").code == 0
+    assert run("decompress", "x.rd", "-o", "y.png", "--weights", own).code == 0
+    own.write_bytes(own.read_bytes()[:-1])
+    assert run("models", "verify", **folder).code == 1
 
 
 def test_own_weights_that_are_damaged_are_reported(run: Run, tmp_path: Path) -> None:
