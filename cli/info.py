@@ -187,12 +187,15 @@ def _explanation_of_both(info: Info) -> str:
     z, y, x = bits["z_bits"], bits["y_bits"], bits["pixel_bits"]
     pixels = info.width * info.height
     off = f", none further off than {info.max_error}" if info.max_error else ""
+    what_x = f"-log2 P(x | z): the pixels{off}, given that picture"
+    if not info.methods["network"]:
+        what_x = "the pixels as lossless WebP, which makes no use of that picture"
     rows = [("TERM", "BITS", "PER PIXEL", "WHAT IT IS")]
     for name, count, what in (
         ("z", z, "-log2 P(z): the hyper-latent under its prior"),
         ("y", y, "-log2 P(y | z): the latent, in four passes"),
         ("H(z)", z + y, "both, the hidden variables: the lossy picture"),
-        ("H(x|z)", x, f"-log2 P(x | z): the pixels{off}, given that picture"),
+        ("H(x|z)", x, what_x),
         ("sum", z + y + x, f"-ELBO of a coded point: every pixel{off}"),
     ):
         rows.append((name, grouped(count), f"{count / pixels:.4f}", what))

@@ -81,6 +81,10 @@ def test_the_command_writes_and_reads_both(
     (tmp_path / "near.rd").write_bytes(data)
     out = call("info", "near.rd", "--explain")[1]
     assert out.count("none further off than 2") == 2 and "exact pixels" not in out
+    drawn = rdae.compress(np.zeros((40, 40, 3), np.uint8), lossless=True, base=30)
+    (tmp_path / "drawn.rd").write_bytes(drawn)
+    out = call("info", "drawn.rd", "--explain")[1]
+    assert "makes no use of that picture" in out and "given that" not in out
     for wrong in (("-q", "9", "--base", "30"), ("--base", "30"), ("--lossless", "--base", "101")):
         assert call("compress", "x.png", "-o", "z.rd", *wrong)[0] == 2
     assert call("decompress", "x.rd", "--lossy", "--rm")[0] == 2
