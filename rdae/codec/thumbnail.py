@@ -1,10 +1,10 @@
 """Thumbnails: the whole picture, made small while it is decoded.
 
-The picture is decoded in bands of one row of tiles, and each band is reduced before the next one is
-decoded, so memory is that of a band whatever the height. All pixels count: what comes out is, to
-the bit, the decoded picture reduced by Pillow's `reduce` and resized. (The latent alone, through a
-linear map to one colour a cell, would take 40 % of the time, but gives 37 dB at best and another
-map for every model.)
+A lossy picture is decoded in bands of one row of tiles, and each band is reduced before the next
+one is decoded, so memory is that of a band whatever the height; a lossless one is held whole. All
+pixels count: what comes out is, to the bit, the decoded picture reduced by Pillow's `reduce` and
+resized. (The latent alone, through a linear map to one colour a cell, would take 40 % of the time,
+but gives 37 dB at best and another map for every model.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from rdae.bitstream.container import read_container
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Grid
 from rdae.codec.decoder import decode_latents
-from rdae.codec.lossless import decode_lossless
 from rdae.codec.rendering import render
 from rdae.geometry import PATCH, Rectangle
 from rdae.images.picture import Picture
@@ -71,6 +70,8 @@ def decode_thumbnail(
     parts = Parts.of(read_container(data, max_pixels=max_pixels, only_lossy=True))
     header = parts.header
     if header.is_lossless:
+        from rdae.codec.lossless import decode_lossless
+
         rgb = decode_lossless(parts, weights, threads or default_threads())
         return shrink(Picture(rgb, parts.alpha, header.is_grey, **parts.metadata), side)
     model = find_model(header.model_id, header.fingerprint, weights)
