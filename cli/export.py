@@ -50,7 +50,8 @@ def export(
 
     The file works with compress -m and decompress --weights. In the folder that
     RDAE_WEIGHTS_DIR names, all commands find it by themselves, and rdae models shows its card.
-    That of a lossless model only decodes: --lossless writes with the one that comes with rdae.
+    That of a lossless model only decodes, and only with --weights: compress --lossless writes
+    with the one that comes with rdae.
 
     Examples:
       rdae export run/ -o mine.safetensors

@@ -217,12 +217,12 @@ def decompress(
             the same pixels as in the whole, and takes time and memory for itself alone.
         thumbnail: make the picture, or the region, fit into a square of so many pixels; one that
             does already keeps its size. Of a file with a `base` it is made of
-            that one. Of a whole picture no more than a band is held at a time.
+            that one. Of a whole lossy picture no more than a band is held at a time.
         best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
-            what of the picture is not the original. Only a damaged header is an error then. A file
-            that was cut off gives a coarser picture. Other broken tiles, 1024x1024 pixels each,
-            take the colours beside them; where there are none left, as in a smaller picture, they
-            are grey.
+            what of the picture is not the original. Only a damaged header is an error then. A lossy
+            file that was cut off gives a coarser picture. Other broken tiles, 1024x1024 pixels
+            each, take the colours beside them; where there are none left, as in a smaller picture,
+            they are grey, as always in lossless files. Of those with a `base` they are lossy.
         lossy: of a lossless file with a `base`, decode that lossy picture; the rest of the file is
             not read, and need not be there. Other files are decoded as ever.
 
@@ -275,7 +275,8 @@ def preview(
     """Decompress the beginning of a .rd file, to show a picture while the rest of it arrives.
 
     The more there is, the better it is: with a tenth it is blurred, with all of it the same as
-    that of `decompress`. Nothing is kept from one call to the next.
+    that of `decompress`. A lossless file without a `base` shows the tiles that are whole, others
+    grey. Nothing is kept from one call to the next.
 
     Args:
         beginning: the bytes that are there, or as of `decompress`.
@@ -334,7 +335,7 @@ def verify(
     weights: str | Path | None = None,
     threads: int | None = None,
 ) -> Info:
-    """Check a .rd file to its last byte: decode all that it codes, but make no pixels of it.
+    """Check a .rd file to its last byte: decode all that it codes, but give no picture.
 
     Args:
         source: as of `decompress`.

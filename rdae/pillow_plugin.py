@@ -112,7 +112,7 @@ class RdaeImageFile(ImageFile.ImageFile):
         """Mark this class as one that loads in its own way, for `ImageFile.Parser`."""
 
     def verify(self) -> None:
-        """Check the file to its last byte, decoding all that it codes but making no pixels of it.
+        """Check the file to its last byte, decoding all that it codes without giving a picture.
 
         To be called right after opening; the file is closed then, as Pillow has it.
 

@@ -52,7 +52,7 @@ class Info:
         tile_columns, tile_rows: of the grid of tiles.
         is_undivided: a lossless file has all of the picture, and any alpha, in one piece.
         file_bytes: the sum of the following six.
-        header_bytes: header, framing of chunks, checksums, unknown ancillary chunks.
+        header_bytes: header, framing of chunks, checksums, a chunk L, unknown ancillary chunks.
         z_bytes, y_bytes: range-coder streams; y is that of chunks C and Y.
         pixel_bytes: what codes the pixels of a lossless file, given its lossy picture if it has
             one; 0 of others.
@@ -97,7 +97,8 @@ class Info:
     def bits_per_subpixel(self) -> float | None:
         """Bits of each sample, three a pixel or one of grey; None of lossy files.
 
-        Those of a lossy picture that comes first are counted.
+        Those of a lossy picture that comes first are counted, and those of alpha where it stands
+        with the pixels.
         """
         samples = self.width * self.height * (1 if self.is_grey else 3)
         coded = self.z_bytes + self.y_bytes + self.pixel_bytes

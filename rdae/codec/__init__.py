@@ -124,9 +124,10 @@ def rescue(
 ) -> Rescued:
     """Decode what is left of a damaged .rd file.
 
-    A file that was cut off gives a coarse picture, as good as what is there. Other broken or
+    A lossy file that was cut off gives a coarse picture, as good as what is there. Other broken or
     missing tiles are filled from what surrounds them; they are grey where nothing intact does, as
-    in a picture of one tile. A broken alpha plane is opaque, broken metadata is left out.
+    in a picture of one tile, and in lossless files. Of an exact file with a lossy picture first
+    they show that one. A broken alpha plane is opaque, broken metadata is left out.
     The rest is as `decode` would return it without the damage, but for the pixels next to a broken
     tile that the synthesis lets it touch.
 
@@ -171,7 +172,7 @@ def find_damage(
     threads: int | None = None,
     progress: Report | None = None,
 ) -> tuple[Header, list[Damage]]:
-    """Decode and check all that a .rd file codes, without making pixels of it.
+    """Decode and check all that a .rd file codes; no pixels are made of latents alone.
 
     Returns:
         The header, and everything that is broken; nothing is, exactly when `decode` succeeds.

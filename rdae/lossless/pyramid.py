@@ -5,8 +5,8 @@ level above; three passes add the lower right one, then the upper right, then th
 top of the pyramid is a single pixel. Its coarse levels are the hidden variables of the picture,
 its top their prior, and each level is P(finer | coarser).
 
-All numbers are integers in units of 1/128 level, so that pixels, references and differences fill
-the 16 bits of a feature.
+All numbers are integers: means of four pixels in units of 1/4 level, what they become in 1/128, so
+that pixels, references and differences fill the 16 bits of a feature.
 """
 
 from __future__ import annotations
