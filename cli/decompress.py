@@ -114,10 +114,10 @@ def decompress(
         remove=remove,
         as_json=as_json,
     )
-    if remove and (region is not None or resize is not None):
-        raise UsageError("--rm would delete more than --region and --resize write")
-    if remove and lossy:
-        raise UsageError("--rm would delete more than --lossy writes")
+    parts = {"--region": region, "--thumbnail": thumbnail, "--resize": resize, "--lossy": lossy}
+    for name, value in parts.items():
+        if remove and value not in (None, False):
+            raise UsageError(f"--rm would delete more than {name} writes")
     if weights is not None and not weights.is_file():
         raise UsageError(f"--weights {shown(weights)}: no such file")
     work = _Work(
