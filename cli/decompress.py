@@ -326,6 +326,7 @@ class _Work:
                 max_pixels=self.max_pixels,
                 weights=self.weights,
                 threads=self.threads,
+                lossy=self.lossy,
             )
             return small, None, []
         picture, error, damage = self._decode(data, progress)

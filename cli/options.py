@@ -238,7 +238,8 @@ Thumbnail = Annotated[
         _DECODER,
         "--thumbnail",
         "Make the picture, or the region, fit into NxN pixels; one that does keeps its size. Large "
-        "pictures take little memory. Of the metadata only the ICC profile is written.",
+        "pictures take little memory; those of compress --base are made small from the lossy "
+        "picture. Of the metadata only the ICC profile is written.",
         metavar="N",
         min=1,
     ),

@@ -216,7 +216,7 @@ def decompress(
         region: the part to decode, `(x, y, width, height)` in pixels; the whole if None. It has
             the same pixels as in the whole, and takes time and memory for itself alone.
         thumbnail: make the picture, or the region, fit into a square of so many pixels; one that
-            does already keeps its size. Of a file with a `base` it is made of
+            does already keeps its size. The whole of a file with a `base` is made smaller from
             that one. Of a whole lossy picture no more than a band is held at a time.
         best_effort: decode what is left of a damaged file; a `rdae.errors.DamageWarning` says
             what of the picture is not the original. Only a damaged header is an error then. A lossy
@@ -253,7 +253,7 @@ def decompress(
     arguments: dict[str, Any] = {"max_pixels": limit, "weights": path, "threads": threads}
     part = None if region is None else Rectangle.at(*region)
     if thumbnail is not None and region is None and not best_effort:
-        return to_pillow(decode_thumbnail(data, thumbnail, **arguments))
+        return to_pillow(decode_thumbnail(data, thumbnail, lossy=lossy, **arguments))
     if best_effort:
         rescued = rescue(data, region=part, lossy=lossy, **arguments)
         picture = rescued.picture

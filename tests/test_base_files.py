@@ -211,6 +211,13 @@ def test_the_lossy_picture_needs_no_lossless_model(
     assert decode_thumbnail(file, 52).width == 52
 
 
+def test_a_thumbnail_that_is_no_smaller_is_exact(wide: Picture, lossy: bytes, file: bytes) -> None:
+    assert np.array_equal(decode_thumbnail(file, 1040).rgb, wide.rgb)
+    assert np.array_equal(decode_thumbnail(file, 1040, lossy=True).rgb, decode(lossy).rgb)
+    small = decode_thumbnail(file[: len(lossy) + 20], 1039)  # the lossy picture is all it needs
+    assert np.array_equal(small.rgb, decode_thumbnail(lossy, 1039).rgb)
+
+
 def test_damage_never_gives_another_picture(file: bytes) -> None:
     rng = np.random.default_rng(5)
     for _ in range(10):

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rdae.bitstream.container import read_container
+from rdae.bitstream.header import read_header
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Grid
+from rdae.bitstream.varint import ByteReader
 from rdae.codec.decoder import decode_latents
 from rdae.codec.rendering import render
 from rdae.geometry import PATCH, Rectangle
@@ -46,15 +48,18 @@ def decode_thumbnail(
     max_pixels: int = MAX_PIXELS,
     weights: Path | None = None,
     threads: int | None = None,
+    lossy: bool = False,
 ) -> Picture:
     """Decode the bytes of a .rd file to a picture that fits into a square.
 
     Args:
         data: the whole file.
-        side: of the square, in pixels; a picture that fits already keeps its size.
+        side: of the square, in pixels; a picture that fits already keeps its size, and is exact
+            if its file is.
         max_pixels: refuse larger pictures before anything is allocated for them.
         weights: a weights file to use instead of the installed ones; it must be the file's model.
         threads: how many threads to use; one per core if None.
+        lossy: as of `decode`, also of a picture that fits already.
 
     Returns:
         The small picture, with the ICC profile as its only metadata.
@@ -66,13 +71,19 @@ def decode_thumbnail(
         ValueError: `side` is below 1.
     """
     _check_side(side)
-    # what makes a lossy picture exact cannot be seen in a small one
-    parts = Parts.of(read_container(data, max_pixels=max_pixels, only_lossy=True))
-    header = parts.header
+    header = read_header(ByteReader(data))
+    # What makes a lossy picture exact is left out where pixels are averaged anyway.
+    lossy |= max(header.width, header.height) > side
+    parts = Parts.of(read_container(data, max_pixels=max_pixels, only_lossy=lossy))
     if header.is_lossless:
         from rdae.codec.lossless import decode_lossless
 
         rgb = decode_lossless(parts, weights, threads or default_threads())
+        return shrink(Picture(rgb, parts.alpha, header.is_grey, **parts.metadata), side)
+    if parts.rest is not None:
+        from rdae.codec.rest import decode_exact
+
+        rgb = decode_exact(parts, weights, threads or default_threads())
         return shrink(Picture(rgb, parts.alpha, header.is_grey, **parts.metadata), side)
     model = find_model(header.model_id, header.fingerprint, weights)
     factor = _factor(header.width, header.height, side)
