@@ -238,7 +238,7 @@ Thumbnail = Annotated[
         _DECODER,
         "--thumbnail",
         "Make the picture, or the region, fit into NxN pixels; one that does keeps its size. Large "
-        "pictures take little memory; those of compress --base are made small from the lossy "
+        "lossy pictures take little memory; those of compress --base are made small from the lossy "
         "picture. Of the metadata only the ICC profile is written.",
         metavar="N",
         min=1,
@@ -249,9 +249,10 @@ BestEffort = Annotated[
     declare(
         _DECODER,
         "--best-effort",
-        "Write what is left of damaged files; the exit code is 1 all the same. Cut files give a "
-        "coarser picture; other broken tiles (1024x1024 pixels) are filled from those beside them, "
-        "or grey where none is left.",
+        "Write what is left of damaged files; the exit code is 1 all the same. Cut lossy files "
+        "give a coarser picture; other broken tiles (1024x1024 pixels) are filled from those "
+        "beside them, or grey where none is left. In lossless files they are grey, or lossy if "
+        "there was a --base.",
     ),
 ]
 Lossy = Annotated[
