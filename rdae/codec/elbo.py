@@ -165,7 +165,7 @@ class RelaxedPosterior:
             y_bits=y_bits,
             error=squared_error(picture.rgb, rgb),
             pixels=picture.width * picture.height,
-            samples=1 if encoder.is_colourless else 3,
+            samples=1 if picture.is_colourless else 3,
             rd_lambda=model.rd_lambda(point),
         )
 

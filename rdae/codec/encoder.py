@@ -128,7 +128,7 @@ class Encoder:
             fingerprint=self.model.fingerprint,
             is_grey=self.picture.is_grey,
             has_alpha=self.picture.alpha is not None,
-            is_neutral=self.is_colourless and not self.picture.is_grey,
+            is_neutral=self.picture.is_colourless and not self.picture.is_grey,
         )
 
     def analyse(self, tile: Tile, point: int, threads: int = 1) -> NDArray[np.float32]:
@@ -189,18 +189,14 @@ class Encoder:
     def render(self, y_hat: Array, point: int) -> NDArray[np.uint8]:
         """The pixels that the decoder will make of all coded cells."""
         area = Rectangle.whole(self.picture.width, self.picture.height)
-        return render(self.model, y_hat, point, self.threads, area=area, is_grey=self.is_colourless)
+        return render(
+            self.model, y_hat, point, self.threads, area=area, is_grey=self.picture.is_colourless
+        )
 
     def _counter(self) -> Counter:
         """Begin another search over all cells of the picture."""
         self._searches += 1
         return Counter(self._progress, sum(tile.cells.area for tile in self.tiles), self._searches)
-
-    @cached_property
-    def is_colourless(self) -> bool:
-        """Red, green and blue are equal everywhere."""
-        red, green, blue = np.moveaxis(self.picture.rgb, 2, 0)
-        return np.array_equal(red, green) and np.array_equal(green, blue)
 
     @property
     def tries(self) -> int:

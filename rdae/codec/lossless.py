@@ -68,7 +68,7 @@ def encode_lossless(
         fingerprint=model.fingerprint,
         is_grey=picture.is_grey,
         has_alpha=picture.alpha is not None,
-        is_neutral=_is_colourless(picture) and not picture.is_grey,
+        is_neutral=picture.is_colourless and not picture.is_grey,
         is_lossless=True,
     )
     payloads = encode_tiles(picture, header, model, max_error, threads, progress)
@@ -130,11 +130,6 @@ def encode_tiles(
         return TilePayload(b"", payload, pixels_crc(header, tile.index, decoded))
 
     return tuple(parallel_map(code, tiles, threads))
-
-
-def _is_colourless(picture: Picture) -> bool:
-    rgb = picture.rgb
-    return bool((rgb[..., :2] == rgb[..., 1:]).all())
 
 
 def decode_lossless(

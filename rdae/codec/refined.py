@@ -115,7 +115,7 @@ class RefiningEncoder(Encoder):
                 point,
                 threads,
                 area=area.seen_from(around.scaled(PATCH, 1)),
-                is_grey=self.is_colourless,
+                is_grey=self.picture.is_colourless,
             )
             rd_lambda = model.rd_lambda(point)
             distortion = refine.distortion_bits(self.tune, rd_lambda, pixels, rgb, threads)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -58,6 +59,12 @@ class Picture:
         object.__setattr__(self, "rgb", np.ascontiguousarray(self.rgb))
         if self.alpha is not None:
             object.__setattr__(self, "alpha", np.ascontiguousarray(self.alpha))
+
+    @cached_property
+    def is_colourless(self) -> bool:
+        """Red, green and blue are equal everywhere, also where the picture was not grey."""
+        red, green, blue = np.moveaxis(self.rgb, 2, 0)
+        return np.array_equal(red, green) and np.array_equal(green, blue)
 
     @property
     def width(self) -> int:
