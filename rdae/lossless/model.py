@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdae.errors import WeightsMismatchError, WeightsNotFoundError
+from rdae.errors import WeightsMismatchError, WeightsNotFoundError, option
 from rdae.exact.layers import Around, Linear
 from rdae.exact.network import ExactNetwork, exact_steps, take
 from rdae.exact.stages import Add, Concatenate, Step
@@ -168,7 +168,8 @@ class LosslessModel:
             if content["format"] != FORMAT:
                 raise WeightsMismatchError(
                     f"{path} has no weights of {FORMAT}",
-                    hint="a lossless file needs the lossless model that wrote it",
+                    hint=f"leave out {option('weights', 'FILE')}, unless it has the lossless model "
+                    "that wrote the file",
                 )
             return cls(content, tensors)
         except (KeyError, TypeError, ValueError) as error:
