@@ -32,8 +32,8 @@ SCHEMA = "rdae.compress/1"
 FIELDS = (
     *("output", "width", "height", "mode", "input_bytes", "output_bytes", "metadata_bytes"),
     *figures.SPLIT_FIELDS,
-    *("bpp", "ratio", "raw_ratio", "lossless", "base_quality", "other_bytes", "quality"),
-    *("quality_point", "effort", "tries", "psnr", "ssimulacra2"),
+    *("bpp", "ratio", "raw_ratio", "lossless", "max_error", "base_quality", "other_bytes"),
+    *("quality", "quality_point", "effort", "tries", "psnr", "ssimulacra2"),
     *("remarks", "model", "model_id", "encode_s", "load_s", "dry_run"),
 )
 
@@ -119,9 +119,10 @@ def compress(
     if lossless and "auto" in map(str, names) and not Path("auto").exists():
         raise UsageError("there is no file auto", hint="--lossless=auto is one word")
     if tune is not None and (effort < REFINED_EFFORT or not target.has_lossy):
+        wanted = f"-e 5 --tune {tune.value}"
         raise UsageError(
             f"--tune counts from effort {REFINED_EFFORT} on, in lossy files",
-            hint=f"-e 5 --tune {tune.value}",
+            hint=wanted if target.has_lossy else f"of the lossy picture of --base: {wanted}",
         )
     if effort < REFINED_EFFORT:
         prefer_one_blas_thread()

@@ -165,6 +165,7 @@ class Compression:
             "ratio": input_bytes / size,
             "raw_ratio": figures.raw_bytes(info) / size,
             "lossless": info.is_lossless,
+            "max_error": info.max_error,
             "base_quality": info.base_quality,
             "other_bytes": choice.other_bytes,
             "quality": self.target.quality if has_quality else round(info.quality, 2),

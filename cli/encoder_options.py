@@ -73,9 +73,9 @@ Lossless = Annotated[
     declare(
         _QUALITY,
         "--lossless",
-        "Give back every pixel, of photographs in a much larger file. With =auto, which goes with "
-        "all of these but --max-error, only where that takes no more bytes, as of drawings and "
-        "screenshots, or fits into --target-size.",
+        "Give back every pixel, of photographs in a much larger file; -e and -m do not count. With "
+        "=auto, which goes with all of these but --max-error, only where that takes no more bytes, "
+        "as of drawings and screenshots, or fits into --target-size.",
         metavar="[=auto]",
     ),
 ]
@@ -85,7 +85,7 @@ MaxError = Annotated[
     declare(
         _QUALITY,
         "--max-error",
-        "Nearly lossless: no sample is further off than N of 255; 1 to 15.",
+        "Nearly lossless: no sample is further off than N of 255; 1 to 15, or 0 for --lossless.",
         metavar="N",
     ),
 ]
@@ -95,7 +95,8 @@ Base = Annotated[
         _QUALITY,
         "--base",
         "With --lossless or --max-error: the file has a lossy picture of this quality first, for "
-        "previews and decompress --lossy, and is some percent larger. -e, --tune and -m are of it.",
+        "previews and decompress --lossy, and is some percent larger, of drawings far more. -e, "
+        "--tune and -m are of it.",
         metavar="0..100",
     ),
 ]

@@ -23,10 +23,11 @@ _COMMANDS = {
     **dict.fromkeys(("test", "check", "t"), "verify"),
     **dict.fromkeys(("benchmark", "bench"), "eval"),
 }
-_QUALITY = "-q 0..100 is the quality; higher is better"
+_QUALITY = "-q 0..100 is the quality; higher is better; --lossless keeps every pixel"
 _EFFORT = "-e 1..9 is the effort; higher is slower and smaller"
 _THREADS = "--threads N is how many threads to use"
 _METADATA = "all metadata is kept; --strip exif, gps, xmp, icc or all leaves out"
+_NEAR = "--max-error 1 to 15 is nearly lossless: no sample is further off"
 _OPTIONS = {  # of cjxl, avifenc, cwebp, zstd, magick
     **dict.fromkeys(("-d", "--distance", "--min", "--max"), _QUALITY),
     **dict.fromkeys(("-s", "--speed", "--method", "-z", "--level"), _EFFORT),
@@ -38,6 +39,7 @@ _OPTIONS = {  # of cjxl, avifenc, cwebp, zstd, magick
     **dict.fromkeys(("-k",), "inputs are kept; --rm deletes them"),
     **dict.fromkeys(("-y", "--overwrite"), "-f replaces outputs that exist"),
     **dict.fromkeys(("--outdir", "--out-dir", "--dir"), "--output-dir DIR takes all outputs"),
+    **dict.fromkeys(("--near-lossless", "--near_lossless"), _NEAR),
     **dict.fromkeys(("--size",), "--target-size 40k is the largest file"),
     **dict.fromkeys(("--psnr-target",), "--target-psnr 36 is the least PSNR"),
 }
@@ -48,6 +50,7 @@ _OF_ONE_HYPHEN = {  # cwebp's, which are read as several options of one letter
     "-mt": _THREADS,
     "-quiet": "it has two hyphens here: --quiet",
     "-lossless": "options of several letters have two hyphens here",
+    "-near_lossless": _NEAR,
     "-resize": "rdae decompress --resize WxH scales the picture that it writes",
 }
 
@@ -66,6 +69,8 @@ def way_out(error: Any, arguments: Sequence[str]) -> str:
         return f"options go behind the command: rdae compress photo.png {shown(option)} ..."
     if option is not None:
         return _way_of_option(str(option), arguments)
+    if getattr(error, "param", None) is not None:  # -quiet is read as -q with the value uiet
+        return _way_of_one_hyphen(arguments)
     unknown = re.match(r"No such command '(.*?)'\.", str(getattr(error, "message", "")))
     if unknown is None or not at_the_top:
         return ""
@@ -79,9 +84,12 @@ def way_out(error: Any, arguments: Sequence[str]) -> str:
 
 
 def _way_of_option(option: str, arguments: Sequence[str]) -> str:
-    for argument in arguments:
-        if argument in _OF_ONE_HYPHEN:
-            return _OF_ONE_HYPHEN[argument]
+    if way := _way_of_one_hyphen(arguments):
+        return way
     if option == "--resize":  # of decompress alone
         return _OF_ONE_HYPHEN["-resize"]
     return _OPTIONS.get(option, "")
+
+
+def _way_of_one_hyphen(arguments: Sequence[str]) -> str:
+    return next((_OF_ONE_HYPHEN[one] for one in arguments if one in _OF_ONE_HYPHEN), "")

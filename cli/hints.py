@@ -17,7 +17,7 @@ COMMANDS = (
 )
 _COMMAND = re.compile(rf"\brdae (?:{'|'.join(COMMANDS)})\b")
 _FLAG = re.compile(r"(?<![\w-])--[a-z0-9][a-z0-9-]*")
-_OF_DECOMPRESS = frozenset({"--best-effort", "--region", "--weights"})
+_OF_DECOMPRESS = frozenset({"--best-effort", "--lossy", "--region", "--weights"})
 _RANGE = re.compile(r"\d+\.\.\d+")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _EXPECTED = (  # what the libraries say, those with pydantic and those without, and what we do

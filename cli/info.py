@@ -152,7 +152,8 @@ def _explanation(info: Info) -> str:
         return _explanation_of_both(info)
     if info.is_lossless:
         x = bits["pixel_bits"]
-        what = "-log2 P(x): each level of a pyramid given the coarser ones"
+        off = f"; none further off than {info.max_error}" if info.max_error else ""
+        what = f"-log2 P(x): each level of a pyramid given the coarser ones{off}"
         if not info.methods["network"]:
             what = "the pixels as lossless WebP, which has no model of them"
         rows = [

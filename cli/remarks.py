@@ -65,8 +65,10 @@ def remarks_on(
         exact_bytes: about how many the lossless file has, if fewer.
         to_8bit: the input may have had more than 8 bits, which no file of ours holds.
     """
-    if info.is_lossless:
-        return []
+    is_larger = info.file_bytes > input_bytes
+    left_out = "larger than the input: --keep-if-smaller leaves out such pictures"
+    if info.is_lossless:  # most often of a JPEG, whose pixels take more than its own bytes
+        return [left_out] * is_larger
     exact = f"--lossless keeps {'all that 8 bits hold' if to_8bit else 'every pixel'}"
     remarks = []
     has_ceiling = target.size is not None or target.bpp is not None
@@ -75,12 +77,12 @@ def remarks_on(
     has_floor = target.psnr is not None or target.ssimulacra2 is not None
     if has_floor and info.quality_point == 0:
         remarks.append("the target is exceeded: quality 0, the model's smallest, has more")
-    larger_than = ["the input"] * (info.file_bytes > input_bytes)
+    larger_than = ["the input"] * is_larger
     if exact_bytes is not None:
         larger_than.append(f"its lossless form of about {human_bytes(exact_bytes)}")
         remarks.append(f"larger than {' and than '.join(larger_than)}: {exact}")
     elif larger_than:
-        remarks.append("larger than the input: --keep-if-smaller leaves out such pictures")
+        remarks.append(left_out)
     elif psnr is not None and psnr < LOW_PSNR:
         remarks.append(f"PSNR is only {psnr:.1f} dB: {exact}")
     return remarks

@@ -99,10 +99,10 @@ def compress(
         lossless: instead of all these, give back every pixel. With "auto", which goes with all of
             these, only if that takes no more bytes, or fits into the size that is asked for.
         max_error: instead, give back samples that are at most so far from the given ones, 1 to 15;
-            0 is lossless. `effort`, `tune` and `model` do not count with these two.
+            0 is lossless. `effort` and `model` do not count with these two; a `tune` is refused.
         base: with one of these two, quality of a lossy picture that the file has first, 0 to 100.
             It is what `decompress(..., lossy=True)` and previews show, and `effort`, `tune` and
-            `model` are of it. The file is some percent larger.
+            `model` are of it. The file is some percent larger, of drawings far more.
         effort: 1 (fastest) to 9 (fewest bits at equal quality). From 3 on, seconds to minutes
             are spent on each megapixel, and torch is needed. At a fixed quality, part of what is
             gained is a better picture instead of a smaller file. Decoding does not change.

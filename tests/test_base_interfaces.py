@@ -81,6 +81,10 @@ def test_the_command_writes_and_reads_both(
     (tmp_path / "near.rd").write_bytes(data)
     out = call("info", "near.rd", "--explain")[1]
     assert out.count("none further off than 2") == 2 and "exact pixels" not in out
+    out = call("compress", "x.png", "-o", "plain.rd", "--max-error", "2", "--json")[1]
+    record = json.loads(out.splitlines()[0])
+    assert (record["lossless"], record["max_error"]) == (True, 2)
+    assert "ones; none further off than 2" in call("info", "plain.rd", "--explain")[1]
     drawn = rdae.compress(np.zeros((40, 40, 3), np.uint8), lossless=True, base=30)
     (tmp_path / "drawn.rd").write_bytes(drawn)
     out = call("info", "drawn.rd", "--explain")[1]

@@ -167,3 +167,5 @@ def test_of_a_small_photo_that_grows_nothing_lossless_is_promised(
     _, remark = err.splitlines()
     assert code == 0
     assert remark == "  larger than the input: --keep-if-smaller leaves out such pictures"
+    code, _, err = call("compress", "x.jpg", "-f", "--lossless")
+    assert code == 0 and err.splitlines()[1] == remark

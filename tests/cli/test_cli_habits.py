@@ -130,6 +130,8 @@ def test_the_line_of_a_result_has_its_bits_and_the_rest_is_for_v(run: Run, photo
         ("compress a.png --speed 6", "-e 1..9 is the effort; higher is slower and smaller"),
         ("compress a.png -j 2", "--threads N is how many threads to use"),
         ("compress a.png -size 4000", "--target-size 40k is the largest file"),
+        ("compress a.png -quiet", "it has two hyphens here: --quiet"),
+        ("compress a.png -near_lossless 60", "--max-error 1 to 15 is nearly lossless"),
         ("compress a.png --resize 9x9", "rdae decompress --resize WxH scales the picture"),
         ("compress a.png --outdir b", "--output-dir DIR takes all outputs"),
         ("compress a.png -m 6", "installed: photo, photo-psnr; -e 1..9 is the effort"),

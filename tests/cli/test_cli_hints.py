@@ -51,6 +51,7 @@ def test_a_hint_is_for_the_command_line(run: Run, photo: Path) -> None:
 def test_a_hint_names_the_command_that_has_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hints, "_options", frozenset({"--to-8bit", "--json"}))
     assert hints.at_hand("--to-8bit (to_8bit=True in Python) rounds") == "--to-8bit rounds"
+    assert hints.at_hand("try --lossy") == "try rdae decompress --lossy"
     assert hints.at_hand("try --best-effort") == "try rdae decompress --best-effort"
     assert hints.at_hand("try --first-frame") == "try rdae compress --first-frame"
     assert hints.at_hand("rdae info photo.rd --other") == "rdae info photo.rd --other"
