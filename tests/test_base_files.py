@@ -227,6 +227,19 @@ def test_damage_never_gives_another_picture(file: bytes) -> None:
             decode(bytes(data))
 
 
+def test_errors_behind_the_lossy_picture_name_it(lossy: bytes, file: bytes) -> None:
+    field = next(f for f in parse_info(file).fields if f.name == "chunk R of tile 1")
+    misframed = file[: field.offset] + b"q" + file[field.offset + 1 :]
+    for data in (file[:-9], misframed):
+        with pytest.raises((TruncatedError, CorruptError)) as caught:
+            decode(data)
+        assert "--lossy" in caught.value.hint and "--best-effort" in caught.value.hint
+        assert np.array_equal(decode(data, lossy=True).rgb, decode(lossy).rgb)
+    with pytest.raises(TruncatedError) as caught:
+        decode(file[: len(lossy) // 2])
+    assert "--lossy" not in caught.value.hint and "--best-effort" in caught.value.hint
+
+
 def test_chunks_out_of_their_place_are_refused(lossy: bytes, file: bytes, small: Picture) -> None:
     fields = {f.name: f for f in parse_info(file).fields}
     at, end = fields["chunk L"].offset, fields["chunk L"].offset + 12

@@ -151,12 +151,7 @@ def scan(reader: ByteReader, header: Header, *, only_lossy: bool = False) -> Ite
         is_lossless=header.is_lossless,
         has_rest=has_rest and not only_lossy,
     )
-    try:
-        yield from _scan_tiles(reader, header, order, grid)
-    except TruncatedError as error:
-        if grid.num_tiles > 1 or not header.is_lossless:  # of whose only tile nothing is left
-            error.hint += f"; {option('best_effort')} shows what is there"
-        raise
+    yield from _scan_tiles(reader, header, order, grid)
     if reader.left and not (has_rest and only_lossy):
         _reject_unknown_critical(chr(reader.data[reader.offset]))
         raise CorruptError(
@@ -171,10 +166,29 @@ def _scan_tiles(reader: ByteReader, header: Header, order: str, grid: Grid) -> I
     for letter in order:
         for index in range(grid.num_tiles):
             tile = grid.tile(index)
-            chunk = _expect(reader, header, letter, tile, coarse)
+            try:
+                chunk = _expect(reader, header, letter, tile, coarse)
+            except (CorruptError, TruncatedError) as error:
+                if way := _way_out(error, letter, header, grid.num_tiles):
+                    error.hint = f"{error.hint}; {way}"
+                raise
             if letter == "C":
                 coarse[index] = len(chunk.body)
             yield chunk
+
+
+def _way_out(
+    error: CorruptError | TruncatedError, letter: str, header: Header, num_tiles: int
+) -> str:
+    """What can be had of a file whose framing ends or breaks at a chunk of this type."""
+    if letter == "R" and not header.is_lossless:
+        lossy, rest = option("lossy"), option("best_effort")
+        return f"{lossy} shows the lossy picture, {rest} all that is left"
+    if isinstance(error, TruncatedError) and not header.is_lossless:
+        return f"{option('best_effort')} shows what is there"
+    if num_tiles == 1:
+        return ""  # of whose only tile nothing is left
+    return f"{option('best_effort')} saves what is left"
 
 
 def _scan_front(reader: ByteReader, header: Header) -> Iterator[Chunk]:

@@ -90,7 +90,7 @@ def test_bits_per_pixel_beyond_all_bounds_are_targets_like_others(run: Run, phot
         (("--target-bpp", "-1"), "--target-bpp takes a number above 0"),
         (("--tune", "eye"), "--tune counts from effort 3 on"),
         (("--tune", "psnr", "-e", "5", "--lossless"), "--tune counts from effort 3 on"),
-        (("--tune", "psnr", "--lossless"), "hint: of the lossy picture of --base: -e 5 --tune psnr"),
+        (("--tune", "psnr", "--lossless"), "hint: of the lossy picture of --base: -e 5"),
         (("--target-psnr", "nan"), "--target-psnr takes a number above 0"),
         (("--target-ssimulacra2", "0"), "--target-ssimulacra2 takes a number above 0"),
         (("-q", "101"), "-q takes 0 to 100"),
