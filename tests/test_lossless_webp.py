@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -96,22 +98,35 @@ def test_a_stream_without_its_last_zeros_is_refused(colours: Pixels) -> None:
     assert ends_in_zero
 
 
-def test_a_picture_that_there_is_no_memory_for_is_not_called_damaged() -> None:
+@contextmanager
+def little_memory(room: int) -> Iterator[None]:
+    """Let the process have so many bytes more than it has."""
     if sys.platform != "linux":
         pytest.skip("asks Linux for the size of the process")
     import resource
 
-    stream = bytearray(encode_graphics(np.zeros((8, 8, 3), np.uint8)))
-    stream[1:5] = (16383 | 16383 << 14).to_bytes(4, "little")  # one colour fits any size
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    room = pages * resource.getpagesize() + (200 << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (room, before[1]))
+    most = pages * resource.getpagesize() + room
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
-        with pytest.raises(MemoryError):
-            decode_graphics(bytes(stream), 16384, 16384)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_picture_that_there_is_no_memory_for_is_not_called_damaged() -> None:
+    stream = bytearray(encode_graphics(np.zeros((8, 8, 3), np.uint8)))
+    stream[1:5] = (16383 | 16383 << 14).to_bytes(4, "little")  # one colour fits any size
+    with little_memory(200 << 20), pytest.raises(MemoryError):
+        decode_graphics(bytes(stream), 16384, 16384)
+
+
+def test_an_encoder_without_memory_says_so() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 4), np.uint8)
+    encode_graphics(noise[:8, :8])  # Pillow is imported
+    with little_memory(20 << 20), pytest.raises(MemoryError):
+        encode_graphics(noise)
 
 
 def test_threads_that_read_webp_leave_warnings_as_they_are(colours: Pixels, stream: bytes) -> None:

@@ -22,7 +22,11 @@ _ALPHA_BIT, _VERSION_BITS = 1 << 28, 7 << 29  # behind both sides, in the same f
 
 
 def encode_graphics(pixels: NDArray[np.uint8]) -> bytes:
-    """Code pixels exactly: `(rows, columns, 3)`, or 4 with alpha; no side above `MOST_SIDE`."""
+    """Code pixels exactly: `(rows, columns, 3)`, or 4 with alpha; no side above `MOST_SIDE`.
+
+    Raises:
+        MemoryError: there is not enough of it; libwebp takes some 40 bytes a pixel.
+    """
     stream = bytearray(_bitstream(pixels, quality=75, method=4))
     if pixels.shape[2] == 4:
         stream[4] |= _ALPHA_BIT >> 24  # also where all is opaque
@@ -39,7 +43,12 @@ def _bitstream(pixels: NDArray[np.uint8], *, quality: int, method: int) -> bytes
 
     file = io.BytesIO()
     image = Image.fromarray(pixels)
-    image.save(file, "WEBP", lossless=True, quality=quality, method=method, exact=True)
+    assert max(image.size) <= MOST_SIDE, "libwebp encodes no picture of this size"
+    try:
+        image.save(file, "WEBP", lossless=True, quality=quality, method=method, exact=True)
+    except (ValueError, OSError) as error:  # what else there was to refuse has been looked at
+        width, height = image.size
+        raise MemoryError(f"lossless WebP of {width} x {height} pixels: {error}") from error
     data = file.getvalue()
     size = int.from_bytes(data[16:20], "little")
     assert data[12:16] == b"VP8L", "what Pillow wrote is no lossless WebP"
