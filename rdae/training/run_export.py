@@ -29,8 +29,8 @@ def export_run(
 ) -> dict[str, Any]:
     """Export the newest checkpoint of a run.
 
-    Its provenance gets steps, hours, date and what the last validation measured; the tables of y
-    are fitted to the photos of the run.
+    Its provenance gets steps, hours and date; that of a lossy model also what the last validation
+    measured and the photos' hashes, and its tables of y are fitted to the photos of the run.
 
     Args:
         run: a run folder, or one of its checkpoints.
