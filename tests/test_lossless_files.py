@@ -79,8 +79,9 @@ def test_a_largest_error_may_be_any_whole_number(crop: Pixels) -> None:
 def test_a_broken_tile_is_found_and_left_grey(wide: Picture, file: bytes) -> None:
     broken = bytearray(file)
     broken[-6] ^= 1
-    with pytest.raises(CorruptError, match="tile 1"):
+    with pytest.raises(CorruptError, match="tile 1") as caught:
         decode(bytes(broken))
+    assert "--best-effort" in caught.value.hint
     rescued = rescue(bytes(broken))
     assert [d.tile.index for d in rescued.damage if d.tile] == [1]
     assert np.array_equal(rescued.picture.rgb[:, :1024], wide.rgb[:, :1024])
@@ -88,6 +89,14 @@ def test_a_broken_tile_is_found_and_left_grey(wide: Picture, file: bytes) -> Non
     assert len(find_damage(bytes(broken))[1]) == 1
     cut = rescue(file[:-40])
     assert [d.tile.index for d in cut.damage if d.tile] == [1]
+
+
+def test_a_region_whose_tile_cannot_be_found_has_the_same_way_out(file: bytes) -> None:
+    broken = bytearray(file)
+    broken[next(f.offset for f in parse_info(file).fields if f.name == "chunk R of tile 1")] = 0
+    with pytest.raises(CorruptError) as caught:
+        decode(bytes(broken), region=Rectangle(0, 9, 1030, 1035))
+    assert "--best-effort" in caught.value.hint
 
 
 def test_a_tile_does_not_pass_in_another_file(crop: Pixels) -> None:

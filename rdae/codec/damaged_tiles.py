@@ -1,14 +1,15 @@
-"""Which tiles of a file are broken: each is decoded, and what comes of it is thrown away."""
+"""Which tiles of a file are broken, each decoded in vain, and the way out where one is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rdae.bitstream.damage import Damage
+from rdae.bitstream.header import Header
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Grid, Tile
 from rdae.codec.progress import Counter, Report
-from rdae.errors import CorruptError
+from rdae.errors import BitstreamError, CorruptError, TruncatedError, option
 from rdae.threads import parallel_map
 
 
@@ -39,3 +40,11 @@ def damaged_tiles(
         return None
 
     return [damage for damage in parallel_map(check, tiles, threads) if damage is not None]
+
+
+def with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
+    """The error of a tile; where there are others its hint says that they can be saved."""
+    is_only_tile = Grid.of(header).num_tiles == 1
+    if not is_only_tile and not isinstance(error, TruncatedError):  # whose hint says it already
+        error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
+    return error

@@ -19,11 +19,11 @@ from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Grid, Tile
 from rdae.codec import coarse
 from rdae.codec.concealment import fill
-from rdae.codec.damaged_tiles import damaged_tiles
+from rdae.codec.damaged_tiles import damaged_tiles, with_way_out
 from rdae.codec.progress import Counter, Report
 from rdae.codec.rendering import render
 from rdae.codec.tile import decode_beginning, decode_tile
-from rdae.errors import BitstreamError, CorruptError, TruncatedError, option
+from rdae.errors import CorruptError
 from rdae.geometry import PATCH, Rectangle
 from rdae.model.model import Model
 from rdae.network_spec import halo
@@ -97,7 +97,7 @@ def decode_latents(
     parts.damage = [d for d in parts.damage if d.tile is None or d.tile.index in needed]
     lost = {damage.tile.index: damage for damage in parts.damage if damage.tile is not None}
     if lost and not best_effort:
-        raise _with_way_out(lost[min(lost)].error, header)
+        raise with_way_out(lost[min(lost)].error, header)
     grid = _Latents(window, model.spec.latent_channels, has_gaps=bool(parts.beginnings))
 
     def decode_one(tile: Tile) -> Damage | None:
@@ -106,7 +106,7 @@ def decode_latents(
         except CorruptError as error:
             if best_effort:
                 return lost.get(tile.index) or Damage("tile", error, tile)
-            raise _with_way_out(error, header)  # noqa: B904 - it is the same error
+            raise with_way_out(error, header)  # noqa: B904 - it is the same error
         finally:
             if counter is not None:
                 counter.add(tile.cells.area)
@@ -176,14 +176,6 @@ class _Latents:
             in_order = [self._doubts[index] for index in sorted(self._doubts)]
             doubts, gaps = zip(*in_order, strict=True)
             coarse.refine(self.y_hat, self._known, sum(doubts) / np.maximum(sum(gaps), 1))
-
-
-def _with_way_out(error: BitstreamError, header: Header) -> BitstreamError:
-    """The error of a tile; where there are others its hint says that they can be saved."""
-    is_only_tile = Grid.of(header).num_tiles == 1
-    if not is_only_tile and not isinstance(error, TruncatedError):  # whose hint says it already
-        error.hint = f"copy or download it again; {option('best_effort')} saves what is left"
-    return error
 
 
 def find_damaged_tiles(

@@ -19,9 +19,9 @@ from rdae.bitstream.graphics import MOST_SIDE
 from rdae.bitstream.header import Header, check_sides
 from rdae.bitstream.salvage import Parts
 from rdae.bitstream.tiles import Grid, Tile, pixels_crc
-from rdae.codec.damaged_tiles import damaged_tiles
+from rdae.codec.damaged_tiles import damaged_tiles, with_way_out
 from rdae.codec.progress import Counter, Report
-from rdae.errors import CorruptError, option
+from rdae.errors import CorruptError
 from rdae.geometry import PATCH
 from rdae.images.picture import Picture
 from rdae.limits import MAX_UNDIVIDED_PIXELS
@@ -162,7 +162,7 @@ def decode_lossless(
     needed = {tile.index for tile in tiles}
     lost = {d.tile.index: d for d in parts.damage if d.tile and d.tile.index in needed}
     if lost and not best_effort:
-        raise lost[min(lost)].error
+        raise with_way_out(lost[min(lost)].error, header)
     rgb = np.full((region.rows, region.columns, 3), GREY, np.uint8)
     if header.has_alpha and header.is_undivided:
         parts.alpha = np.full((region.rows, region.columns), 255, np.uint8)
@@ -182,10 +182,7 @@ def decode_lossless(
                 )
             except CorruptError as error:
                 if not best_effort:
-                    if Grid.of(header).num_tiles > 1:
-                        way_out = f"{option('best_effort')} saves what is left"
-                        error.hint = f"copy or download it again; {way_out}"
-                    raise
+                    raise with_way_out(error, header)  # noqa: B904 - it is the same error
                 damage = Damage("tile", error, tile)
             else:
                 area = tile.pixels(header.width, header.height)
