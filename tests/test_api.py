@@ -113,6 +113,11 @@ def test_another_array_is_refused_with_the_reason(array, message, hint):
     assert "\n" not in str(caught.value)
 
 
+def test_an_image_without_pixels_is_refused_as_an_array_is() -> None:
+    with pytest.raises(UnsupportedImageError, match="a picture of 0 x 5 has no pixels"):
+        rdae.compress(Image.new("RGB", (0, 5)))
+
+
 @pytest.mark.parametrize("source", [None, 5, [[1, 2], [3, 4]], object()])
 def test_an_object_of_another_kind_is_refused_by_its_type(source):
     with pytest.raises(UnsupportedImageError, match=type(source).__name__) as caught:

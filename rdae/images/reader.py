@@ -137,8 +137,10 @@ def _open_jpeg_xl(data: bytes, max_pixels: int, allowed: Allowed) -> Image.Image
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Refuse a (width, height) of more than `max_pixels` pixels."""
+    """Refuse a (width, height) of no pixels, or of more than `max_pixels`."""
     width, height = size
+    if not width * height:
+        raise UnsupportedImageError(f"a picture of {width} x {height} has no pixels")
     if width * height > max_pixels:
         raise TooLargeError(
             f"the picture has {width} x {height} = {grouped(width * height)} pixels, "
