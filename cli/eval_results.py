@@ -71,7 +71,8 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
     if console.as_json:
         emit(json.dumps(summary))
     else:
-        parts = (eval_table.heading(summary), eval_table.rates(summary), eval_table.facts(summary))
+        tables = (eval_table.rates(summary), eval_table.facts(summary))
+        parts = (eval_table.heading(summary), *filter(None, tables))
         emit("\n\n".join(parts))
         console.note("")
         for line in eval_table.remarks(summary):

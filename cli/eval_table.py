@@ -32,7 +32,12 @@ def heading(summary: Summary) -> str:
 
 
 def rates(summary: Summary) -> str:
-    """Return the table of BD-rates: ours first, then the others from the best to the worst."""
+    """Return the table of BD-rates: ours first, then the others from the best to the worst.
+
+    Nothing can be compared with a lossless anchor, and there is no table.
+    """
+    if _codec(summary, summary["anchor"])["lossless"]:
+        return ""
     codecs = _in_order(summary)
     columns = [_rate_cells(codecs, metric, summary["anchor"]) for metric in summary["metrics"]]
     rows = [("BD-RATE %", *map(metric_name, summary["metrics"]))]

@@ -138,6 +138,17 @@ def test_a_wrong_spec_says_what_is_wrong(spec: str, why: str) -> None:
         parse_spec(spec)
 
 
+def test_the_settings_of_a_codec_are_named() -> None:
+    for spec, hint in (
+        ("jpeg:speed=4", "settings: subsampling, optimize, quality"),
+        ("rdae-lossless:max_error=2", "settings: base"),
+        ("png:method=4", ""),
+    ):
+        with pytest.raises(SpecError, match="there is no setting") as caught:
+            parse_spec(spec)
+        assert caught.value.hint == hint
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rdae.evaluation.pillow_codecs.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="JPEG XL needs pillow-jxl-plugin"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rdae.cli import eval_table
 from rdae.evaluation import published
 from rdae.evaluation.published import read_published
 from rdae.evaluation.report import exports
@@ -155,6 +156,20 @@ def test_bd_rates_of_single_pictures_are_kept(summary: dict[str, Any]) -> None:
     assert bd["saving"]["percent"][0] == pytest.approx(-10)
     own = codec_of(summary, "webp")["bd"]["psnr"]
     assert own["rate"] == pytest.approx(0) and own["gain"] == pytest.approx(0)
+
+
+def test_nothing_is_compared_with_a_lossless_anchor(tmp_path: Path) -> None:
+    run = run_of(TWO)
+    run["codecs"][1]["lossless"] = True
+    summary = summarise(run, results_of(tmp_path, rows_of_two()), "webp")
+    assert [codec_of(summary, name)["bd"]["psnr"]["why_not"] for name in TWO] == [
+        "the anchor is lossless",
+        "lossless",
+    ]
+    assert eval_table.rates(summary) == ""
+    assert "RDAE is not comparable in psnr, ms-ssim: the anchor is lossless" in (
+        eval_table.remarks(summary)
+    )
 
 
 def test_times_are_over_all_points(summary: dict[str, Any]) -> None:

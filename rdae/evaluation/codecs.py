@@ -180,13 +180,14 @@ def _make(
             )
         return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort), tune)
     if base == "rdae-lossless":
-        _check_keys(spec, settings, ("base",))
+        _check_keys(spec, settings, ("base",), has_quality=False)
         if qualities:
             raise SpecError(f"{spec}: {base} is lossless and has no quality")
         return RdaeLossless.of(spec, settings.get("base"))
     if base not in FORMATS:
         raise SpecError(f"there is no codec {base or spec!r}", hint=_SPEC_HINT)
-    _check_keys(spec, settings, tuple(FORMATS[base].keys))
+    has_quality = bool(FORMATS[base].qualities)
+    _check_keys(spec, settings, tuple(FORMATS[base].keys), has_quality=has_quality)
     if qualities and not FORMATS[base].qualities:
         raise SpecError(f"{spec}: {base} is lossless and has no quality")
     # A default that is spelled out is the same codec.
@@ -195,11 +196,14 @@ def _make(
     return PillowCodec(name, base, settings, qualities)
 
 
-def _check_keys(spec: str, settings: Mapping[str, str], known: Sequence[str]) -> None:
+def _check_keys(
+    spec: str, settings: Mapping[str, str], known: Sequence[str], *, has_quality: bool = True
+) -> None:
     for key in settings:
         if key not in known:
-            has = ", ".join([*known, "quality"])
-            raise SpecError(f"{spec}: there is no setting {key}", hint=f"settings: {has}")
+            has = ", ".join([*known, *["quality"] * has_quality])
+            hint = f"settings: {has}" if has else ""
+            raise SpecError(f"{spec}: there is no setting {key}", hint=hint)
 
 
 def _qualities(spec: str, text: str) -> tuple[float, ...]:

@@ -130,8 +130,10 @@ def _compare(
     curves = [(rate, _scale(metric, value)) for rate, value in curves]
     delta = bd_rate.compare(*curves[0], *curves[1])
     why_not = delta.why_not
-    if any(one.entry.get("lossless") for one in (codec, anchor)):
+    if codec.entry.get("lossless"):
         why_not = "lossless"
+    elif anchor.entry.get("lossless"):
+        why_not = "the anchor is lossless"
     elif not (whole or isinstance(codec, type(anchor))):
         why_not = "published for the whole data set, of which a part was measured"
     result: dict[str, Any] = {
