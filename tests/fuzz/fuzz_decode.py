@@ -32,7 +32,7 @@ import atheris
 # watches, which would be a gigabyte in minutes; and few of its branches depend on the bytes.
 ARITHMETIC = [
     "rdae.bitstream.range_coder",
-    "rdae.bitstream.plain_decoder",
+    "rdae.bitstream.plain_coder",
     "rdae.exact.layers",
     "rdae.codec.concealment",
 ]
