@@ -218,8 +218,9 @@ class Compression:
         info, other = choice.kept.info, choice.other_bytes
         quality = self.target.quality if self.target.is_quality else round(info.quality, 1)
         text = f"q{quality:g}"
-        if info.is_lossless:  # of what an input had above 8 bits nothing is left
+        if info.is_lossless:  # of more bits or other colours that an input had nothing is left
             text = figures.exactness(info) + " at 8 bits" * self.conversions["to_8bit"]
+            text += " in sRGB" * self.conversions["to_srgb"]
         if not self.target.or_lossless:
             return text
         if info.is_lossless:  # without a lossy file where a target could not be met

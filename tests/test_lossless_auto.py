@@ -157,6 +157,8 @@ def test_a_lossy_file_that_is_larger_than_the_exact_one_is_remarked(
     assert code == 0 and err.endswith(": --lossless keeps all that 8 bits hold\n")
     code, _, err = call("compress", "deep.png", "--to-8bit", "-f", "--lossless")
     assert code == 0 and "  lossless at 8 bits  " in err
+    code, _, err = call("compress", "deep.png", "--to-8bit", "--to-srgb", "-f", "--max-error", "1")
+    assert code == 0 and "  ±1 at 8 bits in sRGB  " in err
 
 
 def test_of_a_small_photo_that_grows_nothing_lossless_is_promised(
