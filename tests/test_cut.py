@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_several_tiles_are_coarse_before_any_is_sharp(tiled):
         assert np.array_equal(rescued.picture.rgb[sharp], tiled.rgb[sharp])
         assert rescued.picture.alpha is not None and tiled.decoded.alpha is not None
         assert np.array_equal(rescued.picture.alpha, tiled.decoded.alpha)
+
+
+def test_bytes_that_look_like_the_last_chunk_do_not_hide_a_cut(whole, tiled):
+    for file, tile in ((whole, 0), (tiled, 2)):
+        with small_tiles() if file is tiled else nullcontext():
+            part = file.data[: file.begin(tile) + 900] + b"Y\x08" + bytes(8)
+            rescued = rescue(part)
+            assert rescued.cut is not None and rescued.cut.there == len(part)
+            assert {damage.filled_with for damage in rescued.damage} == {"coarse"}
+            assert isinstance(rescued.damage[0].error, TruncatedError)
 
 
 def test_a_line_says_how_much_is_there(whole, tiled):

@@ -64,12 +64,26 @@ def last_chunks(
     header: Header,
     order: ChunkOrder,
     found: Mapping[tuple[str, int], Chunk],
+    *,
+    is_begun: bool,
 ) -> dict[tuple[str, int], Chunk]:
     """Return the last chunks: the longest run of them to the end of the file, by type and tile.
 
     The time is bounded whatever the bytes, by the number of chunks that are looked at.
+
+    Args:
+        data: the file.
+        begin: where to look from.
+        header: of the file.
+        order: of the tiles' chunks.
+        found: those before.
+        is_begun: the next one is there, with a length beyond the end of the file. Most often that
+            was cut off, and one chunk that ends there is chance, if it is not all that may follow.
     """
-    budget, most = MAX_SEARCHED_CHUNKS, order.num_chunks - len(found)
+    budget, most = MAX_SEARCHED_CHUNKS, order.num_chunks - len(found) - is_begun
+    least = min(most, 2) if is_begun else 1
+    if not most:
+        return {}
     for match in _TILE_CHUNKS.finditer(data, begin):
         reader = ByteReader(data)
         reader.offset = match.start()
@@ -77,7 +91,7 @@ def last_chunks(
         while looks_good and reader.left and count < most:
             looks_good = _skip(reader)
             count, budget = count + 1, budget - 1
-        if looks_good and not reader.left:
+        if looks_good and not reader.left and count >= least:
             reader.offset = match.start()
             try:
                 return _read_run(reader, header, order, order.num_chunks - count, found)

@@ -205,7 +205,9 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bo
     if broken is not None:
         position = len(found)  # of the chunk that is broken; or the one before has a wrong length
         if not (has_rest and only_lossy):  # of a file whose end is not to be read
-            found |= last_chunks(data, begin + 1, parts.header, order, found)
+            is_begun = isinstance(broken, TruncatedError) and end < len(data)
+            is_begun = is_begun and data[end] == ord(order[position][0])
+            found |= last_chunks(data, begin + 1, parts.header, order, found, is_begun=is_begun)
         is_cut = isinstance(broken, TruncatedError) and len(found) == position
         if is_cut and not in_front and not parts.header.is_lossless:
             _keep_beginnings(data, end, parts, order, found)
