@@ -236,6 +236,7 @@ def decompress(
         rdae.errors.RegionError: the region is not inside of the picture.
         rdae.errors.ModelError: the model that wrote it is not installed.
         ValueError: `thumbnail` is below 1.
+        TypeError: `thumbnail` is no whole number, or `region` not four of them.
         OSError: the file is not there or cannot be read.
     """
     import warnings
@@ -251,7 +252,7 @@ def decompress(
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     path = None if weights is None else Path(weights)
     arguments: dict[str, Any] = {"max_pixels": limit, "weights": path, "threads": threads}
-    part = None if region is None else Rectangle.at(*region)
+    part = None if region is None else Rectangle.given(region)
     if thumbnail is not None and region is None and not best_effort:
         return to_pillow(decode_thumbnail(data, thumbnail, lossy=lossy, **arguments))
     if best_effort:

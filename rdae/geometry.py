@@ -6,7 +6,10 @@ origin. A rectangle knows no unit; `scaled` takes it from one grid to another.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from rdae.errors import RegionError
 
@@ -33,6 +36,20 @@ class Rectangle:
     def at(cls, left: int, top: int, width: int, height: int) -> Rectangle:
         """The rectangle of a size whose upper left corner is at a place, as users write it."""
         return cls(top, top + height, left, left + width)
+
+    @classmethod
+    def given(cls, region: Iterable[SupportsIndex]) -> Rectangle:
+        """The same of what a caller passed as `(x, y, width, height)`.
+
+        Raises:
+            TypeError: it is not four whole numbers.
+        """
+        try:
+            left, top, width, height = map(operator.index, region)
+        except (TypeError, ValueError):
+            wanted = "four whole numbers (x, y, width, height)"
+            raise TypeError(f"region must be {wanted}, got {region!r}") from None
+        return cls.at(left, top, width, height)
 
     @classmethod
     def whole(cls, width: int, height: int) -> Rectangle:

@@ -99,6 +99,12 @@ def test_damage_limits_and_nonsense_are_refused(rich):
     for side in (0, -3):
         with pytest.raises(ValueError, match="1 pixel or more"):
             rdae.decompress(rich.data, thumbnail=side)
+    for wrong in (2.5, "5"):
+        with pytest.raises(TypeError, match="a thumbnail is a whole number"):
+            rdae.decompress(rich.data, thumbnail=wrong)  # type: ignore[arg-type]
+    for region in ((1, 2, 3), "0,0,5,5", (0, 0, 1.5, 2), 7):
+        with pytest.raises(TypeError, match="region must be four whole numbers"):
+            rdae.decompress(rich.data, region=region)  # type: ignore[arg-type]
 
 
 def test_in_python_it_goes_with_a_region_and_with_damage(rich):
