@@ -10,7 +10,7 @@ but gives 37 dB at best and another map for every model.)
 from __future__ import annotations
 
 import math
-import numbers
+import operator
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -119,8 +119,11 @@ def shrink(picture: Picture, side: int) -> Picture:
 
 
 def _check_side(side: int) -> None:
-    if not isinstance(side, numbers.Integral):
-        raise TypeError(f"the side of a thumbnail is a whole number of pixels, got {side!r}")
+    try:
+        operator.index(side)
+    except TypeError:
+        wanted = "the side of a thumbnail is a whole number of pixels"
+        raise TypeError(f"{wanted}, got {side!r}") from None
     if side < 1:
         raise ValueError(f"the side of a thumbnail is 1 pixel or more, not {side}")
 
