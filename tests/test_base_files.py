@@ -189,8 +189,9 @@ def test_tiles_of_webp_need_no_lossy_picture(wide: Picture) -> None:
 def test_a_damaged_chunk_l_leaves_the_lossy_picture(lossy: bytes, file: bytes) -> None:
     data = broken(file, "chunk L")
     for part in (None, Rectangle(0, 2, 0, 2)):
-        with pytest.raises(CorruptError, match="chunk L"):
+        with pytest.raises(CorruptError, match="chunk L") as caught:
             decode(data, region=part)
+        assert "--best-effort" in caught.value.hint
     rescued = rescue(data)
     assert "all of it is lossy" in rescued.text
     assert np.array_equal(rescued.picture.rgb, decode(lossy).rgb)

@@ -123,7 +123,10 @@ def checked_payload(chunk: Chunk, prefix: bytes = b"") -> memoryview:
     """
     crc = zlib.crc32(chunk.payload, zlib.crc32(chunk.type.encode("ascii") + prefix))
     if crc != chunk.crc:
-        raise CorruptError(f"{chunk.name} has checksum {crc:08x}, the file says {chunk.crc:08x}")
+        raise CorruptError(  # what is so checked stands before the tiles, which may be whole
+            f"{chunk.name} has checksum {crc:08x}, the file says {chunk.crc:08x}",
+            hint=f"copy or download it again; {option('best_effort')} saves what is left",
+        )
     return chunk.payload
 
 
