@@ -107,6 +107,23 @@ def test_a_photograph_of_several_tiles_stays_divided(photo: Picture) -> None:
     assert read_info(encode(Picture(long, None, False), max_error=0).data).tile_columns == 2
 
 
+def test_a_photograph_beside_its_copy_takes_no_more_bytes_than_webp(photo: Picture) -> None:
+    part = photo.rgb[100:148, :600]
+    picture = Picture(np.concatenate([part, part], 1), None, False)
+    data = encode(picture, max_error=0).data
+    assert len(data) <= len(webp(picture)) + OVERHEAD
+    assert read_info(data).is_undivided
+    check(picture, data)
+
+
+def test_tiles_are_kept_where_memory_is_short_for_one_piece(wide: Pixels) -> None:
+    picture = Picture(wide, None, False)
+    with mock.patch.object(lossless, "encode_undivided", side_effect=MemoryError):
+        data = encode(picture, max_error=0).data
+    assert not read_info(data).is_undivided
+    check(picture, data)
+
+
 @pytest.mark.parametrize("is_grey", [True, False])
 @pytest.mark.parametrize("alpha", ["shape", "opaque", "nothing"])
 def test_alpha_may_stand_with_the_colours(is_grey: bool, alpha: str) -> None:

@@ -1,8 +1,8 @@
 """Lossless and near-lossless files: a picture's tiles as pixels, exactly or within a bound.
 
 There is no synthesis and nothing overlaps, so each tile is a picture of its own: regions, threads
-and damage stop at its edges. A drawing that takes fewer bytes in one piece, and with its alpha, has
-none of that: all of it is one tile.
+and damage stop at its edges. A picture that takes fewer bytes in one piece as WebP, as drawings do,
+and with its alpha, has none of that: all of it is one tile.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from rdae.lossless.coding import (
     encode_tile,
     encode_undivided,
 )
+from rdae.lossless.estimate import has_copies
 from rdae.lossless.model import LosslessModel
 from rdae.model.installed import find_lossless
 from rdae.threads import parallel_map
@@ -77,18 +78,23 @@ def encode_lossless(
     data = write_container(Container(header, payloads, p.alpha, p.icc, p.exif, p.xmp), packed)
     is_drawn = len(payloads) > 1 and any(payload.y[0] == GRAPHICS for payload in payloads)
     is_small = p.width * p.height <= MAX_UNDIVIDED_PIXELS and max(p.width, p.height) <= MOST_SIDE
-    if is_small and (is_drawn or header.has_alpha):
-        return min(data, _encode_undivided(picture, header, packed), key=len)
+    if is_small and (is_drawn or header.has_alpha or has_copies(p.rgb)):
+        try:
+            return min(data, _encode_undivided(picture, header, packed, len(data)), key=len)
+        except MemoryError:  # a large picture takes more of it in one piece
+            return data
     return data
 
 
-def _encode_undivided(picture: Picture, header: Header, packed: dict[str, bytes]) -> bytes:
-    """The file of a picture in one piece; `header` and `packed` are those of its tiles."""
+def _encode_undivided(
+    picture: Picture, header: Header, packed: dict[str, bytes], most: int
+) -> bytes:
+    """The file of a picture in one piece; all else is of the file of its tiles, `most` its size."""
     header = replace(header, quality_point=0, is_undivided=True)
     pixels = picture.rgb
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], 2)
-    payload = TilePayload(b"", encode_undivided(pixels), pixels_crc(header, 0, pixels))
+    payload = TilePayload(b"", encode_undivided(pixels, most), pixels_crc(header, 0, pixels))
     p = picture
     return write_container(Container(header, (payload,), None, p.icc, p.exif, p.xmp), packed)
 

@@ -5,6 +5,8 @@ The first byte names the method (FORMAT.md, section 14).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ FEW_COLOURS = 256  # a tile of so few is drawn, and the network is not asked
 FEW_GREYS = 16  # the same without colours, of which a photograph has 256 at most
 FEW_BITS = 1 / 3  # of WebP for each coded sample: the network, slow as it is, would seldom win
 FEW_PIXELS = 1024  # with which it takes no time worth sparing
+THOROUGH_GAIN = 1.1  # the most that a thorough attempt of WebP gains
 
 
 def encode_tile(
@@ -41,7 +44,8 @@ def encode_tile(
         )
         if len(stream) <= len(graphics):
             return bytes([NETWORK]) + stream, decoded
-    return bytes([GRAPHICS]) + graphics, pixels
+    thorough = encode_graphics(pixels, thorough=True)
+    return bytes([GRAPHICS]) + min(graphics, thorough, key=len), pixels
 
 
 def decode_tile(
@@ -77,9 +81,17 @@ def decode_tile(
     raise CorruptError(f"a tile is coded by method {method.hex() or 'none'}, it must be 00 or 01")
 
 
-def encode_undivided(pixels: NDArray[np.uint8]) -> bytes:
-    """The payload of all of a picture, `(rows, columns, 3)`, or 4 with alpha."""
-    return bytes([GRAPHICS]) + encode_graphics(pixels)
+def encode_undivided(pixels: NDArray[np.uint8], most: float = math.inf) -> bytes:
+    """The payload of all of a picture.
+
+    Args:
+        pixels: `(rows, columns, 3)`, or 4 with alpha.
+        most: bytes; a payload that will surely take more is not made as small as it could be.
+    """
+    graphics = encode_graphics(pixels)
+    if len(graphics) <= THOROUGH_GAIN * most:
+        graphics = min(graphics, encode_graphics(pixels, thorough=True), key=len)
+    return bytes([GRAPHICS]) + graphics
 
 
 def decode_undivided(
