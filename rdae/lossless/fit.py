@@ -43,11 +43,10 @@ from rdae.threads import parallel_map
 Array = NDArray[Any]
 Some = tuple[NDArray[np.intp], slice]  # rows and columns of cells
 
-WORTH = {
-    WIDE: 60_000,
-    MIDDLE: 12_000,
-    NEAR: 3_000,
-}  # cells from which on a filter is worth its bits
+# Cells from which on a filter is worth its bits: at the finest level, and at others, where pixels
+# that are not the nearest say less.
+WORTH_AT_FINEST = {WIDE: 10_000, MIDDLE: 4_000, NEAR: 3_000}
+WORTH = {WIDE: 60_000, MIDDLE: 12_000, NEAR: 3_000}
 WORTH_ON_BASE = {**WORTH, NEAR: 1_000, BASE: 128}  # the same where filters see a lossy picture
 MOST_CELLS = 50_000  # that a filter is fitted to
 START_ROWS = 3  # one of so many of their rows suffices for a start; no divisor of JPEG's blocks
@@ -94,7 +93,7 @@ def fit_pass(
     cells = target.shape[0] * target.shape[1]
     if not cells:
         return Fitted(parameters, [])
-    parameters.kind = kind_of(cells, has_base=walk.has_base)
+    parameters.kind = kind_of(cells, walk.level, has_base=walk.has_base)
     some = _rows_of(*target.shape[:2]), there[1]
     matrix = _inputs(walk, parameters.kind, some)
     count = matrix.shape[1] - NUM_COLOURS  # taps and the one
@@ -126,9 +125,9 @@ def fit_pass(
     return Fitted(parameters, predictions)
 
 
-def kind_of(cells: int, *, has_base: bool = False) -> int:
-    """What the filters of a pass of so many cells see."""
-    worth = WORTH_ON_BASE if has_base else WORTH
+def kind_of(cells: int, level: int, *, has_base: bool = False) -> int:
+    """What the filters of a pass of so many cells of a level see."""
+    worth = WORTH_ON_BASE if has_base else WORTH_AT_FINEST if level == 0 else WORTH
     return next((kind for kind, least in worth.items() if cells >= least), NONE)
 
 

@@ -39,6 +39,7 @@ class LevelWalk:
 
     Attributes:
         shape: rows and columns of cells.
+        level: its number.
         number: of the pass.
         seen: what the pass is predicted from.
         threads: how many may be used.
@@ -65,7 +66,7 @@ class LevelWalk:
             base: `(rows, columns, 3)`, the level of a lossy picture with all its pixels, if there
                 is one beneath.
         """
-        self._base = base
+        self.level, self._base = number, base
         self._model, self._net, self.threads = model, model.level(number), threads
         rows, columns = self.shape = known.shape[:2]
         self._known = known

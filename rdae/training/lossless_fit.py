@@ -24,9 +24,8 @@ from rdae.lossless.pyramid import COLOURS
 UNIT = 16.0  # levels in one of a feature
 
 # Cells of a tile for each of a crop, one of these in each step. Crops are smaller than most tiles,
-# and the networks shall see the filters that files have, wide ones and others: trained with wide
-# ones alone, they took up to a third more bits for small pictures, and none fewer for large ones.
-# With larger ratios filters would have a tenth as many coefficients as there are cells to fit.
+# and networks that have not seen a kind of filter take up to a third more bits behind it. With
+# larger ratios filters would have a tenth as many coefficients as there are cells to fit.
 TILE_RATIOS = 1, 4
 # That a filter is fitted to. Fitted to one cell in two and used on both, it is neither better nor
 # worse than one fitted to many cells.
@@ -96,13 +95,16 @@ class Fit:
         return out
 
 
-def tap_values(p: int, kind: int, known: Tensor, differences: list[Tensor]) -> Tensor:
+def tap_values(
+    p: int, kind: int, known: Tensor, local: Tensor, differences: list[Tensor]
+) -> Tensor:
     """What a filter sees, `(B, rows, columns, taps)`, in features.
 
     Args:
         p: number of the pass.
         kind: NONE, NEAR, MIDDLE or WIDE.
-        known: `(B, rows, columns, 3)` pixels without their local means.
+        known: `(B, rows, columns, 3)` pixels.
+        local: their local means, of which all taps of a cell lack the cell's own.
         differences: of the passes before.
     """
     if kind == NONE:
@@ -112,7 +114,9 @@ def tap_values(p: int, kind: int, known: Tensor, differences: list[Tensor]) -> T
     low, high = WINDOWS[kind]
     edge = F.pad(known.permute(0, 3, 1, 2), (-low, high, -low, high), "replicate")
     edge = edge.permute(0, 2, 3, 1)
-    values = [edge[:, y - low : y - low + rows, x - low : x - low + columns] for y, x in seen]
+    values = [
+        edge[:, y - low : y - low + rows, x - low : x - low + columns] - local for y, x in seen
+    ]
     zeros = [F.pad(d, (0, 0, 1, 1, 1, 1)) for d in differences]
     values += [zeros[e][:, 1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for e, y, x in added]
     return torch.cat(values, -1)

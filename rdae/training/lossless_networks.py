@@ -133,10 +133,16 @@ class LosslessNetworks(nn.Module):
             step = 1 << number
             net = self.levels()[min(number, OWN_LEVELS - 1)]
             here = decoded[:, ::step, ::step]
-            yield self._level_bits(net, x[:, ::step, ::step], here, max_error, tile_ratio)
+            yield self._level_bits(net, number, x[:, ::step, ::step], here, max_error, tile_ratio)
 
     def _level_bits(
-        self, net: Level, x: Tensor, decoded: Tensor, max_error: int, tile_ratio: int
+        self,
+        net: Level,
+        number: int,
+        x: Tensor,
+        decoded: Tensor,
+        max_error: int,
+        tile_ratio: int,
     ) -> Tensor:
         known = decoded[:, ::2, ::2].clone()
         quarters = reference(known)
@@ -153,11 +159,11 @@ class LosslessNetworks(nn.Module):
             target, base = x[:, row::2, column::2], quarters[..., 2 * row + column, :]
             (linear,) = net["linear"][p]  # type: ignore[index]
             generic = base + UNIT * over_cells(linear, torch.cat([*differences, centred], -1))
-            kind = kind_of(cells)
+            kind = kind_of(cells, number)
             fit = None
             statistic = x.new_zeros(len(x), NUM_COLOURS)
             if cells >= FITTED_CELLS:
-                inputs = tap_values(p, kind, (known - local) / UNIT, differences)
+                inputs = tap_values(p, kind, known / UNIT, local / UNIT, differences)
                 fit = Fit(inputs, target, base, generic, net.same[p])
                 statistic = fit.statistic
             settled = _Settled(base)

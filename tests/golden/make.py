@@ -110,8 +110,8 @@ def by_networks(worth: dict[int, int] | None = None) -> Iterator[None]:
         if worth is not None:
             for name in ("FITTED_CELLS", "FITTED_ON_BASE"):
                 stack.enter_context(mock.patch.object(stream, name, 16))
-            stack.enter_context(mock.patch.dict(fit.WORTH, worth))
-            stack.enter_context(mock.patch.dict(fit.WORTH_ON_BASE, worth))
+            for table in (fit.WORTH_AT_FINEST, fit.WORTH, fit.WORTH_ON_BASE):
+                stack.enter_context(mock.patch.dict(table, worth))
         yield
 
 
