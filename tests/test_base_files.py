@@ -285,7 +285,8 @@ def test_settings_that_make_no_sense_are_refused(small: Picture) -> None:
 def filters(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if request.param == "filters everywhere":
         for kind, cells in {WIDE: 90, MIDDLE: 24, NEAR: 8, BASE: 6}.items():
-            monkeypatch.setitem(fit.WORTH_ON_BASE, kind, cells)
+            for table in (fit.WORTH_AT_FINEST, fit.WORTH, fit.ON_BASE):
+                monkeypatch.setitem(table, kind, cells)
         monkeypatch.setattr("rdae.lossless.stream.FITTED_ON_BASE", 16)
     with by_networks():
         yield

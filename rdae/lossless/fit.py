@@ -47,14 +47,14 @@ Some = tuple[NDArray[np.intp], slice]  # rows and columns of cells
 # that are not the nearest say less.
 WORTH_AT_FINEST = {WIDE: 10_000, MIDDLE: 4_000, NEAR: 3_000}
 WORTH = {WIDE: 60_000, MIDDLE: 12_000, NEAR: 3_000}
-WORTH_ON_BASE = {**WORTH, NEAR: 1_000, BASE: 128}  # the same where filters see a lossy picture
+ON_BASE = {NEAR: 1_000, BASE: 128}  # instead, where filters see a lossy picture
 MOST_CELLS = 50_000  # that a filter is fitted to
 START_ROWS = 3  # one of so many of their rows suffices for a start; no divisor of JPEG's blocks
 FEW_CELLS = 8_000  # of which all are needed
 BLOCK_CELLS = 1024  # that a thread weights and multiplies at a time, in the cache
 MOST_SAMPLES = 6_000  # that corrections of scales are fitted to
 RIDGE = 1e-5
-ROBUST = 0.5  # how much the weight of a large error shrinks
+ROBUST = 0.15  # how much the weight of a large error shrinks
 LEAST_SCALE = 0.5
 MOST_ERROR = 16  # levels that an error counts with in the statistic of a filter
 STEPS = ((0, 8, 0), (16, 0, 0), (0, 0, 8), (0, 3, 0), (8, 0, 0), (0, 0, 4), (0, 1, 0), (4, 0, 0))
@@ -127,7 +127,9 @@ def fit_pass(
 
 def kind_of(cells: int, level: int, *, has_base: bool = False) -> int:
     """What the filters of a pass of so many cells of a level see."""
-    worth = WORTH_ON_BASE if has_base else WORTH_AT_FINEST if level == 0 else WORTH
+    worth = WORTH_AT_FINEST if level == 0 else WORTH
+    if has_base:
+        worth = worth | ON_BASE
     return next((kind for kind, least in worth.items() if cells >= least), NONE)
 
 

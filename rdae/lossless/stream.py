@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
 from rdae.lossless.colour import limits, restore, split_mean
-from rdae.lossless.fit import WORTH_ON_BASE, Fitted, fit_pass
+from rdae.lossless.fit import ON_BASE, Fitted, fit_pass
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
 from rdae.lossless.parameters import Parameters, get_bytes, put_bytes
@@ -28,7 +28,7 @@ from rdae.lossless.walk import LevelWalk
 Array = NDArray[Any]
 
 FITTED_CELLS = 1024  # a level of fewer cells has no parameters: they would cost more than they save
-FITTED_ON_BASE = min(WORTH_ON_BASE.values())
+FITTED_ON_BASE = min(ON_BASE.values())
 _BYTE_OFFSET = 128
 
 

@@ -110,7 +110,7 @@ def by_networks(worth: dict[int, int] | None = None) -> Iterator[None]:
         if worth is not None:
             for name in ("FITTED_CELLS", "FITTED_ON_BASE"):
                 stack.enter_context(mock.patch.object(stream, name, 16))
-            for table in (fit.WORTH_AT_FINEST, fit.WORTH, fit.WORTH_ON_BASE):
+            for table in (fit.WORTH_AT_FINEST, fit.WORTH, fit.ON_BASE):
                 stack.enter_context(mock.patch.dict(table, worth))
         yield
 
