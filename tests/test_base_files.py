@@ -197,6 +197,17 @@ def test_a_damaged_chunk_l_leaves_the_lossy_picture(lossy: bytes, file: bytes) -
     assert np.array_equal(rescued.picture.rgb, decode(lossy).rgb)
 
 
+@pytest.mark.parametrize("length", [0, 5, 0x7F])
+def test_a_chunk_l_of_a_wrong_length_leaves_the_lossy_picture(
+    lossy: bytes, file: bytes, length: int
+) -> None:
+    (found,) = (f for f in parse_info(file).fields if f.name == "chunk L")
+    changed = bytearray(file)
+    assert changed[found.offset] == ord("L")
+    changed[found.offset + 1] = length
+    assert np.array_equal(rescue(bytes(changed)).picture.rgb, decode(lossy).rgb)
+
+
 def test_the_lossy_picture_needs_no_lossless_model(
     lossy: bytes, file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +208,10 @@ def _find_tiles(data: bytes, reader: ByteReader, parts: Parts, *, only_lossy: bo
         if not (has_rest and only_lossy):  # of a file whose end is not to be read
             is_begun = isinstance(broken, TruncatedError) and end < len(data)
             is_begun = is_begun and data[end] == ord(order[position][0])
-            found |= last_chunks(data, begin + 1, parts.header, order, found, is_begun=is_begun)
+            search = partial(last_chunks, data, begin + 1, parts.header, is_begun=is_begun)
+            found |= search(order, found)
+            if not (found or has_rest or parts.header.is_lossless):  # what broke may be an L
+                found |= search(ChunkOrder(parts.header, has_rest=True), found)
         is_cut = isinstance(broken, TruncatedError) and len(found) == position
         if is_cut and not in_front and not parts.header.is_lossless:
             _keep_beginnings(data, end, parts, order, found)
