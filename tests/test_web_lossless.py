@@ -248,6 +248,13 @@ def test_of_an_exact_file_with_damage_the_lossy_picture_is_shown(tmp_path: Path)
         rgba = np.frombuffer((tmp_path / f"{name}.rgba").read_bytes(), np.uint8)
         lossy = decode(whole, lossy=True).rgb
         assert np.array_equal(rgba.reshape(66, 90, 4)[..., :3], lossy)
+    place = whole.index(b"L", 15) + 1  # of its length, behind the header
+    for length in (b"\x05", b"\x7f"):
+        (tmp_path / "framing").write_bytes(whole[:place] + length + whole[place + 1 :])
+        (found,) = rescued([tmp_path / "framing"])
+        assert found["damage"][0]["part"] == "chunk"
+        rgba = np.frombuffer((tmp_path / "framing.rgba").read_bytes(), np.uint8)
+        assert np.array_equal(rgba.reshape(66, 90, 4)[..., :3], lossy)
 
 
 def test_a_lossy_model_does_not_decode_lossless_files(tmp_path: Path) -> None:

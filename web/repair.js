@@ -61,21 +61,24 @@ function parts(bytes, header, error, damage) {
   if (next === types.length && at < bytes.length) damage.push({ part: "bytes", message: "there are bytes behind the last chunk" });
   // The chunk before may have a wrong length, too.
   if (next < types.length) for (const [place, chunk] of lastChunks(bytes, begin + 1, types, found.size)) found.set(place, chunk);
+  if (!found.size && !header.lossless) // what broke may be an L
+    for (const [place, chunk] of lastChunks(bytes, begin + 1, typesOf(true), 0)) if (place < types.length) found.set(place, chunk);
   if (hasAlphaChunk(header) && !names.has("A")) {
     if (!damage.slice(before).some(({ part }) => part === "alpha")) damage.push({ part: "alpha", message: error.message });
     front.push(opaque(header));
   }
-  let lost = 0;
+  let lost = 0, replaced = 0;
   for (let tile = 0; tile < tiles; tile++) {
     const places = types.flatMap((_, place) => (place % tiles === tile ? [place] : []));
     const isRest = (/** @type {number} */ place) => !header.lossless && types[place] === "R";
     for (const together of [places.filter((place) => !isRest(place)), places.filter(isRest)]) {
       if (together.every((place) => fits(found.get(place)))) continue;
-      for (const place of together) found.set(place, empty(types[place]));
+      for (const place of together) found.set(place, empty(types[place])), replaced++;
       if (!isRest(together[0])) lost++;
     }
   }
   if (lost === tiles) throw error; // nothing would be left
+  if (!replaced && damage.length === before) damage.push({ part: "chunk", message: error.message }); // before the tiles
   return [bytes.subarray(0, header.size), ...front, ...types.map((_, place) => /** @type {Uint8Array} */ (found.get(place)))];
 }
 
