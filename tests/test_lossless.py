@@ -19,13 +19,15 @@ from PIL import Image
 from rdae.bitstream.graphics import encode_graphics
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
+from rdae.lossless import fit
 from rdae.lossless import stream as pixel_stream
 from rdae.lossless.coding import FEW_COLOURS, GRAPHICS, NETWORK, decode_tile, encode_tile
-from rdae.lossless.colour import limits
+from rdae.lossless.colour import Prediction, limits, to_bins
+from rdae.lossless.fit import _set
 from rdae.lossless.model import LosslessModel
-from rdae.lossless.parameters import NONE, WINDOWS, Parameters, num_taps
-from rdae.lossless.pyramid import num_levels, reference
-from rdae.lossless.stream import decode_pixels, encode_pixels, to_bins
+from rdae.lossless.parameters import LARGEST_SUM, NONE, WINDOWS, Parameters, num_taps
+from rdae.lossless.pyramid import PHASES, num_levels, reference
+from rdae.lossless.stream import decode_pixels, encode_pixels
 from rdae.lossless.tables import NUM_PHASES, NUM_SHAPES, table_index
 from rdae.model.installed import load_lossless
 
@@ -165,7 +167,10 @@ def test_a_sample_that_cannot_be_is_written_by_an_escape_only_and_refused(
     white = np.full((4, 4, 3), 255, np.uint8)
 
     def stream(residual: int) -> bytes:
-        with mock.patch.object(pixel_stream, "to_bins", lambda x, _: np.full_like(x, residual)):
+        def wrong(pixels: Any, *_: Any) -> tuple[Any, Any]:
+            return np.full(pixels.shape, residual), pixels
+
+        with mock.patch.object(pixel_stream, "to_bins", wrong):
             return encode_pixels(lossless, white, max_error=max_error)[0]
 
     for far in (300, -300):
@@ -173,6 +178,33 @@ def test_a_sample_that_cannot_be_is_written_by_an_escape_only_and_refused(
             decode_pixels(lossless, stream(far), 4, 4, max_error=max_error)
     with pytest.raises(ValueError, match="beyond its limits"):
         stream(near)
+
+
+@pytest.mark.parametrize("max_error", [0, 3])
+def test_pictures_made_for_wild_filters_are_coded(lossless: LosslessModel, max_error: int) -> None:
+    """What least squares finds for them would leave 32 bits."""
+    rng = np.random.default_rng(1)
+    signs = rng.integers(0, 2, (128, 128, 3)) * 2 - 1
+    x = np.full((256, 256, 3), 128)
+    x[::2, ::2] += signs
+    around = np.pad(signs, ((2, 3), (2, 3), (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(around, (6, 6), (0, 1))
+    for row, column in PHASES:
+        factors = 8 * rng.choice([-1, 1], (3, *windows.shape[2:]))
+        x[row::2, column::2] += np.einsum("yxcij,kcij->yxk", windows, factors)
+    x = np.clip(x, 0, 255).astype(np.uint8)
+    sums = []
+
+    def noted(parameters: Parameters, *arguments: Any) -> None:
+        _set(parameters, *arguments)
+        sums.append(np.abs(parameters.filter).sum(0).max())
+
+    with mock.patch.object(fit, "_set", noted):
+        stream, promised = encode_pixels(lossless, x, max_error=max_error)
+    assert max(sums) > 0.9 * LARGEST_SUM  # or nothing was tried
+    assert np.abs(promised.astype(int) - x).max() <= max_error
+    decoded = decode_pixels(lossless, stream, 256, 256, max_error=max_error)
+    assert np.array_equal(decoded, promised)
 
 
 def test_drawings_are_left_to_webp(lossless: LosslessModel) -> None:
@@ -264,10 +296,13 @@ def test_tables_are_wide_where_scales_are(lossless: LosslessModel, width: int) -
 
 
 def test_bins_are_the_nearest() -> None:
-    residuals = np.arange(-300, 301)
+    means, pixels = (grid.astype(np.int16) for grid in np.mgrid[0:256:5, 0:256])
+    zero = np.zeros(means.shape, int)
     for n in range(5):
-        bins = to_bins(residuals, n)
-        assert np.abs(residuals - bins * (2 * n + 1)).max() == n
+        at = Prediction(means * 128, zero.astype(np.uint8), zero.astype(np.uint16))
+        bins, decoded = to_bins(pixels, at, n)
+        assert np.abs(pixels - (means + bins * (2 * n + 1))).max() == n
+        assert np.array_equal(decoded, np.clip(means + bins * (2 * n + 1), 0, 255))
 
 
 def test_the_pyramid_ends_in_one_pixel() -> None:

@@ -151,6 +151,24 @@ def settle(
         features[..., i][there] = values
 
 
+def to_bins(pixels: Array, prediction: Prediction, max_error: int) -> tuple[Array, Array]:
+    """What is sent of the pixels of a colour, and what a decoder makes of that.
+
+    Args:
+        pixels: `(rows, columns)` of those that there are, 0 to 255.
+        prediction: of all cells.
+        max_error: how far a sample may be off.
+
+    Returns:
+        The bins, as of `restore`, and uint8 pixels; both `(rows, columns)`.
+    """
+    rows, columns = pixels.shape
+    width = 2 * max_error + 1
+    rounded, _ = split_mean(prediction.mean[:rows, :columns].astype(np.int32))
+    bins = (pixels - rounded + max_error) // width
+    return bins, np.clip(rounded + bins * width, 0, 255).astype(np.uint8)
+
+
 def restore(
     bins: NDArray[np.int32], prediction: Prediction, max_error: int, pixels: NDArray[np.uint8]
 ) -> bool:

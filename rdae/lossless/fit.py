@@ -21,12 +21,14 @@ from rdae.lossless.colour import (
     scaled,
     shapes,
     split_mean,
+    to_bins,
 )
 from rdae.lossless.networks import NUM_COLOURS
 from rdae.lossless.parameters import (
     BASE,
     COEFFICIENT_BITS,
     LARGEST_FACTOR,
+    LARGEST_SUM,
     MIDDLE,
     NEAR,
     NONE,
@@ -77,16 +79,16 @@ class Fitted:
 
 
 def fit_pass(
-    walk: LevelWalk, target: NDArray[np.uint8], tables: TableFamily, coded: int, width: int
+    walk: LevelWalk, target: NDArray[np.uint8], tables: TableFamily, coded: int, max_error: int
 ) -> Fitted:
     """Find parameters of the pass that `walk` has begun.
 
     Args:
-        walk: is settled with the pixels meanwhile.
+        walk: is settled meanwhile, with the pixels that a decoder will have.
         target: `(rows, columns, 3)`, the pixels that the pass adds.
         tables: of residuals.
         coded: how many colours are coded.
-        width: residuals in a bin.
+        max_error: how far a decoded sample may be off.
     """
     parameters = Parameters()
     there = tuple(slice(n) for n in target.shape[:2])
@@ -118,9 +120,12 @@ def fit_pass(
             _set(parameters, k, more + solution)
         own = walk.own(parameters, slice(k, k + 1), own)
         mean = walk.predict(k, head, own, parameters).mean
-        _correct(parameters, k, head[there].astype(np.int32), values, mean[there], tables, width)
+        _correct(
+            parameters, k, head[there].astype(np.int32), values, mean[there], tables, max_error
+        )
         predictions.append(walk.predict(k, head, own, parameters))
-        walk.settle(k, values, predictions[k])
+        _, decoded = to_bins(values, predictions[k], max_error)
+        walk.settle(k, decoded, predictions[k])
         matrix[:, count + k] = walk.seen.difference(k)[some].ravel() / _ONE
     return Fitted(parameters, predictions)
 
@@ -251,9 +256,13 @@ def _set(parameters: Parameters, k: int, solution: NDArray[np.float64]) -> None:
     """Round the filter of colour number `k`."""
     count = len(parameters.filter)
     coefficients = np.rint(solution * (1 << COEFFICIENT_BITS))
-    parameters.filter[:, k] = np.clip(coefficients[:count], -2047, 2047)
+    own = np.clip(coefficients[:count], -LARGEST_FACTOR, LARGEST_FACTOR)
+    total = np.abs(own).sum()
+    if total > LARGEST_SUM:  # patterns made for it; a filter that does less than it could is valid
+        own = np.trunc(own * (LARGEST_SUM / total))
+    parameters.filter[:, k] = own
     units = solution[count] * _ONE / (1 << OFFSET_BITS)
-    parameters.offset[k] = np.clip(np.rint(units), -2047, 2047)
+    parameters.offset[k] = np.clip(np.rint(units), -LARGEST_FACTOR, LARGEST_FACTOR)
     for j in range(k):
         factor = np.clip(coefficients[count + 1 + j], -LARGEST_FACTOR, LARGEST_FACTOR)
         parameters.factors[factor_index(k, j)] = factor
@@ -267,13 +276,14 @@ def _correct(
     values: Array,
     mean: Array,
     tables: TableFamily,
-    width: int,
+    max_error: int,
 ) -> None:
     """Find slope and offsets of scales and shapes that cost the fewest bits."""
-    some = slice(None, None, max(1, values.size // MOST_SAMPLES))
+    # an odd step, since blocks of JPEG have sides of eight
+    some = slice(None, None, values.size // MOST_SAMPLES | 1)
     rounded, phases = split_mean(mean.ravel()[some])
-    residuals = (values.ravel()[some] - rounded + width // 2) // width
-    least_bins, most_bins = limits(mean.ravel()[some], width // 2).T
+    residuals = (values.ravel()[some] - rounded + max_error) // (2 * max_error + 1)
+    least_bins, most_bins = limits(mean.ravel()[some], max_error).T
     edges = (residuals == least_bins) + 2 * (residuals == most_bins)
     rows, shape = head[..., 1].ravel()[some], head[..., 2].ravel()[some]
     middle = rows.mean() / 16

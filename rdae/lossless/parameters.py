@@ -33,6 +33,8 @@ STATISTIC_BITS = 8  # from 1/8 to the network's unit
 FACTOR_BITS = 12  # of factors between colours
 EVERY_COLOUR = slice(NUM_COLOURS)
 LARGEST_FACTOR = 2047  # of the tile's own, in 2^-9
+# Magnitudes of a filter's coefficients, in 2^-9, that fit with any offset that the encoder writes.
+LARGEST_SUM = (SUM_LIMIT - (2 * LARGEST_FACTOR << (OFFSET_BITS + COEFFICIENT_BITS))) // LARGEST
 _BYTE_LOW, _BYTE_HIGH = -128, 127
 
 # Signed bytes, and an escape that no encoder writes.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rdae.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from rdae.errors import CorruptError
-from rdae.lossless.colour import limits, restore, split_mean
+from rdae.lossless.colour import limits, restore, to_bins
 from rdae.lossless.fit import ON_BASE, Fitted, fit_pass
 from rdae.lossless.model import LosslessModel
 from rdae.lossless.networks import NUM_COLOURS, NUM_PASSES
@@ -55,8 +55,7 @@ def encode_pixels(
         The stream, and the pixels that a decoder makes of it.
     """
     coded = 1 if is_grey else NUM_COLOURS
-    width = 2 * max_error + 1
-    tables = model.mixtures.family(width)
+    tables = model.mixtures.family(2 * max_error + 1)
     encoder = SymbolEncoder(has_limits=True)
     decoded = np.empty_like(pixels)
     decoded[0, 0] = pixels[0, 0]
@@ -73,24 +72,21 @@ def encode_pixels(
             given, target = added(level_of(pixels, number), p), added(level, p)
             fitted = Fitted(Parameters(), [])
             if has_parameters:
-                fitted = fit_pass(walk, given, tables, coded, width)
+                fitted = fit_pass(walk, given, tables, coded, max_error)
                 fitted.parameters.write(encoder, model.mixtures.family())
             parameters = fitted.parameters
-            # where pixels are exact, the fit has settled those that a decoder will have
-            is_settled = max_error == 0 and len(fitted.predictions) == coded
+            is_settled = len(fitted.predictions) == coded  # the fit has settled what is coded
             own = None if is_settled and coded == NUM_COLOURS else walk.own(parameters)
             for k, colour in enumerate(COLOURS):
                 if is_settled and k < coded:
                     prediction = fitted.predictions[k]
                 else:
                     prediction = walk.predict(k, walk.head(k, parameters), own, parameters)
-                there = tuple(slice(n) for n in given.shape[:2])
                 if k < coded:
-                    rounded, _ = split_mean(prediction.mean[there])
-                    bins = to_bins(given[..., colour] - rounded, max_error)
+                    there = tuple(slice(n) for n in given.shape[:2])
+                    bins, target[..., colour] = to_bins(given[..., colour], prediction, max_error)
                     possible = limits(prediction.mean[there], max_error)
                     encoder.put(bins.ravel(), prediction.tables[there].ravel(), tables, possible)
-                    target[..., colour] = np.clip(rounded + bins * width, 0, 255)
                 else:
                     target[..., colour] = target[..., COLOURS[0]]
                 if not (is_settled and k < coded):
@@ -117,8 +113,7 @@ def decode_pixels(
             the tile's checksum finds.
     """
     coded = 1 if is_grey else NUM_COLOURS
-    width = 2 * max_error + 1
-    tables = model.mixtures.family(width)
+    tables = model.mixtures.family(2 * max_error + 1)
     decoder = SymbolDecoder(stream, has_limits=True)
     pixels = np.empty((rows, columns, 3), np.uint8)
     pixels[0, 0, list(COLOURS)] = get_bytes(decoder, coded) + _BYTE_OFFSET
@@ -151,8 +146,3 @@ def decode_pixels(
             walk.end_pass()
     decoder.finish()
     return pixels
-
-
-def to_bins(residuals: Array, max_error: int) -> Array:
-    """The bin of each residual: the nearest multiple of 2 `max_error` + 1, divided by that."""
-    return (residuals + max_error) // (2 * max_error + 1)
