@@ -188,7 +188,7 @@ def test_pictures_made_for_wild_filters_are_coded(lossless: LosslessModel, max_e
     x = np.full((256, 256, 3), 128)
     x[::2, ::2] += signs
     around = np.pad(signs, ((2, 3), (2, 3), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(around, (6, 6), (0, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(around, (6, 6, 1))[..., 0]
     for row, column in PHASES:
         factors = 8 * rng.choice([-1, 1], (3, *windows.shape[2:]))
         x[row::2, column::2] += np.einsum("yxcij,kcij->yxk", windows, factors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rdae.bitstream.graphics import encode_graphics
 from rdae.bitstream.info import parse_info
 from rdae.codec import Encoded, encode, smaller
 from rdae.codec.smaller import encode_smaller
-from rdae.errors import RateTargetError
+from rdae.errors import RateTargetError, option
 from rdae.images.picture import Picture
 from rdae.lossless.estimate import drawn_bytes, graphics_bytes, looks_drawn
 
@@ -85,6 +86,21 @@ def test_a_target_that_no_quality_meets_is_met_exactly_if_it_can_be(
     for target in ({"target_size": len(exact) - 1}, {"target_bpp": 0.1}):
         with pytest.raises(RateTargetError):
             encode_smaller(small, **target)
+
+
+def test_a_size_too_small_for_both_is_told_the_smaller_one() -> None:
+    exact = rdae.compress(BOARD, lossless=True)
+    bpp = math.ceil(80_000 * len(exact) / BOARD[..., 0].size) / 10_000
+    for target, way_out in (
+        ({"target_size": len(exact) - 1}, {"target_size": len(exact)}),
+        ({"target_bpp": 0.01}, {"target_bpp": bpp}),
+    ):
+        with pytest.raises(RateTargetError, match=f"without any loss {len(exact)} bytes") as caught:
+            rdae.compress(BOARD, lossless="auto", **target)
+        ((name, value),) = way_out.items()
+        assert caught.value.hint == f"{option(name, value)} or more"
+        assert caught.value.reachable == len(exact)
+        assert rdae.compress(BOARD, lossless="auto", **way_out) == exact
 
 
 def test_other_words_and_a_largest_error_are_refused(crop: Pixels) -> None:

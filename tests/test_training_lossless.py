@@ -165,6 +165,14 @@ def test_an_export_of_an_export_says_the_same(photo: Picture, tmp_path: Path) ->
             assert np.array_equal(tensors[name], expected[name]), name
 
 
+@pytest.mark.parametrize("factor", [9.0, -8.0])
+def test_factors_that_do_not_fit_are_no_weights_file(factor: float) -> None:
+    net = LosslessNetworks(*PRESETS["tiny"])
+    net.levels()[1].same.data[0, 0] = factor
+    with pytest.raises(ValueError, match="level 1: a factor between colours"):
+        integer_tensors(net, np.zeros((1, 64, 64, 3), np.uint8))
+
+
 def test_a_lossless_model_has_no_tune() -> None:
     with pytest.raises(ValueError, match="--tune eye is for lossy models"):
         TrainConfig(photos="", model="lossless", steps=1, tune="eye")

@@ -205,7 +205,7 @@ def damage_error(damage: Sequence[Damage], header: Header) -> BitstreamError:
     left = (
         "nothing of the colours is left to save"
         if len(lost) == Grid.of(header).num_tiles
-        else f"decompress with {option('best_effort')} saves what is left"
+        else f"{option('best_effort')} saves what is left"
     )
     hint = f"copy or download it again; {left}"
     return type(damage[0].error)(damage_text(damage, header), hint=hint)

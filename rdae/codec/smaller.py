@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rdae.codec.encoding import Encoded, encode, most_bytes
-from rdae.errors import RateTargetError
+from rdae.codec.targets import enough_bpp
+from rdae.errors import RateTargetError, grouped, option
 from rdae.images.picture import Picture
 from rdae.lossless.estimate import NETWORK_GAIN, drawn_bytes
 
@@ -44,12 +45,14 @@ def encode_smaller(picture: Picture, **settings: Any) -> Choice:
     limit = _largest_size(picture, settings)
     try:
         lossy = encode(picture, **settings)
-    except RateTargetError:
+    except RateTargetError as error:
         most = math.inf if limit is None else limit
-        exact = _lossless_within(most, picture, settings)
-        if exact is None or len(exact.data) > most:
-            raise
-        return Choice(exact)
+        exact = _lossless_within(max(most, error.reachable), picture, settings)
+        if exact is not None and len(exact.data) <= most:
+            return Choice(exact)
+        if exact is not None and len(exact.data) < error.reachable:
+            raise _nearer(error, exact, settings) from None
+        raise
     most = len(lossy.data) if limit is None else limit
     info = lossy.info
     exact = _lossless_within(most - info.metadata_bytes, picture, settings, info.alpha_bytes)
@@ -59,6 +62,16 @@ def encode_smaller(picture: Picture, **settings: Any) -> Choice:
     if len(exact.data) <= most:
         return Choice(replace(exact, encode_s=both_s), len(lossy.data))
     return Choice(replace(lossy, encode_s=both_s), len(exact.data))
+
+
+def _nearer(error: RateTargetError, exact: Encoded, settings: dict[str, Any]) -> RateTargetError:
+    """The error of a size that is too small for either file, whose way out is the lossless one."""
+    size = len(exact.data)
+    bpp = enough_bpp(size, exact.info.width * exact.info.height)
+    by_size = settings.get("target_bpp") is None
+    way_out = option("target_size", size) if by_size else option("target_bpp", bpp)
+    said = f"{error}; without any loss {grouped(size)} bytes, {bpp:g} bpp"
+    return RateTargetError(said, reachable=size, hint=f"{way_out} or more")
 
 
 def encode_asked(picture: Picture, **settings: Any) -> Choice:

@@ -65,7 +65,7 @@ def encode_within(encoder: Encoder, target_size: int, *, target_bpp: float | Non
         return plain
     least = min(map(len, [plain, *files.values()]))
     pixels = encoder.picture.width * encoder.picture.height
-    bpp = -(-80_000 * least // pixels) / 10_000  # up, to a number that has no more digits
+    bpp = enough_bpp(least, pixels)
     if target_bpp is None:
         asked = f"{grouped(target_size)} {'byte is' if target_size == 1 else 'bytes are'} too few"
         way_out = option("target_size", least)
@@ -77,6 +77,11 @@ def encode_within(encoder: Encoder, target_size: int, *, target_bpp: float | Non
         reachable=least,
         hint=f"{way_out} or more{_savings(encoder)}",
     )
+
+
+def enough_bpp(size: int, pixels: int) -> float:
+    """Bits per pixel that a file of so many bytes is within, a number of four decimal places."""
+    return -(-80_000 * size // pixels) / 10_000
 
 
 def encode_from(encoder: Encoder, measure: Measure, least: float) -> bytes:

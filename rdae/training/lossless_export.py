@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rdae.autoencoder.layers import Depthwise, Linear, Residual
 from rdae.bitstream.tables import PRECISION_BITS
+from rdae.exact.arithmetic import LARGEST
 from rdae.lossless.colour import NORMALISED_BITS, NORMALISED_FRACTION
 from rdae.lossless.fit import SCALES
 from rdae.lossless.model import FORMAT, LosslessModel
@@ -125,6 +126,8 @@ def integer_tensors(net: LosslessNetworks, crops: NDArray[np.uint8]) -> dict[str
         tensors[f"{path}.shift"] = np.array([found[2]], np.int8)
     for number, level in enumerate(net.levels()):
         same = level.same.detach().double().cpu().numpy() * (1 << FACTOR_BITS)
+        if not (np.abs(same) < LARGEST).all():
+            raise ValueError(f"level {number}: a factor between colours does not fit 16 bits")
         tensors[f"level.{number}.same"] = np.rint(same).astype(np.int16)
     return tensors
 
