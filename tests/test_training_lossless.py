@@ -15,10 +15,11 @@ pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
 from rdae.images.picture import Picture  # noqa: E402
+from rdae.lossless.fit import kind_of  # noqa: E402
 from rdae.lossless.model import LosslessModel  # noqa: E402
-from rdae.lossless.parameters import MIDDLE, NEAR, WIDE, Parameters  # noqa: E402
+from rdae.lossless.parameters import MIDDLE, NEAR, NONE, WIDE, Parameters  # noqa: E402
 from rdae.lossless.pyramid import COLOURS, FRACTION_BITS, PHASES, added  # noqa: E402
-from rdae.lossless.stream import decode_pixels, encode_pixels  # noqa: E402
+from rdae.lossless.stream import FITTED_CELLS, decode_pixels, encode_pixels  # noqa: E402
 from rdae.lossless.walk import LevelWalk  # noqa: E402
 from rdae.model.installed import load_lossless  # noqa: E402
 from rdae.tensor_file import read_tensors  # noqa: E402
@@ -35,7 +36,7 @@ from rdae.training.lossless_export import (  # noqa: E402
     from_weights_file,
     integer_tensors,
 )
-from rdae.training.lossless_fit import UNIT, tap_values  # noqa: E402
+from rdae.training.lossless_fit import TILE_RATIOS, UNIT, tap_values  # noqa: E402
 from rdae.training.lossless_networks import PRESETS, LosslessNetworks  # noqa: E402
 from rdae.training.report import write_report  # noqa: E402
 from rdae.training.run_export import export_run  # noqa: E402
@@ -100,6 +101,18 @@ def test_filters_see_in_training_what_those_of_a_file_see(photo: Picture, kind: 
         walk.end_pass()
         pixels = torch.from_numpy(target.astype(np.float32))
         differences.append((pixels - quarters[:, :, :, 2 * row + column]) / UNIT)
+
+
+def test_every_level_is_trained_behind_the_filters_that_its_tiles_have() -> None:
+    """Networks that had seen wide ones alone took up to a third more bits of small pictures."""
+    side = 256  # of crops
+    seen = {
+        level: {kind_of(int(ratio * (side >> level + 1) ** 2), level) for ratio in TILE_RATIOS}
+        for level in range(3)
+    }
+    assert seen == {0: {NONE, MIDDLE, WIDE}, 1: {NONE, NEAR, MIDDLE}, 2: {NONE, NEAR}}
+    finest = min(TILE_RATIOS) * (side >> 1) ** 2
+    assert finest < FITTED_CELLS  # and without any parameters
 
 
 @pytest.mark.parametrize("max_error", [0, 2])

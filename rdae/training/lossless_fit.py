@@ -23,10 +23,11 @@ from rdae.lossless.pyramid import COLOURS
 
 UNIT = 16.0  # levels in one of a feature
 
-# Cells of a tile for each of a crop, one of these in each step. Crops are smaller than most tiles,
-# and networks that have not seen a kind of filter take up to a third more bits behind it. With
-# larger ratios filters would have a tenth as many coefficients as there are cells to fit.
-TILE_RATIOS = 1, 4
+# Cells of a tile for each of a crop, one of these in each step, so that every level is trained
+# behind every kind of filter: networks that have not seen one take up to a third more bits behind
+# it. Small tiles have small filters or none, and get a third of the steps. With larger ratios
+# filters would have a tenth as many coefficients as there are cells to fit.
+TILE_RATIOS = 1 / 32, 1 / 8, 1 / 4, 1, 1, 1, 4, 4, 4
 # That a filter is fitted to. Fitted to one cell in two and used on both, it is neither better nor
 # worse than one fitted to many cells.
 MOST_CELLS = 8_192

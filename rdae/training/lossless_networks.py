@@ -117,7 +117,7 @@ class LosslessNetworks(nn.Module):
                     if isinstance(module, Linear):
                         module.low_precision = enabled
 
-    def bits(self, x: Tensor, max_error: int = 0, tile_ratio: int = 1) -> Iterator[Tensor]:
+    def bits(self, x: Tensor, max_error: int = 0, tile_ratio: float = 1) -> Iterator[Tensor]:
         """The bits of each level of a batch, from the coarsest, one after the other.
 
         Args:
@@ -142,7 +142,7 @@ class LosslessNetworks(nn.Module):
         x: Tensor,
         decoded: Tensor,
         max_error: int,
-        tile_ratio: int,
+        tile_ratio: float,
     ) -> Tensor:
         known = decoded[:, ::2, ::2].clone()
         quarters = reference(known)
