@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rdae.cli import figures
@@ -98,7 +98,11 @@ class Compression:
         size = len(encoded.data)
         if self.keep_if_smaller and size >= input_bytes:
             line = f"{shown(task.source.name)}: kept, its .rd file would have {human_bytes(size)}"
-            return Outcome(f"{line}, no less than its {human_bytes(input_bytes)}", skipped=True)
+            return Outcome(
+                f"{line}, no less than its {human_bytes(input_bytes)}",
+                record={"input_bytes": input_bytes, "output_bytes": size},
+                skipped=True,
+            )
         if not self.dry_run:
             write_output(
                 task,
@@ -125,8 +129,7 @@ class Compression:
             if self.target.or_lossless  # the smaller one has been found
             else smaller_exact_bytes(picture, encoded.info, input_bytes)
         )
-        if self.remove:
-            remove_input(task)
+        error = remove_input(task) if self.remove else None
         remarks = remarks_on(
             encoded.info,
             input_bytes,
@@ -136,7 +139,8 @@ class Compression:
             to_8bit=self.conversions["to_8bit"],
         )
         measured = {"psnr": psnr if self.shows_psnr else None, "ssimulacra2": ssimulacra2}
-        return self._outcome(task, choice, input_bytes, _name(model), load_s, measured, remarks)
+        outcome = self._outcome(task, choice, input_bytes, _name(model), load_s, measured, remarks)
+        return replace(outcome, error=error)
 
     def _outcome(
         self,
@@ -236,9 +240,9 @@ class Compression:
         """Refuse what is no picture or none for us, without decoding it."""
         from rdae.images.reader import Allowed, open_image
 
-        if source.path is not None and source.path.exists() and not source.path.is_file():
+        if source.path is None or (source.path.exists() and not source.path.is_file()):
             return  # what a pipe holds can be read only once
-        with open(source.name, "rb") as file:
+        with source.path.open("rb") as file:
             open_image(file, max_pixels=self.max_pixels, allowed=Allowed(**self.conversions))
 
     def _read(self, source: Source) -> tuple[Picture, int, os.stat_result | None]:

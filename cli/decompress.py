@@ -250,6 +250,7 @@ class _Work:
         progress = self.console.working(task.source.name)
         data = task.source.read()
         began = time.perf_counter()
+        error: Exception | None
         picture, error, damage = self._decode_to_fit(data, progress)
         if self.settings.size is not None:
             picture = pictures.resized(picture, self.settings.size, max_pixels=self.max_pixels)
@@ -274,7 +275,7 @@ class _Work:
         missing = lost(picture, format.holds)
         keeps_input = self.remove and bool(missing)
         if self.remove and error is None and not missing:
-            remove_input(task)
+            error = remove_input(task)
         mode = figures.mode_name(is_grey=picture.is_grey, has_alpha=picture.alpha is not None)
         record = {
             "output": task.output_name,

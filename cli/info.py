@@ -80,7 +80,12 @@ def info(
             listings.append(f"{name}\n{_listing(parsed)}")
         if explain:
             listings.append(f"{name}\n{_explanation(parsed)}")
-        return Outcome("", record=_record(parsed, with_fields=bool(verbose)))
+        return Outcome(
+            "",
+            record=_record(parsed, with_fields=bool(verbose)),
+            input_bytes=parsed.file_bytes,
+            pixels=parsed.width * parsed.height,
+        )
 
     batch = Batch(console, schema=SCHEMA, done_word="", fields=FIELDS, fail_fast=fail_fast)
     code = batch.run([Task(source, Path()) for source in sources], work)

@@ -13,6 +13,7 @@ import typer
 from rdae import __version__
 from rdae.cli.console import Console, UsageError, shown
 from rdae.cli.help import option_rows, usage
+from rdae.files import atomic_write
 
 
 def help_command(
@@ -44,7 +45,8 @@ def help_command(
         pages = list(_walk(root.command, root))
         for one, its in pages:
             name = its.command_path.replace(" ", "-")
-            (man_dir / f"{name}.1").write_text(man_page(one, its), encoding="utf-8")
+            with atomic_write(man_dir / f"{name}.1", overwrite=True) as file:
+                file.write(man_page(one, its).encode())
         Console().result(f"{len(pages)} pages in {shown(man_dir)}")
         return
     found, its = _find(root, command or [])

@@ -6,6 +6,7 @@ same output, an output that is one of the inputs, a folder that does not exist.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rdae.cli.console import STDOUT_NAME, UsageError, shown
+from rdae.cli.console import STDOUT_NAME, UsageError, describe, shown
 from rdae.cli.inputs import Source, place_of
 from rdae.errors import OutputExistsError
 from rdae.files import atomic_write, is_special
@@ -180,14 +181,19 @@ def check_switches(
         raise UsageError("--rm needs a file on both sides")
 
 
-def remove_input(task: Task) -> None:
+def remove_input(task: Task) -> Exception | None:
     """Delete the input of a task whose output is complete on disk.
 
-    Raises:
-        OSError: it cannot be deleted.
+    Returns:
+        What to report if it cannot be deleted.
     """
     assert task.source.path is not None and task.output is not None
-    task.source.path.unlink()
+    try:
+        task.source.path.unlink()
+    except OSError as error:
+        reason = describe(error).message
+        return OSError(f"cannot be deleted: {reason}; its output {shown(task.output)} is complete")
+    return None
 
 
 def skipped_line(task: Task) -> str:
@@ -227,9 +233,33 @@ def write_output(
     write(buffer)
     data = buffer.getvalue()
     if task.output is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write_stdout(data)
     else:
         with atomic_write(task.output) as file:
             file.write(data)
     return len(data)
+
+
+def _write_stdout(data: bytes) -> None:
+    """Write all bytes to standard output at once.
+
+    Raises:
+        OSError: they cannot be written; it names standard output, and nothing is left in a buffer
+            that would fail once more.
+    """
+    sys.stdout.flush()
+    raw = getattr(sys.stdout.buffer, "raw", None)
+    try:
+        if raw is None:  # closed, or replaced by a test's
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        rest = memoryview(data)
+        while rest:
+            count = raw.write(rest)
+            if count is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            rest = rest[count:]
+    except OSError as error:
+        error.filename = "standard output"
+        raise

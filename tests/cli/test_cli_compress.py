@@ -143,6 +143,8 @@ def test_pipes_work_on_both_sides(run: Run, photo: Path) -> None:
 
 def test_a_pipe_can_be_named(run: Run, tmp_path: Path, photo: Path) -> None:
     assert run("compress", "-", "-o", "x.rd", stdin=photo.read_bytes()).code == 0
+    again = run("compress", "-", "-o", "x.rd", stdin=photo.read_bytes())
+    assert again.code == 1 and again.err.startswith("rdae: x.rd: exists\nhint: -f replaces it")
     assert names(tmp_path) == ["photo.png", "x.rd"]
 
 

@@ -132,6 +132,36 @@ def test_missing_permissions_are_errors_that_name_the_file(tmp_path: Path, photo
     assert names(tmp_path) == ["photo.png", "secret.png"]
 
 
+def test_an_input_that_cannot_be_deleted_fails_but_its_output_is_reported(
+    tmp_path: Path, photo: Path
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    photo.rename(locked / "photo.png")
+    assert run_rdae(tmp_path, "compress", "locked/photo.png").code == 0
+    locked.chmod(0o500)
+    calls = (("compress", "photo.png", "a.rd"), ("decompress", "photo.rd", "a.png"))
+    for command, name, made in calls:
+        done = subprocess.run(
+            [*RDAE, command, f"locked/{name}", "-o", made, "--rm", "--json"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            preexec_fn=obey_permissions,
+            check=False,
+        )
+        record = json.loads(done.stdout.splitlines()[0])
+        assert done.returncode == 1 and (locked / name).exists()
+        assert done.stderr == (
+            f"rdae: locked/{name}: cannot be deleted: permission denied; its output {made} is "
+            "complete\n"
+        )
+        assert (record["ok"], record["output"]) == (False, made)
+        assert record["output_bytes"] == (tmp_path / made).stat().st_size
+    locked.chmod(0o700)
+
+
 def test_a_full_disk_under_standard_output_is_an_error(tmp_path: Path, large: None) -> None:
     done = subprocess.run(
         ["sh", "-c", f"ulimit -f 9; {SHELL_RDAE} decompress large.rd -o - --format ppm > x.ppm"],
@@ -141,7 +171,36 @@ def test_a_full_disk_under_standard_output_is_an_error(tmp_path: Path, large: No
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == b"rdae: large.rd: file too large\n"
+    assert done.stderr == b"rdae: standard output: file too large\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_file_that_fits_into_the_buffer_of_standard_output_fails_there_once(
+    tmp_path: Path, photo: Path
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*RDAE, "compress", photo.name, "-o", "-"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"rdae: standard output: no space left on device\n"
+
+
+def test_a_man_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -f 5; {SHELL_RDAE} help --man-dir man"],
+        cwd=tmp_path,
+        capture_output=True,
+        env=environment({"PYTHONDONTWRITEBYTECODE": "1"}),
+        check=False,
+    )
+    assert (done.returncode, names(tmp_path / "man")) == (1, ["rdae.1"])
+    assert done.stderr == b"rdae: man/rdae-compress.1: file too large\n"
 
 
 # Readers that go away.

@@ -61,6 +61,12 @@ def test_standard_input_is_read(run: Run, rd: Path) -> None:
     assert run("info", "-", stdin=rd.read_bytes()).out.splitlines()[1].startswith(b"stdin ")
 
 
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_the_summary_counts_the_bytes_that_were_read(run: Run, rd: Path, command: str) -> None:
+    *_, summary = run(command, "photo.rd", "--json").records
+    assert (summary["done"], summary["input_bytes"]) == (1, rd.stat().st_size)
+
+
 def test_verify_says_ok_and_writes_nothing(run: Run, tmp_path: Path, rd: Path) -> None:
     result = run("verify", "photo.rd")
     assert (result.code, result.out) == (0, b"")

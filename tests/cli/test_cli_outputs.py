@@ -203,7 +203,11 @@ def test_keep_if_smaller_writes_nothing_larger(run: Run, tmp_path: Path, photo: 
     result = run("compress", "checker.png", "photo.png", *arguments)
     assert result.code == 0 and result.err.startswith("checker.png: kept, its .rd file would have")
     assert names(tmp_path) == ["checker.png", "photo.rd"]
-    assert run("compress", "checker.png", *arguments, "--json").records[0]["skipped"]
+    record = run("compress", "checker.png", *arguments, "--json").records[0]
+    assert record["skipped"] and record["output"] is None
+    assert (
+        record["output_bytes"] >= record["input_bytes"] == (tmp_path / "checker.png").stat().st_size
+    )
 
 
 def checker(path: Path) -> None:
