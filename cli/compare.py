@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
@@ -15,6 +16,7 @@ from rdae.cli.completion import complete_metrics
 from rdae.cli.console import Console, InputError, emit
 from rdae.cli.eval_inputs import read_metrics
 from rdae.cli.figures import rounded
+from rdae.cli.inputs import RD_EXTENSIONS
 from rdae.errors import RdaeError
 from rdae.limits import MAX_PIXELS
 
@@ -95,14 +97,22 @@ def compare(
 
 
 def _read(path: Path, max_pixels: int, conversions: dict[str, bool]) -> Picture:
+    from rdae.bitstream.header import MAGIC
     from rdae.files import read_bounded
     from rdae.images.pillow import read_picture
 
-    if path.suffix.lower() != ".rd":
-        return read_picture(path, max_pixels=max_pixels, **conversions)
+    is_rd = path.suffix.lower() in RD_EXTENSIONS
+    if path.is_file() and not is_rd:
+        with path.open("rb") as file:
+            is_rd = file.read(len(MAGIC)) == MAGIC
+        if not is_rd:
+            return read_picture(path, max_pixels=max_pixels, **conversions)
+    data = read_bounded(path)  # once: it may be a pipe
+    if not is_rd and not data.startswith(MAGIC):
+        return read_picture(io.BytesIO(data), max_pixels=max_pixels, **conversions)
     from rdae.codec import decode
 
-    return decode(read_bounded(path), max_pixels=max_pixels)
+    return decode(data, max_pixels=max_pixels)
 
 
 def _line(name: str, value: float) -> str:

@@ -5,6 +5,7 @@ Only hints: a second name for a command or an option would be one more thing to 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -65,6 +66,9 @@ def way_out(error: Any, arguments: Sequence[str]) -> str:
     context = getattr(error, "ctx", None)
     at_the_top = context is not None and context.parent is None
     option = getattr(error, "option_name", None)
+    is_wrong_option = option is not None or getattr(error, "param", None) is not None
+    if is_wrong_option and (name := _hyphened_file(arguments)):
+        return f"a name that begins with a hyphen is written {shlex.quote('./' + shown(name))}"
     if option is not None and at_the_top:
         return f"options go behind the command: rdae compress photo.png {shown(option)} ..."
     if option is not None:
@@ -81,6 +85,12 @@ def way_out(error: Any, arguments: Sequence[str]) -> str:
         command = "decompress" if suffix in RD_EXTENSIONS else "compress"
         return f"rdae {command} {shown(shlex.join(arguments))}"
     return ""
+
+
+def _hyphened_file(arguments: Sequence[str]) -> str:
+    """The first argument that is taken for an option but is a file, or nothing."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return next((one for one in words if one[:1] == "-" != one and os.path.lexists(one)), "")
 
 
 def _way_of_option(option: str, arguments: Sequence[str]) -> str:

@@ -64,8 +64,16 @@ def mistake(error: Any) -> str:
                 expected = metavar if _RANGE.fullmatch(metavar) else found.expand(words)
                 expected = expected.replace("'", "")
                 given = _given(error, said)
-                return f"{max(parameter.opts, key=len)} takes {expected}{given}"
+                return f"{_name_of(parameter, error)} takes {expected}{given}"
     return message[:1].lower() + message[1:]
+
+
+def _name_of(parameter: Any, error: Any) -> str:
+    """An option's long name, or that of the variable that its value comes from."""
+    source = error.ctx and error.ctx.get_parameter_source(parameter.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        return str(parameter.envvar)
+    return str(max(parameter.opts, key=len))
 
 
 def _given(error: Any, said: str) -> str:

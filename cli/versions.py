@@ -40,7 +40,8 @@ def print_versions(*, as_json: bool, verbose: bool = False) -> None:
         return
     emit(version_line())
     texts = [
-        f"{card.name} (id {card.id}, {card.fingerprint}{', default' if card.default else ''})"
+        f"{card.name} (id {card.id}{f', {card.fingerprint}' * bool(card.fingerprint)}"
+        f"{', default' * card.default})"
         for card in cards
     ]
     emit("models: " + (", ".join(texts) or "none"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -343,6 +345,12 @@ def test_a_path_and_an_open_file_and_a_pipe_give_the_same(tmp_path: Path) -> Non
             read_picture(Pipe(path.read_bytes())),
         ]
         assert not file.closed
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[path.read_bytes()])
+        writer.start()
+        pictures.append(read_picture(tmp_path / "pipe"))
+        writer.join()
     for picture in pictures:
         np.testing.assert_array_equal(picture.rgb, RGB)
 

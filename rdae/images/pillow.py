@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from rdae.files import read_stream
 from rdae.images import exif as exif_data
 from rdae.images import xmp as xmp_packet
 from rdae.images.bit_depth import to_8_bits
@@ -63,7 +64,7 @@ def read_picture(
             to sRGB, with perceptual intent; the picture then has no profile.
 
     Raises:
-        TooLargeError: more pixels than `max_pixels`.
+        TooLargeError: more pixels than `max_pixels`, or a pipe without end.
         UnsupportedImageError: not an image, a damaged one, or of a kind that cannot be held:
             more than 8 bits per channel, several pictures, CMYK, Lab, unless the options above
             allow it; unknown extra channels; JPEG XL without pillow-jxl-plugin.
@@ -72,9 +73,15 @@ def read_picture(
     allowed = Allowed(to_8bit=to_8bit, first_frame=first_frame, to_srgb=to_srgb)
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            return _from_checked(open_image(file, max_pixels=max_pixels, allowed=allowed), allowed)
+            return read_picture(
+                file,
+                max_pixels=max_pixels,
+                to_8bit=to_8bit,
+                first_frame=first_frame,
+                to_srgb=to_srgb,
+            )
     if not source.seekable():
-        source = io.BytesIO(source.read())
+        source = io.BytesIO(read_stream(source))
     return _from_checked(open_image(source, max_pixels=max_pixels, allowed=allowed), allowed)
 
 

@@ -136,6 +136,8 @@ def verify_weights() -> list[tuple[Path, str]]:
                 raise WeightsMismatchError(f"{path}: the manifest has another fingerprint")
         except (WeightsMismatchError, WeightsNotFoundError) as error:
             results.append((path, str(error)))
+        except OSError as error:
+            results.append((path, f"it cannot be read: {error.strerror}"))
         else:
             results.append((path, ""))
     try:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rdae.errors import WeightsMismatchError, WeightsNotFoundError
+from rdae.errors import ModelError, WeightsMismatchError, WeightsNotFoundError
 from rdae.model.weights_file import Description, read_description
 
 WEIGHTS_DIR_VARIABLE = "RDAE_WEIGHTS_DIR"
@@ -50,7 +50,11 @@ def shipped(name: str) -> Path:
 def own_files() -> list[Path]:
     """The user's own weights files, in the order of their names."""
     folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
-    return sorted(Path(folder).glob("*.safetensors")) if folder else []
+    if not folder:
+        return []
+    if not Path(folder).is_dir():
+        _log.warning("%s: there is no folder %s", WEIGHTS_DIR_VARIABLE, folder)
+    return sorted(Path(folder).glob("*.safetensors"))
 
 
 def own_models() -> Iterator[tuple[Path, Description]]:
@@ -58,8 +62,9 @@ def own_models() -> Iterator[tuple[Path, Description]]:
     for path in own_files():
         try:
             yield path, read_description(path)
-        except WeightsMismatchError as error:
-            _log.warning("%s is left out: %s", path, error)
+        except (ModelError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            _log.warning("%s is left out: %s", path, reason)
 
 
 def check_sha256(path: Path, wanted: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.cli.cli_runner import InProcess, save
@@ -53,3 +56,20 @@ def test_a_file_of_ours_is_compared_with_its_source(call: InProcess, photo: Path
     assert code == 0
     record = json.loads(printed)
     assert 25 < record["psnr"] < 60 and (record["width"], record["height"]) == (40, 24)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes of POSIX")
+def test_pipes_and_files_without_a_suffix_are_read(
+    call: InProcess, tmp_path: Path, photo: Path, rd: Path
+) -> None:
+    expected = call("compare", "photo.png", "photo.rd")
+    rd.rename(tmp_path / "plain")
+    assert call("compare", "photo.png", "plain") == expected
+    for path in (tmp_path / "plain", photo):
+        os.mkfifo(tmp_path / f"{path.name}.pipe")
+        data = path.read_bytes()
+        writer = threading.Thread(target=(tmp_path / f"{path.name}.pipe").write_bytes, args=[data])
+        writer.start()
+        pair = ("photo.png.pipe", "plain") if path == photo else ("photo.png", "plain.pipe")
+        assert call("compare", *pair) == expected
+        writer.join()

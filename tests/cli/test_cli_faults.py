@@ -5,7 +5,6 @@ Whatever happens, an output is whole or not there, and a line says which file fa
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_runner import Result, Run, environment, names, run_rdae, save
+from tests.cli.cli_runner import Result, Run, environment, names, obey_permissions, run_rdae, save
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX links, limits and pipes")
 
@@ -46,14 +45,6 @@ def with_mount(folder: Path, mount: str, *arguments: str) -> Result:
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr.decode())
-
-
-def obey_permissions() -> None:
-    """Give up the right of Linux's root to read and write everywhere, before a program starts."""
-    if sys.platform == "linux" and os.geteuid() == 0:
-        prctl = ctypes.CDLL(None).prctl
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 @pytest.fixture

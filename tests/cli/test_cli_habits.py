@@ -150,6 +150,17 @@ def test_what_other_tools_call_it_leads_to_what_it_is_called_here(
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["-dash.png", "-quiet.png", "--x.png"])
+def test_a_file_that_looks_like_an_option_is_told_how_it_is_written(
+    call: InProcess, tmp_path: Path, name: str
+) -> None:
+    save(tmp_path / name)
+    code, _, said = call("compress", name, "-n")
+    assert code == 2
+    assert said.endswith(f"hint: a name that begins with a hyphen is written ./{name}\n")
+    assert call("compress", f"./{name}", "-n")[0] == 0
+
+
 def test_no_hint_is_for_an_option_that_there_is() -> None:
     declared = {
         flag

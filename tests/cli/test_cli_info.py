@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from PIL import Image
 
 from rdae.model.installed import load_lossless
 from rdae.model.manifest import shipped
-from tests.cli.cli_runner import Run, names, save
+from tests.cli.cli_runner import Run, environment, names, obey_permissions, save
 
 
 def test_the_table_adds_up(run: Run, tmp_path: Path, rd: Path) -> None:
@@ -136,3 +139,38 @@ def test_own_weights_that_are_damaged_are_reported(run: Run, tmp_path: Path) -> 
     result = run("models", "verify", RDAE_WEIGHTS_DIR=str(tmp_path))
     assert result.code == 1
     assert "own.safetensors: weights-mismatch: " in result.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_own_weights_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "locked.safetensors").touch(mode=0)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "rdae", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=environment({"RDAE_WEIGHTS_DIR": "."}),
+            preexec_fn=obey_permissions,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    for arguments in (["models"], ["--version"]):
+        code, listed, said = call(*arguments)
+        assert code == 0 and "photo-psnr" in listed
+        assert [line.partition(" is left out: ")[0] for line in said.splitlines()] == [
+            "folder.safetensors",
+            "locked.safetensors",
+        ]
+    code, _, said = call("models", "verify")
+    assert code == 1 and said.count(": ok\n") == 3
+    assert "locked.safetensors: weights-mismatch: it cannot be read: Permission denied\n" in said
+
+
+def test_a_folder_of_own_weights_that_is_not_there_is_said(run: Run, tmp_path: Path) -> None:
+    result = run("models", RDAE_WEIGHTS_DIR=str(tmp_path / "typo"))
+    assert result.code == 0
+    assert result.err == f"RDAE_WEIGHTS_DIR: there is no folder {tmp_path / 'typo'}\n"
