@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +173,28 @@ def test_a_crash_costs_one_row(image: dataset.Image) -> None:
     (failed,) = [row for row in rows if not row["ok"]]
     assert "crashed" in failed["error"]
     assert sorted(row["quality"] for row in rows if row["ok"]) == [20, 40, 60, 80]
+
+
+def test_a_pool_that_breaks_before_it_takes_a_job_costs_no_row(
+    image: dataset.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pool:
+        """Takes one job in all, and is broken from then on."""
+
+        taken = 0
+
+        def submit(self, work: Any, job: Job) -> Future[Any]:
+            if self.taken:
+                raise BrokenProcessPool
+            self.taken += 1
+            future: Future[Any] = Future()
+            future.set_result({"quality": job.quality})
+            return future
+
+    monkeypatch.setattr(runner, "_pool", lambda workers: contextlib.nullcontext(Pool()))
+    rows: list[dict[str, Any]] = []
+    runner.run([job(image, "jpeg", quality) for quality in (20, 40, 60)], 1, rows.append)
+    assert [row["quality"] for row in rows] == [20, 40, 60]
 
 
 def test_cold_starts_are_measured(image: dataset.Image) -> None:

@@ -189,8 +189,9 @@ def run(jobs: Iterable[Job], workers: int, on_row: Callable[[Row], None]) -> Non
                 while queue or in_flight:
                     # Few at a time: when a process dies, all that were handed out are suspect.
                     while queue and len(in_flight) <= workers:
-                        job = queue.popleft()
-                        in_flight[pool.submit(run_job, job)] = job
+                        # It leaves the queue once it is taken: a pool that has broken takes none.
+                        in_flight[pool.submit(run_job, queue[0])] = queue[0]
+                        queue.popleft()
                     for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                         row = future.result()
                         del in_flight[future]
