@@ -193,6 +193,19 @@ def test_qualities_are_those_of_python() -> None:
     assert [float(line) for line in found.split()] == pytest.approx(wanted, abs=0.051)
 
 
+def test_an_address_with_a_stray_percent_sign_names_a_file_all_the_same() -> None:
+    script = """
+      const names = ["a/b%20c.rd", "100%.rd", "http://["].map(encodeURIComponent);
+      globalThis.location = { search: "?src=" + names.join("&src="), href: "http://here/v.html" };
+      const { ofAddress } = await import("./viewer/sources.js"), sources = ofAddress();
+      const why = await sources[2].read().catch((error) => error.message);
+      console.log(JSON.stringify([...sources.map(({ name }) => name), why]));
+    """
+    command = [str(NODE), "--input-type=module", "-e", script]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["b c.rd", "100%.rd", "[", "Invalid URL"]
+
+
 def test_the_service_worker_keeps_all_that_the_viewer_loads() -> None:
     loaded = {"viewer.html", "viewer.js", "worker.js", *BY_ADDRESS}
     waiting = ["viewer.js", "worker.js"]

@@ -7,8 +7,23 @@ import { RdaeError } from "../rdae.js";
 /** @param {Iterable<File>} files @returns {Source[]} */
 export const ofFiles = (files) => Array.from(files, (file) => ({ name: file.name, read: async () => new Uint8Array(await file.arrayBuffer()) }));
 
-/** @param {string} name @param {URL} url @returns {Source} */
-const ofUrl = (name, url) => ({ name, read: async () => new Uint8Array(await (await fetched(url)).arrayBuffer()) });
+/**
+ * @param {string} name
+ * @param {string} address what is no address fails when it is read, and is said as of any other file
+ * @param {string | URL} base
+ * @returns {Source}
+ */
+const ofUrl = (name, address, base) => ({ name, read: async () => new Uint8Array(await (await fetched(new URL(address, base))).arrayBuffer()) });
+
+/** The last part of an address, as people write it. @param {string} address */
+function nameOf(address) {
+  const name = address.split("/").pop() || address;
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // a % that escapes nothing
+  }
+}
 
 /** @param {URL} url */
 async function fetched(url) {
@@ -23,7 +38,7 @@ async function fetched(url) {
 /** Files that the address names: viewer.html?src=a.rd&src=b.rd. @returns {Source[]} */
 export function ofAddress() {
   const names = new URLSearchParams(location.search).getAll("src");
-  return names.map((name) => ofUrl(decodeURIComponent(name.split("/").pop() || name), new URL(name, location.href)));
+  return names.map((name) => ofUrl(nameOf(name), name, location.href));
 }
 
 /** Whether `rdae view` serves this page. */
@@ -42,7 +57,7 @@ export async function ofSession(ended) {
   };
   /** @type {{name: string, url: string}[]} */
   const files = await (await fetched(new URL("files.json", folder))).json();
-  return files.map(({ name, url }) => ofUrl(name, new URL(url, folder)));
+  return files.map(({ name, url }) => ofUrl(name, url, folder));
 }
 
 /**
