@@ -16,7 +16,7 @@ from rdae.model.weights_file import Description
 from rdae.scales import LAMBDA_RANGE
 from rdae.training.checkpoint import checkpoints
 from rdae.training.config import read_config
-from rdae.training.data import PHOTO_CACHE, PhotoCache
+from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache
 from rdae.training.export import export
 from rdae.training.log import read_metrics
 from rdae.training.lossless_export import export_lossless
@@ -30,7 +30,7 @@ def export_run(
     """Export the newest checkpoint of a run.
 
     Its provenance gets steps, hours and date; that of a lossy model also what the last validation
-    measured and the photos' hashes, and its tables of y are fitted to the photos of the run.
+    measured and the hashes of photos and screens. Its tables of y are fitted to the run's photos.
 
     Args:
         run: a run folder, or one of its checkpoints.
@@ -43,15 +43,13 @@ def export_run(
         How the file says that it was made.
 
     Raises:
-        RdaeError: there is no checkpoint, or no photo cache.
+        RdaeError: there is no checkpoint, or a cache of photos or screens is missing.
         ValueError: as of `export`.
     """
     folder = (checkpoints(run) or [run])[-1]
     if not (folder / "model.pt").is_file():
         raise RdaeError(f"{run} holds no checkpoint", hint="rdae train makes one")
-    cache = folder.parent / PHOTO_CACHE
-    if not cache.is_file():
-        raise RdaeError(f"{cache} is missing", hint="rdae train --resume builds it again")
+    photos = _cache(folder.parent / PHOTO_CACHE)
     content = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")
     config = read_config(folder.parent)
     found = {
@@ -59,7 +57,6 @@ def export_run(
         "hours": round(content["seconds"] / 3600, 2),
         "date": datetime.date.today().isoformat(),
     }
-    photos = PhotoCache(cache)
     if config.model == "lossless":
         found |= provenance or {}
         net = LosslessNetworks(**json.loads(content["spec"]))
@@ -71,8 +68,16 @@ def export_run(
         if "validation" in record and record["step"] <= content["step"]:
             found["rd_points"] = record["validation"]
     found["photo_sha256"] = photos.sha256  # `rdae eval` warns of pictures that are among them
+    if config.screens is not None:
+        found["photo_sha256"] = photos.sha256 + _cache(folder.parent / SCREENS_CACHE).sha256
     found |= {"lambda_range": list(LAMBDA_RANGE), "tune": config.tune, **(provenance or {})}
     model = Autoencoder(ModelSpec.from_json(content["spec"]))
     model.load_state_dict(content["ema"])
     export(model, output, Description(model_id, name, model.spec, found), photos)
     return found
+
+
+def _cache(path: Path) -> PhotoCache:
+    if not path.is_file():
+        raise RdaeError(f"{path} is missing", hint="rdae train --resume builds it again")
+    return PhotoCache(path)
