@@ -1,8 +1,8 @@
 """Distortions for the eye that gradients pass through: SSIMULACRA2, MS-SSIM and SSIM.
 
-Both are made for one source and compare decoded pictures with it, so that a search that tries many
-looks at the source once. Pictures are `(B, 3, H, W)` in 0..1, sRGB; results `(B,)`, 0 for equal
-pictures.
+`Ssimulacra2` and `MsSsim` are made for one source and compare decoded pictures with it, so that a
+search that tries many looks at the source once. Pictures are `(B, 3, H, W)` in 0..1, sRGB; results
+`(B,)`, 0 for equal pictures.
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ there are better y and z. They are found by minimising
 
 (lambda / 3 times the squared error, or what `distortion_cost` has for the eye) over y and z through
 the float decoder of the exact decoder, with all four passes in the objective. Rounding is relaxed
-as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020, arXiv:2006.04240, section 3.1): each
-latent goes to the integer below or above it with probabilities that depend on how near they are,
-sampled from a relaxed Bernoulli distribution whose temperature falls. The rate is the expected
-number of bits of the coder's own tables, so at the end of the annealing the objective is what a
-file costs.
+as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020, arXiv:2006.04240, against what they
+call the discretization gap): each latent goes to the integer below or above it with probabilities
+that depend on how near they are, sampled from a relaxed Bernoulli distribution whose temperature
+falls. The rate is the expected number of bits of the coder's own tables, so at the end of the
+annealing the objective is what a file costs, but for pixels outside of 0 to 255: a decoder clips
+them, the search does not.
 
 Deviates: starts near the symbols that plain encoding sends, which already weigh rate against
 distortion (`rdae.rounding`), which saves the hundred steps that a start at y takes to get there. z
@@ -231,6 +232,7 @@ class _Objective:
             v = (y[k] - mean) * self.decoder.gain[k]
             low, share = relaxed(v, cooled(table.detach(), temperature), generator)
             table = ClampInward.apply(table, 0.0, NUM_ROWS - 1.0)
+            # Other cells are free here, and 0 in a file; to hold them to 0 gains nothing
             bits.append((self._y_rate.between(table, low, share) * self._coded).sum())
             return mean + (low + share) * self.decoder.step[k]
 

@@ -10,8 +10,8 @@ bits are those that the range coder has written.
 The decoder's density of a picture is a Gaussian around the decoded pixels whose variance is fixed
 by the quality's Lagrange multiplier (`rdae.distortion`).
 
-Papers: Ballé et al. 2018 (arXiv:1802.01436, section 3), Yang et al. 2020 (arXiv:2006.04240,
-section 2, on the gap that amortisation leaves).
+Papers: Ballé et al. 2018 (arXiv:1802.01436, section 3), Yang et al. 2020 (arXiv:2006.04240, on the
+amortization gap).
 """
 
 from __future__ import annotations

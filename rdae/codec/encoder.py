@@ -39,8 +39,8 @@ FREE_PADDING = 1 << 24  # pixels that may be added to any picture
 def check_padding(width: int, height: int, limit: int) -> None:
     """Refuse a picture that is so thin that work would be on padding above all.
 
-    The analysis works on whole squares of 64x64 pixels, so a row of 16 million pixels is as much
-    work as a gigapixel. A picture is no larger than the limit; neither is what is added to it.
+    Latents come in whole squares of 64x64 pixels, so a row of 16 million pixels is as much work as
+    a gigapixel. A picture is no larger than the limit; neither is what is added to it.
 
     Raises:
         TooLargeError: padding alone has more pixels than the limit, or than 16 million if that is
