@@ -32,7 +32,7 @@ from rdae.training.checkpoint import (  # noqa: E402
     equal_everywhere,
     load_matching,
 )
-from rdae.training.config import TrainConfig, write_config  # noqa: E402
+from rdae.training.config import TrainConfig, read_config, write_config  # noqa: E402
 from rdae.training.data import (  # noqa: E402
     PhotoCache,
     build_cache,
@@ -42,7 +42,7 @@ from rdae.training.data import (  # noqa: E402
     same_picture,
 )
 from rdae.training.export import calibration_crops, export  # noqa: E402
-from rdae.training.launch import free_port  # noqa: E402
+from rdae.training.launch import free_port, prepare_run  # noqa: E402
 from rdae.training.log import read_metrics  # noqa: E402
 from rdae.training.report import write_report  # noqa: E402
 from rdae.training.run_export import export_run  # noqa: E402
@@ -307,6 +307,26 @@ def test_a_run_folder_keeps_to_its_photos(run, tmp_path):
     with pytest.raises(RdaeError, match="0 photos to train on"):
         prepare_cache(run, other)
     assert not list(run.glob("*.part")) and (run / "config.json").exists()
+
+
+def test_a_run_folder_keeps_to_its_screens(run, tmp_path, photo):
+    folders = [tmp_path / name for name in ("screens", "other")]
+    for folder in folders:
+        folder.mkdir()
+        for k in range(2):
+            Image.fromarray(photo.rgb[k : 100 + k, :100]).save(folder / f"{k}.png")
+    first, other = (
+        TrainConfig(photos=str(tmp_path / "photos"), steps=1, screens=str(folder))
+        for folder in folders
+    )
+    prepare_run(run, first, resume=False)
+    prepare_run(run, first, resume=True)
+    with pytest.raises(RdaeError, match="holds the screens of") as caught:
+        prepare_run(run, other, resume=True)
+    assert "delete" in caught.value.hint and read_config(run) == first
+    (run / "screens.u8").unlink()
+    prepare_run(run, other, resume=True)
+    assert read_config(run) == other
 
 
 def test_what_is_held_out_depends_on_the_photos_alone(run, tmp_path):

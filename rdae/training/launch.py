@@ -70,10 +70,26 @@ def prepare_run(
             f"{run} holds a run already", hint="--resume goes on with it; or choose another folder"
         )
     report = prepare_cache(run, Path(config.photos), config.held_out, progress)
-    if config.screens is not None and not (run / SCREENS_CACHE).exists():
-        build_cache(Path(config.screens), run / SCREENS_CACHE, config.screens_held_out, progress)
+    if config.screens is not None:
+        _prepare_screens(run, config.screens, config.screens_held_out, progress)
     write_config(run, config)
     return report
+
+
+def _prepare_screens(
+    run: Path, screens: str, held_out: float, progress: Callable[[int, int], None]
+) -> None:
+    """Make sure that a run folder holds the cache of these screens, and of no others."""
+    cache, before = run / SCREENS_CACHE, None
+    if not cache.exists():
+        build_cache(Path(screens), cache, held_out, progress)
+    elif (run / "config.json").exists():
+        before = read_config(run).screens
+    if before not in (None, screens) and Path(before).resolve() != Path(screens).resolve():
+        raise RdaeError(
+            f"{cache} holds the screens of {before}, not of {screens}",
+            hint=f"choose another output folder, or delete {cache} to change the screens",
+        )
 
 
 def train(
