@@ -126,20 +126,24 @@ def compress(
         rdae.errors.RateTargetError: the target cannot be met; the message says what can.
         rdae.errors.ModelError: there is no such model.
         rdae.errors.MissingDependencyError: the effort needs torch, or the target ssimulacra2.
-        ValueError: quality, lossless, max_error, base, effort or tune is out of range, more than
-            one of quality, targets, lossless and max_error is given, or a base without the last
-            two.
-        TypeError: quality or a target is no number.
+        ValueError: quality, lossless, max_error, base, effort, tune or threads is out of range,
+            more than one of quality, targets, lossless and max_error is given, or a base without
+            the last two.
+        TypeError: quality, a target, max_pixels or threads is no number.
         OSError: the file is not there or cannot be read.
     """
     import numbers
 
-    from rdae.codec import DEFAULT_QUALITY, MAX_PIXELS, check_padding, encode
+    from rdae.codec import DEFAULT_QUALITY, check_padding, encode
     from rdae.codec.smaller import encode_asked, encode_smaller
     from rdae.files import contents_of
     from rdae.images.inputs import picture_of
+    from rdae.limits import given_max_pixels
     from rdae.model.installed import load_model
+    from rdae.threads import check_threads
 
+    limit = given_max_pixels(max_pixels)
+    check_threads(threads)
     if lossless not in (True, False, "auto"):
         raise ValueError(f"lossless must be True, False or 'auto', got {lossless!r}")
     is_auto = lossless == "auto"
@@ -163,7 +167,6 @@ def compress(
         max_error = 0
     if base is not None and max_error is None:
         raise ValueError("base goes with lossless=True or max_error")
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
     picture = picture_of(
         contents_of(image) if hasattr(image, "read") else image,
         max_pixels=limit,
@@ -235,21 +238,25 @@ def decompress(
         rdae.errors.TooLargeError: there are more than `max_pixels` pixels to decode.
         rdae.errors.RegionError: the region is not inside of the picture.
         rdae.errors.ModelError: the model that wrote it is not installed.
-        ValueError: `thumbnail` is below 1.
-        TypeError: `thumbnail` is no whole number, or `region` not four of them.
+        ValueError: `thumbnail` or `threads` is below 1.
+        TypeError: one of them is no whole number, `region` not four of them, or `max_pixels` no
+            number.
         OSError: the file is not there or cannot be read.
     """
     import warnings
     from pathlib import Path
 
-    from rdae.codec import MAX_PIXELS, decode, rescue
+    from rdae.codec import decode, rescue
     from rdae.codec.thumbnail import decode_thumbnail, shrink
     from rdae.files import contents_of
     from rdae.geometry import Rectangle
     from rdae.images.pillow import to_pillow
+    from rdae.limits import given_max_pixels
+    from rdae.threads import check_threads
 
+    limit = given_max_pixels(max_pixels)
+    check_threads(threads)
     data = contents_of(source)
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
     path = None if weights is None else Path(weights)
     arguments: dict[str, Any] = {"max_pixels": limit, "weights": path, "threads": threads}
     part = None if region is None else Rectangle.given(region)
@@ -294,7 +301,8 @@ def preview(
         rdae.errors.BitstreamError: this is not the beginning of a valid .rd file.
         rdae.errors.TooLargeError: the picture has more than `max_pixels` pixels.
         rdae.errors.ModelError: the model that wrote it is not installed.
-        ValueError: `thumbnail` is below 1.
+        ValueError: `thumbnail` or `threads` is below 1.
+        TypeError: one of them is no whole number, or `max_pixels` no number.
         OSError: the file is not there or cannot be read.
     """
     from pathlib import Path
@@ -303,10 +311,14 @@ def preview(
     from rdae.codec.thumbnail import shrink
     from rdae.files import contents_of
     from rdae.images.pillow import to_pillow
+    from rdae.limits import given_max_pixels
+    from rdae.threads import check_threads
 
+    limit = given_max_pixels(max_pixels)
+    check_threads(threads)
     picture = codec.preview(
         contents_of(beginning),
-        max_pixels=codec.MAX_PIXELS if max_pixels is None else max_pixels,
+        max_pixels=limit,
         weights=None if weights is None else Path(weights),
         threads=threads,
     )
@@ -352,16 +364,22 @@ def verify(
             their pixels (columns, rows), alpha, metadata.
         rdae.errors.TooLargeError: the picture has more than `max_pixels` pixels.
         rdae.errors.ModelError: the model that wrote it is not installed.
+        ValueError: `threads` is below 1.
+        TypeError: it is no whole number, or `max_pixels` no number.
         OSError: the file is not there or cannot be read.
     """
     from rdae.bitstream.info import parse_info
-    from rdae.codec import MAX_PIXELS, damage_error, find_damage
+    from rdae.codec import damage_error, find_damage
     from rdae.files import contents_of
+    from rdae.limits import given_max_pixels
+    from rdae.threads import check_threads
 
+    limit = given_max_pixels(max_pixels)
+    check_threads(threads)
     data = contents_of(source)
     header, damage = find_damage(
         data,
-        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        max_pixels=limit,
         weights=None if weights is None else Path(weights),
         threads=threads,
     )

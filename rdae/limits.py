@@ -12,6 +12,9 @@ The bounds on coded bytes follow from what an entropy coder can spend, so no hon
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 __all__ = [
     "MAX_ANCILLARY_CHUNKS",
     "MAX_CHANNELS",
@@ -28,6 +31,7 @@ __all__ = [
     "MAX_UNDIVIDED_PIXELS",
     "MAX_WEIGHTS_BYTES",
     "MAX_WEIGHTS_HEADER_BYTES",
+    "given_max_pixels",
     "max_deflated_bytes",
     "max_pixel_bytes",
     "max_stream_bytes",
@@ -48,6 +52,19 @@ MAX_ANCILLARY_CHUNKS = 64  # lower-case chunks in a file, so that a reader's lis
 MAX_PARAMETERS = 1 << 15  # that a tile's pixels may carry: ten levels of three passes
 MAX_LISTED_TILES = 1024  # tiles that Info.fields lists one by one
 MAX_SEARCHED_CHUNKS = 1 << 20  # pairs looked at to find the tiles of a damaged file: some seconds
+
+
+def given_max_pixels(max_pixels: object) -> Any:
+    """Return the limit on pixels that a caller gives, or the default if it is None.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    if max_pixels is None:
+        return MAX_PIXELS
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, numbers.Real):
+        raise TypeError(f"max_pixels must be a number, got {max_pixels!r}")
+    return max_pixels
 
 
 def max_stream_bytes(symbols: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import threading
 from collections import deque
@@ -17,6 +18,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_THREADS = 256
+
+
+def check_threads(threads: object) -> None:
+    """Refuse what is no number of threads; None is, for one a core.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is below 1.
+    """
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, numbers.Integral):
+        raise TypeError(f"threads must be a whole number, got {threads!r}")
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, got {threads}")
 
 
 def default_threads() -> int:

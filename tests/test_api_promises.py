@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,3 +146,27 @@ def test_the_examples_of_the_page_run(tmp_path, monkeypatch, crop, capsys):
 
 def test_dir_shows_what_is_public() -> None:
     assert dir(rdae) == sorted(rdae.__all__)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind", "said"),
+    [
+        ({"threads": 0}, ValueError, "threads must be 1 or more, got 0"),
+        ({"threads": "2"}, TypeError, "threads must be a whole number, got '2'"),
+        ({"threads": 1.5}, TypeError, "threads must be a whole number, got 1.5"),
+        ({"threads": True}, TypeError, "threads must be a whole number, got True"),
+        ({"max_pixels": "9"}, TypeError, "max_pixels must be a number, got '9'"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_by_all_functions(
+    limits: dict[str, Any], kind: type[Exception], said: str
+) -> None:
+    pixels = np.zeros((3, 4), np.uint8)
+    pixels[1] = 9
+    data = rdae.compress(pixels, threads=1, max_pixels=1000)
+    calls: list[tuple[Any, Any]] = [(rdae.compress, pixels), (rdae.decompress, data)]
+    for call, given in [*calls, (rdae.preview, data), (rdae.verify, data)]:
+        with pytest.raises(kind) as caught:
+            call(given, **limits)
+        assert str(caught.value) == said
+        assert not isinstance(caught.value, rdae.errors.RdaeError)
