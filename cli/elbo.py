@@ -68,7 +68,7 @@ def elbo(
         require_model(model)
     import numpy as np
 
-    from rdae.codec import encode
+    from rdae.codec import check_padding, encode
     from rdae.codec.elbo import RelaxedPosterior, coded_terms
     from rdae.images.pillow import read_picture
     from rdae.model.installed import load_model
@@ -83,6 +83,7 @@ def elbo(
             first_frame=first_frame,
             to_srgb=to_srgb,
         )
+        check_padding(picture.width, picture.height, max_pixels)
     except (RdaeError, OSError) as error:
         console.failure(str(image), error)
         raise typer.Exit(EXIT_FAILED) from error

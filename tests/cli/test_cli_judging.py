@@ -70,3 +70,12 @@ def test_a_search_of_elbo_shows_where_it_is_and_leaves_the_table_alone(
     assert " bpp  " in bars and " dB  " in bars and " left  photo.png" in bars
     assert bars.endswith("\r\x1b[2K")  # the line is cleared
     assert "-ELBO, bits" in printed and "█" not in printed
+
+
+def test_elbo_refuses_what_is_padding_above_all(run: Run, tmp_path: Path) -> None:
+    Image.new("L", (1, 600_000)).save(tmp_path / "thin.png")
+    result = run("elbo", "thin.png", "--max-pixels", "600000")
+    assert result.code == 1
+    assert result.err.startswith(
+        "rdae: thin.png: too-large: a picture of 1x600000 is worked on as "
+    )
