@@ -67,6 +67,17 @@ def test_more_effort_costs_less_and_decodes_like_any_file(crop, model):
     assert seen[-1].psnr == pytest.approx(psnr(crop, decode(efforts[5].data).rgb), abs=0.2)
 
 
+def test_what_a_decoder_clips_costs_a_search_nothing():
+    page = np.full((64, 64, 3), 255, np.uint8)
+    for row in range(8, 56, 12):  # lines of words
+        page[row : row + 5, 6:58:2] = page[row, 6:58:5] = 0
+    seen: list[Any] = []
+    settings = {"quality": QUALITY, "effort": 3, "tune": "psnr", "progress": seen.append}
+    found = encode(Picture(page, None, False), **settings)
+    # counted beside white and black, overshoot would be most of the error
+    assert seen[-1].psnr == pytest.approx(psnr(page, decode(found.data).rgb), abs=0.4)
+
+
 def test_refinement_gives_the_same_file_twice_and_leaves_torch_alone(crop, monkeypatch):
     monkeypatch.setitem(refine.STEPS, 3, 4)
     search_decoder._networks.cache_clear()

@@ -103,6 +103,19 @@ def test_tuned_for_the_eye_only_the_distortion_is_another(photo):
     assert all(p.grad is not None for p in model.synthesis.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize(("level", "goes_on"), [(1.0, False), (0.5, True)])
+def test_what_is_whiter_than_white_is_white(monkeypatch, level, goes_on):
+    """A decoder clips: beside white it is no error; beside grey it is one, of half the range."""
+    x, anchors = torch.full((1, 3, 16, 16), level), torch.tensor([7.0])
+    model = Autoencoder(tiny())
+    overshoot = torch.full_like(x, 1.25, requires_grad=True)
+    monkeypatch.setattr(model, "synthesise", lambda *_: overshoot)
+    terms = evaluate(model, x, anchors, noisy=False, tune="psnr")
+    assert terms.mse.item() == pytest.approx((255 * (1 - level)) ** 2)
+    terms.loss.backward()
+    assert bool((overshoot.grad > 0).all()) is goes_on
+
+
 def test_the_operations_of_a_step_are_those_of_the_spec():
     model, pixels = Autoencoder(tiny()), 64 * 128
     with FlopCounterMode(display=False) as counter:  # which does not see gains

@@ -48,8 +48,8 @@ def distortion_cost(tune: str, source: Tensor) -> DistortionCost:
         source: `(B, 3, H, W)` in 0..1; with a side below 11, only squared error counts.
 
     Returns:
-        A function of the decoded picture `(B, 3, H, W)`, unclipped, and lambda `(B,)`, in bits per
-        pixel for MSE on 0..255, that gives `(B,)` bits per pixel.
+        A function of the decoded picture `(B, 3, H, W)` and lambda `(B,)`, in bits per pixel for
+        MSE on 0..255, that gives `(B,)` bits per pixel.
     """
     if tune == "psnr" or min(source.shape[2:]) < _LEAST_SIDE:
         return lambda decoded, rd_lambda: rd_lambda * mse(source, decoded)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.distortion_cost import distortion_cost, mse
-from rdae.autoencoder.networks import LAMBDA_UNIT
+from rdae.autoencoder.networks import LAMBDA_UNIT, ClampInward
 
 # L at the optimum grows about as lambda^0.5 over the trained range (measured on photographs: 0.15,
 # 1.07, 3.0 and 8.7 at lambda 0.0004, 0.013, 0.16 and 1.6).
@@ -73,6 +73,7 @@ def evaluate(
     bpp = estimate.y_bits / pixels + z_bpp
     rd_lambda = model.rd_lambda(anchors)
     weight = (rd_lambda / LAMBDA_UNIT) ** -COST_EXPONENT
-    cost = distortion_cost(tune, x)(estimate.x_hat, rd_lambda)
+    x_hat = ClampInward.apply(estimate.x_hat, 0.0, 1.0)  # as a decoder clips
+    cost = distortion_cost(tune, x)(x_hat, rd_lambda)
     loss = (weight * (bpp + cost)).mean()
-    return Objective(loss, bpp, z_bpp, mse(x, estimate.x_hat), rd_lambda)
+    return Objective(loss, bpp, z_bpp, mse(x, x_hat), rd_lambda)

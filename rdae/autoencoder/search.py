@@ -10,9 +10,8 @@ the float decoder of the exact decoder, with all four passes in the objective. R
 as in stochastic Gumbel annealing (Yang, Bamler and Mandt 2020, arXiv:2006.04240, against what they
 call the discretization gap): each latent goes to the integer below or above it with probabilities
 that depend on how near they are, sampled from a relaxed Bernoulli distribution whose temperature
-falls. The rate is the expected number of bits of the coder's own tables, so at the end of the
-annealing the objective is what a file costs, but for pixels outside of 0 to 255: a decoder clips
-them, the search does not.
+falls. The rate is the expected number of bits of the coder's own tables, and pixels are clipped as
+a decoder clips them, so at the end of the annealing the objective is what a file costs.
 
 Deviates: starts near the symbols that plain encoding sends, which already weigh rate against
 distortion (`rdae.rounding`), which saves the hundred steps that a start at y takes to get there. z
@@ -258,7 +257,10 @@ class _Objective:
         x_hat = self.decoder.synthesis(around)
         down, across = tile.seen
         x_hat = x_hat[:, PATCH * down.start :, PATCH * across.start :]
-        return 0.5 + x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
+        x_hat = x_hat[:, : self._pixels.shape[1], : self._pixels.shape[2]]
+        # a decoder clips, so what is blacker than black or whiter than white costs nothing
+        clipped: Tensor = ClampInward.apply(0.5 + x_hat, 0.0, 1.0)
+        return clipped
 
 
 def cooled(table: Tensor, temperature: float) -> Tensor:
