@@ -25,9 +25,9 @@ UNIT = 16.0  # levels in one of a feature
 
 # Cells of a tile for each of a crop, one of these in each step, so that every level is trained
 # behind every kind of filter: networks that have not seen one take up to a third more bits behind
-# it. Small tiles have small filters or none, and get a third of the steps. With larger ratios
+# it. Small tiles have small filters or none, and get four steps in ten. With larger ratios
 # filters would have a tenth as many coefficients as there are cells to fit.
-TILE_RATIOS = 1 / 32, 1 / 8, 1 / 4, 1, 1, 1, 4, 4, 4
+TILE_RATIOS = 1 / 32, 1 / 8, 1 / 5, 1 / 2, 1, 1, 1, 4, 4, 4
 # That a filter is fitted to. Fitted to one cell in two and used on both, it is neither better nor
 # worse than one fitted to many cells.
 MOST_CELLS = 8_192
