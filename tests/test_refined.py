@@ -72,8 +72,8 @@ def test_what_a_decoder_clips_costs_a_search_nothing():
     for row in range(8, 56, 12):  # lines of words
         page[row : row + 5, 6:58:2] = page[row, 6:58:5] = 0
     seen: list[Any] = []
-    settings = {"quality": QUALITY, "effort": 3, "tune": "psnr", "progress": seen.append}
-    found = encode(Picture(page, None, False), **settings)
+    picture = Picture(page, None, False)
+    found = encode(picture, quality=QUALITY, effort=3, tune="psnr", progress=seen.append)
     # counted beside white and black, overshoot would be most of the error
     assert seen[-1].psnr == pytest.approx(psnr(page, decode(found.data).rgb), abs=0.4)
 
