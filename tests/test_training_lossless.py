@@ -36,7 +36,7 @@ from rdae.training.lossless_export import (  # noqa: E402
     from_weights_file,
     integer_tensors,
 )
-from rdae.training.lossless_fit import TILE_RATIOS, UNIT, tap_values  # noqa: E402
+from rdae.training.lossless_fit import TILE_RATIOS, UNIT, _solve, tap_values  # noqa: E402
 from rdae.training.lossless_networks import PRESETS, LosslessNetworks  # noqa: E402
 from rdae.training.report import write_report  # noqa: E402
 from rdae.training.run_export import export_run  # noqa: E402
@@ -101,6 +101,20 @@ def test_filters_see_in_training_what_those_of_a_file_see(photo: Picture, kind: 
         walk.end_pass()
         pixels = torch.from_numpy(target.astype(np.float32))
         differences.append((pixels - quarters[:, :, :, 2 * row + column]) / UNIT)
+
+
+def test_filters_of_many_coefficients_are_fitted_with_several_threads() -> None:
+    """As many as wide ones have; MKL fails to solve a batch of these at once."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(4, 500, 250, generator=generator)
+    solution = torch.randn(4, 250, 1, generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = _solve(matrix, matrix @ solution, torch.ones(4, 500, 1))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.allclose(found, solution, atol=1e-2)
 
 
 def test_every_level_is_trained_behind_the_filters_that_its_tiles_have() -> None:

@@ -136,5 +136,6 @@ def _solve(matrix: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     n = gram.shape[-1]
     ridge = gram.diagonal(dim1=1, dim2=2).sum(1) * (RIDGE / n)
     gram += ridge[:, None, None] * torch.eye(n, dtype=gram.dtype, device=gram.device)
-    solution: Tensor = torch.linalg.solve(gram, right).float()
-    return solution
+    # One after the other: with several threads, MKL fails to factorise large ones at once.
+    each = zip(gram, right, strict=True)
+    return torch.stack([torch.linalg.solve(left, one) for left, one in each]).float()
