@@ -324,6 +324,10 @@ def test_a_run_folder_keeps_to_its_screens(run, tmp_path, photo):
     with pytest.raises(RdaeError, match="holds the screens of") as caught:
         prepare_run(run, other, resume=True)
     assert "delete" in caught.value.hint and read_config(run) == first
+    (run / "photos.u8").unlink()  # as a hint says, to change the photos
+    with pytest.raises(RdaeError, match="holds the screens of"):
+        prepare_run(run, other, resume=True)
+    prepare_run(run, first, resume=True)
     (run / "screens.u8").unlink()
     prepare_run(run, other, resume=True)
     assert read_config(run) == other

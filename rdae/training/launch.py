@@ -69,22 +69,20 @@ def prepare_run(
         raise RdaeError(
             f"{run} holds a run already", hint="--resume goes on with it; or choose another folder"
         )
-    report = prepare_cache(run, Path(config.photos), config.held_out, progress)
     if config.screens is not None:
-        _prepare_screens(run, config.screens, config.screens_held_out, progress)
+        _check_screens(run, config.screens)
+    report = prepare_cache(run, Path(config.photos), config.held_out, progress)
+    if config.screens is not None and not (run / SCREENS_CACHE).exists():
+        screens = Path(config.screens)
+        build_cache(screens, run / SCREENS_CACHE, config.screens_held_out, progress)
     write_config(run, config)
     return report
 
 
-def _prepare_screens(
-    run: Path, screens: str, held_out: float, progress: Callable[[int, int], None]
-) -> None:
-    """Make sure that a run folder holds the cache of these screens, and of no others."""
-    cache, before = run / SCREENS_CACHE, None
-    if not cache.exists():
-        build_cache(Path(screens), cache, held_out, progress)
-    elif (run / "config.json").exists():
-        before = read_config(run).screens
+def _check_screens(run: Path, screens: str) -> None:
+    """Refuse a run folder with the cache of other screens, while its config.json names these."""
+    cache, config = run / SCREENS_CACHE, run / "config.json"
+    before = read_config(run).screens if cache.exists() and config.exists() else None
     if before not in (None, screens) and Path(before).resolve() != Path(screens).resolve():
         raise RdaeError(
             f"{cache} holds the screens of {before}, not of {screens}",
@@ -280,6 +278,8 @@ def make_config(run: Path, photos: Path | None, *, resume: bool, **settings: Any
     given = {name: value for name, value in settings.items() if value is not None}
     if photos is not None:
         given["photos"] = str(photos.resolve())
+    if "screens" in given:
+        given["screens"] = str(Path(given["screens"]).resolve())
     if resume:
         return read_config(run, **given)
     if photos is None:
