@@ -52,9 +52,12 @@ def own_files() -> list[Path]:
     folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
     if not folder:
         return []
-    if not Path(folder).is_dir():
-        _log.warning("%s: there is no folder %s", WEIGHTS_DIR_VARIABLE, folder)
-    return sorted(Path(folder).glob("*.safetensors"))
+    try:
+        return sorted(path for path in Path(folder).iterdir() if path.suffix == ".safetensors")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        _log.warning("%s: the folder %s cannot be read: %s", WEIGHTS_DIR_VARIABLE, folder, reason)
+        return []
 
 
 def own_models() -> Iterator[tuple[Path, Description]]:

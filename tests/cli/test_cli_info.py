@@ -170,7 +170,11 @@ def test_own_weights_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     assert "locked.safetensors: weights-mismatch: it cannot be read: Permission denied\n" in said
 
 
-def test_a_folder_of_own_weights_that_is_not_there_is_said(run: Run, tmp_path: Path) -> None:
-    result = run("models", RDAE_WEIGHTS_DIR=str(tmp_path / "typo"))
-    assert result.code == 0
-    assert result.err == f"RDAE_WEIGHTS_DIR: there is no folder {tmp_path / 'typo'}\n"
+def test_a_folder_of_own_weights_that_cannot_be_read_is_said(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    reasons = {"typo": "no such file or directory", "file": "not a directory"}
+    for name, reason in reasons.items():
+        result = run("models", RDAE_WEIGHTS_DIR=str(tmp_path / name))
+        assert result.code == 0 and b"photo-psnr" in result.out
+        said = f"RDAE_WEIGHTS_DIR: the folder {tmp_path / name} cannot be read: {reason}\n"
+        assert result.err == said
