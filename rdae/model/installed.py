@@ -16,6 +16,7 @@ from rdae.model.manifest import (
     own_models,
     shipped,
     shipped_manifest,
+    why_unread,
 )
 from rdae.model.model import Model
 from rdae.threads import default_threads, parallel_map
@@ -137,7 +138,7 @@ def verify_weights() -> list[tuple[Path, str]]:
         except (WeightsMismatchError, WeightsNotFoundError) as error:
             results.append((path, str(error)))
         except OSError as error:
-            results.append((path, f"it cannot be read: {error.strerror}"))
+            results.append((path, f"it cannot be read: {why_unread(error)}"))
         else:
             results.append((path, ""))
     try:

@@ -55,8 +55,8 @@ def own_files() -> list[Path]:
     try:
         return sorted(path for path in Path(folder).iterdir() if path.suffix == ".safetensors")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        _log.warning("%s: the folder %s cannot be read: %s", WEIGHTS_DIR_VARIABLE, folder, reason)
+        why = why_unread(error)
+        _log.warning("%s: the folder %s cannot be read: %s", WEIGHTS_DIR_VARIABLE, folder, why)
         return []
 
 
@@ -65,9 +65,15 @@ def own_models() -> Iterator[tuple[Path, Description]]:
     for path in own_files():
         try:
             yield path, read_description(path)
-        except (ModelError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            _log.warning("%s is left out: %s", path, reason)
+        except ModelError as error:
+            _log.warning("%s is left out: %s", path, error)
+        except OSError as error:
+            _log.warning("%s is left out: %s", path, why_unread(error))
+
+
+def why_unread(error: OSError) -> str:
+    """The reason alone, as it stands behind a colon."""
+    return (error.strerror or str(error)).lower()
 
 
 def check_sha256(path: Path, wanted: str) -> None:

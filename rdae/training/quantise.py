@@ -1,7 +1,7 @@
 """A trained model's floats to int16: units from calibration, mantissas with proven sums.
 
 A feature stands for a number by a unit, 2^-u. Values that are added to each other have one unit;
-all others choose theirs so that what photographs reach fills an int16 but for a bit or two:
+all others choose theirs so that what photographs reach fills an int16 but for `HEADROOM` bits:
 synthetic pictures go further. A unit for each channel of y_hat, folded into the layers that read
 it, keeps the few channels that carry brightness from making all others coarse; y has such units,
 too. A layer's mantissas are rint(w * 2^(e + u_out - u_in)), with the largest shift e with which

@@ -57,7 +57,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONWARNINGS": "error", **(extra or {})}
 
 
-def obey_permissions() -> None:
+def _obey_permissions() -> None:
     """Give up the right of Linux's root to read and write everywhere, before a program starts."""
     if sys.platform == "linux" and os.geteuid() == 0:
         prctl = ctypes.CDLL(None).prctl
@@ -79,6 +79,20 @@ def run_rdae(
         input=stdin,
         capture_output=True,
         env=environment(extra),
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))
+
+
+def run_without_rights(folder: Path, *arguments: str, **extra: str) -> Result:
+    """Run it as somebody whom permissions bind, also where the tests are root's."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rdae", *arguments],
+        cwd=folder,
+        capture_output=True,
+        env=environment(extra),
+        preexec_fn=_obey_permissions,
         timeout=TIMEOUT,
         check=False,
     )

@@ -16,7 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_runner import Result, Run, environment, names, obey_permissions, run_rdae, save
+from tests.cli.cli_runner import (
+    Result,
+    Run,
+    environment,
+    names,
+    run_rdae,
+    run_without_rights,
+    save,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX links, limits and pipes")
 
@@ -104,19 +112,12 @@ def test_a_read_only_disk_is_an_error_that_names_the_output(
 def test_missing_permissions_are_errors_that_name_the_file(tmp_path: Path, photo: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     save(tmp_path / "secret.png").chmod(0)
-    done = subprocess.run(
-        [*RDAE, "compress", "photo.png", "secret.png", "--output-dir", "locked"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=environment(),
-        preexec_fn=obey_permissions,
-        check=False,
-    )
+    inputs = ("photo.png", "secret.png")
+    result = run_without_rights(tmp_path, "compress", *inputs, "--output-dir", "locked")
     if os.geteuid() == 0 and sys.platform != "linux":
         pytest.skip("root may write everywhere")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[:2] == [
+    assert result.code == 1
+    assert result.err.splitlines()[:2] == [
         "rdae: locked/photo.rd: permission denied",
         "rdae: secret.png: permission denied",
     ]
@@ -133,18 +134,11 @@ def test_an_input_that_cannot_be_deleted_fails_but_its_output_is_reported(
     locked.chmod(0o500)
     calls = (("compress", "photo.png", "a.rd"), ("decompress", "photo.rd", "a.png"))
     for command, name, made in calls:
-        done = subprocess.run(
-            [*RDAE, command, f"locked/{name}", "-o", made, "--rm", "--json"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env=environment(),
-            preexec_fn=obey_permissions,
-            check=False,
-        )
-        record = json.loads(done.stdout.splitlines()[0])
-        assert done.returncode == 1 and (locked / name).exists()
-        assert done.stderr == (
+        options = ("-o", made, "--rm", "--json")
+        result = run_without_rights(tmp_path, command, f"locked/{name}", *options)
+        record = result.records[0]
+        assert result.code == 1 and (locked / name).exists()
+        assert result.err == (
             f"rdae: locked/{name}: cannot be deleted: permission denied; its output {made} is "
             "complete\n"
         )

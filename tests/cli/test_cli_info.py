@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from PIL import Image
 
 from rdae.model.installed import load_lossless
 from rdae.model.manifest import shipped
-from tests.cli.cli_runner import Run, environment, names, obey_permissions, save
+from tests.cli.cli_runner import Run, names, run_without_rights, save
 
 
 def test_the_table_adds_up(run: Run, tmp_path: Path, rd: Path) -> None:
@@ -146,28 +144,17 @@ def test_own_weights_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "locked.safetensors").touch(mode=0)
 
-    def call(*arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "rdae", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env=environment({"RDAE_WEIGHTS_DIR": "."}),
-            preexec_fn=obey_permissions,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    for arguments in (["models"], ["--version"]):
-        code, listed, said = call(*arguments)
-        assert code == 0 and "photo-psnr" in listed
-        assert [line.partition(" is left out: ")[0] for line in said.splitlines()] == [
+    for argument in ("models", "--version"):
+        result = run_without_rights(tmp_path, argument, RDAE_WEIGHTS_DIR=".")
+        assert result.code == 0 and b"photo-psnr" in result.out
+        assert [line.partition(" is left out: ")[0] for line in result.err.splitlines()] == [
             "folder.safetensors",
             "locked.safetensors",
         ]
-    code, _, said = call("models", "verify")
-    assert code == 1 and said.count(": ok\n") == 3
-    assert "locked.safetensors: weights-mismatch: it cannot be read: Permission denied\n" in said
+    result = run_without_rights(tmp_path, "models", "verify", RDAE_WEIGHTS_DIR=".")
+    assert result.code == 1 and result.err.count(": ok\n") == 3
+    said = "locked.safetensors: weights-mismatch: it cannot be read: permission denied\n"
+    assert said in result.err
 
 
 def test_a_folder_of_own_weights_that_cannot_be_read_is_said(run: Run, tmp_path: Path) -> None:
