@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,6 @@ from rdae.training.data import (  # noqa: E402
     build_cache,
     difference_hash,
     evaluation_hashes,
-    prepare_cache,
     same_picture,
 )
 from rdae.training.export import calibration_crops, export  # noqa: E402
@@ -295,48 +295,101 @@ def test_a_finished_run_reports_and_exports_a_working_model(
         export_run(tmp_path, path, name="tiny", model_id=200)
 
 
-def test_a_run_folder_keeps_to_its_photos(run, tmp_path):
-    photos, other = tmp_path / "photos", tmp_path / "other"
-    other.mkdir()
-    (run / "config.json").write_text(json.dumps({"photos": str(photos)}))
-    assert prepare_cache(run, photos) is None
+def of_noise(folder: Path, count: int = 2) -> str:
+    """A folder of small pictures."""
+    folder.mkdir()
+    rng = np.random.default_rng(len(folder.name))
+    for k in range(count):
+        pixels = rng.integers(0, 256, (70, 80, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+    return str(folder)
+
+
+def test_a_run_folder_keeps_to_its_pictures(tmp_path):
+    run = tmp_path / "run"
+    photos, photos_2 = of_noise(tmp_path / "photos"), of_noise(tmp_path / "photos_2")
+    screens, screens_2 = of_noise(tmp_path / "screens"), of_noise(tmp_path / "screens_2")
+
+    def prepare(photos: str, screens: str | None, **settings: Any) -> None:
+        settings = {"held_out": 0.5, "screens_held_out": 0.5, **settings}
+        config = TrainConfig(photos=photos, screens=screens, steps=1, **settings)
+        prepare_run(run, config, resume=False)
+        assert read_config(run) == config
+
+    prepare(photos, screens)
+    prepare(photos, screens)
     with pytest.raises(RdaeError, match="holds the photos of") as caught:
-        prepare_cache(run, other)
+        prepare(photos_2, screens)
     assert "delete" in caught.value.hint
-    (run / "photos.u8").unlink()
-    with pytest.raises(RdaeError, match="0 photos to train on"):
-        prepare_cache(run, other)
-    assert not list(run.glob("*.part")) and (run / "config.json").exists()
-
-
-def test_a_run_folder_keeps_to_its_screens(run, tmp_path, photo):
-    folders = [tmp_path / name for name in ("screens", "other")]
-    for folder in folders:
-        folder.mkdir()
-        for k in range(2):
-            Image.fromarray(photo.rgb[k : 100 + k, :100]).save(folder / f"{k}.png")
-    first, other = (
-        TrainConfig(photos=str(tmp_path / "photos"), steps=1, screens=str(folder))
-        for folder in folders
-    )
-    prepare_run(run, first, resume=False)
-    prepare_run(run, first, resume=True)
+    with pytest.raises(RdaeError, match=r"was made with --held-out 0\.5, not 0\.1") as caught:
+        prepare(photos, screens, held_out=0.1)
+    assert "delete" in caught.value.hint
+    prepare(photos, None)  # config.json has other screens now: none
     with pytest.raises(RdaeError, match="holds the screens of") as caught:
-        prepare_run(run, other, resume=True)
-    assert "delete" in caught.value.hint and read_config(run) == first
+        prepare(photos, screens_2)
+    assert "delete" in caught.value.hint
+    with pytest.raises(RdaeError, match=r"was made with --screens-held-out 0\.5, not 0\.2"):
+        prepare(photos, screens, screens_held_out=0.2)
     (run / "photos.u8").unlink()  # as a hint says, to change the photos
     with pytest.raises(RdaeError, match="holds the screens of"):
-        prepare_run(run, other, resume=True)
-    prepare_run(run, first, resume=True)
+        prepare(photos_2, screens_2)
+    assert not (run / "photos.u8").exists()
+    prepare(photos_2, screens)
     (run / "screens.u8").unlink()
-    prepare_run(run, other, resume=True)
-    assert read_config(run) == other
+    prepare(photos_2, screens_2)
+    (run / "config.json").unlink()
+    with pytest.raises(RdaeError, match="holds the photos of"):
+        prepare(photos, screens_2)
+
+
+def test_of_caches_of_early_versions_the_configuration_says_what_they_hold(tmp_path):
+    run, photos, other = tmp_path / "run", of_noise(tmp_path / "photos"), of_noise(tmp_path / "b")
+    config = TrainConfig(photos=photos, steps=1)
+    prepare_run(run, config, resume=False)
+    index = json.loads((run / "photos.json").read_text())
+    (run / "photos.json").write_text(json.dumps(index["pictures"]))
+    assert len(PhotoCache(run / "photos.u8").training) == 1
+    assert prepare_run(run, config, resume=False) is None
+    for changed, said in (({"photos": other}, "photos of"), ({"held_out": 0.1}, "--held-out 0.03")):
+        with pytest.raises(RdaeError, match=said):
+            prepare_run(run, replace(config, **changed), resume=False)
+    (run / "config.json").unlink()  # nobody knows
+    assert prepare_run(run, config, resume=False) is None
+
+
+def test_pictures_that_cannot_be_used_are_called_by_their_kind(tmp_path):
+    run, photos = tmp_path / "run", of_noise(tmp_path / "photos")
+    config = TrainConfig(photos=photos, screens=str(tmp_path / "none"), steps=1)
+    with pytest.raises(RdaeError, match="none is not a folder of screens"):
+        prepare_run(run, config, resume=False)
+    assert not run.exists()  # said before an hour of work on photos
+    one = of_noise(tmp_path / "one", 1)
+    with pytest.raises(RdaeError, match="1 screens to train on, 1 of them") as caught:
+        prepare_run(run, replace(config, screens=one), resume=False)
+    assert "--screens-held-out 0 holds out none" in caught.value.hint
+    assert not list(run.glob("*.part"))
+
+
+def test_a_cache_never_stands_beside_the_index_of_another(tmp_path, monkeypatch):
+    first, second = of_noise(tmp_path / "first"), of_noise(tmp_path / "second", 3)
+    path = tmp_path / "photos.u8"
+    build_cache(Path(first), path)
+
+    def killed(source: Path, target: Path) -> None:
+        if target == path:
+            raise KeyboardInterrupt
+        source.rename(target)
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_cache(Path(second), path)
+    assert not path.exists()
 
 
 def test_what_is_held_out_depends_on_the_photos_alone(run, tmp_path):
     def held_out(run: Path) -> list[str]:
         index = json.loads((run / "photos.json").read_text())
-        return [entry["sha256"] for entry in index if entry.get("held_out")]
+        return [entry["sha256"] for entry in index["pictures"] if entry.get("held_out")]
 
     moved = tmp_path / "moved"
     (tmp_path / "photos").rename(moved)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rdae.errors import ImageError, RdaeError
+from rdae.files import atomic_write
 from rdae.images.formats import INPUT_SUFFIXES, input_names
 from rdae.images.picture import Picture
 from rdae.images.pillow import read_picture
@@ -38,6 +39,8 @@ HASH_SIDE = 16  # a difference hash compares 16 x 16 pairs of neighbours
 # Recompression and resizing flip up to about 10 of the 256 bits, other pictures about 128.
 SAME_PICTURE_BITS = 24
 MAX_SHRINK = 2.0  # of crops that are downscaled
+# What says how many are held out, for each kind of pictures.
+HELD_OUT_OPTIONS = {"photos": "--held-out", "screens": "--screens-held-out"}
 
 Pixels = NDArray[np.uint8]
 
@@ -52,7 +55,7 @@ class PhotoCache:
     """
 
     def __init__(self, path: Path) -> None:
-        index = json.loads(path.with_suffix(".json").read_text())
+        index = _read_index(path)["pictures"]
         self._map = np.memmap(path, np.uint8, mode="r")
         self.training: list[Pixels] = []
         self.held_out: list[Pixels] = []
@@ -141,11 +144,11 @@ class Ahead:
 
 @dataclass(frozen=True)
 class CacheReport:
-    """What became of a folder of photos.
+    """What became of a folder of pictures.
 
     Attributes:
-        training: number of photos to train on.
-        held_out: number of photos to validate on.
+        training: number of pictures to train on.
+        held_out: number of pictures that are held out.
         skipped: a line for each file that was left out, and why.
     """
 
@@ -159,21 +162,26 @@ def build_cache(
     path: Path,
     held_out: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    kind: str = "photos",
 ) -> CacheReport:
-    """Decode every photo of `folder` (recursively) into the cache file `path`, on all cores.
+    """Decode every picture of `folder` (recursively) into the cache file `path`, on all cores.
+
+    Its index goes beside it, with the suffix .json; it also says which pictures these are. A cache
+    that is there is whole, and its index is its own, whenever this process is killed.
 
     Args:
-        folder: the photos.
-        path: the cache file; its index goes beside it, with the suffix .json.
-        held_out: share of the photos to validate on, rounded up.
+        folder: the pictures.
+        path: the cache file.
+        held_out: share of the pictures that is not trained on, rounded up.
         progress: is told how many files of how many are done.
+        kind: of the pictures, one of `HELD_OUT_OPTIONS`.
 
     Raises:
-        RdaeError: no usable photo in the folder, or only one and a share of it is to be held out.
+        RdaeError: no usable picture in the folder, or only one and a share of it is to be held out.
         OSError: the cache cannot be written.
     """
-    if not folder.is_dir():
-        raise RdaeError(f"{folder} is not a folder of photos")
+    _require_folder(folder, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     paths = sorted(
         p for p in folder.rglob("*") if p.suffix.lower() in INPUT_SUFFIXES and p.is_file()
@@ -200,53 +208,79 @@ def build_cache(
                     index.append({**entry, "sha256": digest})
                     offset += photo.size
                 progress(done, len(paths))
+            out.flush()
+            os.fsync(out.fileno())
         count = int(np.ceil(held_out * len(index)))
         if count >= len(index):
             raise RdaeError(
-                f"{folder}: {len(index)} photos to train on, {count} of them to be held out",
-                hint=f"photos are {input_names()} of at least {MIN_SIDE}x{MIN_SIDE} pixels; "
-                "--held-out 0 validates on none",
+                f"{folder}: {len(index)} {kind} to train on, {count} of them to be held out",
+                hint=f"{kind} are {input_names()} of at least {MIN_SIDE}x{MIN_SIDE} pixels; "
+                f"{HELD_OUT_OPTIONS[kind]} 0 holds out none",
             )
         for entry in sorted(index, key=lambda entry: str(entry["sha256"]))[:count]:
             entry["held_out"] = True
-        path.with_suffix(".json").write_text(json.dumps(index))
+        source = {"folder": str(folder.absolute()), "held_out": held_out}
+        path.unlink(missing_ok=True)  # no data may stand beside an index of others
+        with atomic_write(path.with_suffix(".json"), overwrite=True) as out:
+            out.write(json.dumps({**source, "pictures": index}).encode())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     return CacheReport(len(index) - count, count, skipped)
 
 
-def prepare_cache(
-    run: Path,
-    photos: Path,
-    held_out: float = 0.0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> CacheReport | None:
-    """Make sure that a run folder holds the cache of a folder of photos.
+def has_cache(
+    path: Path,
+    folder: Path,
+    held_out: float,
+    *,
+    kind: str,
+    before: tuple[str, float] | None = None,
+) -> bool:
+    """Whether there is a cache of the pictures of `folder`.
 
-    Which photos an existing cache holds stands in the folder's config.json. It is removed when
-    another cache takes the place of a missing one, and stays if that cannot be built.
-
-    Returns:
-        What was built; None if the cache was there.
+    Args:
+        path: the cache file.
+        folder: the pictures.
+        held_out: share of the pictures that is not trained on.
+        kind: of the pictures, one of `HELD_OUT_OPTIONS`.
+        before: folder and share of a cache whose index does not say them, as those of early
+            versions; None if nobody knows.
 
     Raises:
-        RdaeError: the cache is of other photos, or there is no usable photo in the folder.
-        OSError: the cache cannot be written.
+        RdaeError: it is of another folder or share; or there is none, and no folder to make it of.
     """
-    cache, config = run / PHOTO_CACHE, run / "config.json"
-    if not cache.exists():
-        report = build_cache(photos, cache, held_out, progress)
-        config.unlink(missing_ok=True)
-        return report
-    if config.exists():
-        before = json.loads(config.read_text())["photos"]
-        if Path(before).resolve() != photos.resolve():
-            raise RdaeError(
-                f"{cache} holds the photos of {before}, not of {photos}",
-                hint=f"choose another output folder, or delete {cache} to change the photos",
-            )
-    return None
+    if not path.exists():
+        _require_folder(folder, kind)
+        return False
+    index = _read_index(path)
+    if "folder" in index:
+        before = index["folder"], index["held_out"]
+    if before is None:
+        return True
+    way_out = f"choose another output folder, or delete {path}"
+    if Path(before[0]).resolve() != folder.resolve():
+        raise RdaeError(
+            f"{path} holds the {kind} of {before[0]}, not of {folder}",
+            hint=f"{way_out} to change the {kind}",
+        )
+    if before[1] != held_out:
+        raise RdaeError(
+            f"{path} was made with {HELD_OUT_OPTIONS[kind]} {before[1]:g}, not {held_out:g}",
+            hint=f"{way_out} to divide the {kind} anew",
+        )
+    return True
+
+
+def _require_folder(folder: Path, kind: str) -> None:
+    if not folder.is_dir():
+        raise RdaeError(f"{folder} is not a folder of {kind}")
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """The index of a cache; that of an early version is the list of pictures alone."""
+    index = json.loads(path.with_suffix(".json").read_text())
+    return {"pictures": index} if isinstance(index, list) else index
 
 
 def difference_hash(photo: Pixels) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -35,7 +36,13 @@ from rdae.threads import default_threads
 from rdae.training import require_training
 from rdae.training.checkpoint import checkpoints
 from rdae.training.config import TrainConfig, read_config, write_config
-from rdae.training.data import SCREENS_CACHE, CacheReport, build_cache, prepare_cache
+from rdae.training.data import (
+    PHOTO_CACHE,
+    SCREENS_CACHE,
+    CacheReport,
+    build_cache,
+    has_cache,
+)
 from rdae.training.log import cut_metrics, read_metrics
 from rdae.training.report import write_report
 
@@ -56,38 +63,43 @@ def prepare_run(
     resume: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CacheReport | None:
-    """Make the run folder ready: photo cache and config.json.
+    """Make the run folder ready: caches of photos and screens, and config.json.
 
     Returns:
         What became of the photos; None if their cache was there.
 
     Raises:
-        RdaeError: the folder holds a run that is not to be resumed, or no usable photos.
+        RdaeError: the folder holds a run that is not to be resumed, or caches of other pictures;
+            or there are no usable ones.
         OSError: the folder cannot be written.
     """
     if not resume and checkpoints(run):
         raise RdaeError(
             f"{run} holds a run already", hint="--resume goes on with it; or choose another folder"
         )
+    wanted = {"photos": (run / PHOTO_CACHE, config.photos, config.held_out)}
     if config.screens is not None:
-        _check_screens(run, config.screens)
-    report = prepare_cache(run, Path(config.photos), config.held_out, progress)
-    if config.screens is not None and not (run / SCREENS_CACHE).exists():
-        screens = Path(config.screens)
-        build_cache(screens, run / SCREENS_CACHE, config.screens_held_out, progress)
+        wanted["screens"] = run / SCREENS_CACHE, config.screens, config.screens_held_out
+    before = _before(run, config)
+    missing = [  # all are looked at before the first one is made, which may take an hour
+        kind
+        for kind, (path, folder, share) in wanted.items()
+        if not has_cache(path, Path(folder), share, kind=kind, before=before.get(kind))
+    ]
+    reports = {}
+    for kind in missing:
+        path, folder, share = wanted[kind]
+        reports[kind] = build_cache(Path(folder), path, share, progress, kind=kind)
     write_config(run, config)
-    return report
+    return reports.get("photos")
 
 
-def _check_screens(run: Path, screens: str) -> None:
-    """Refuse a run folder with the cache of other screens, while its config.json names these."""
-    cache, config = run / SCREENS_CACHE, run / "config.json"
-    before = read_config(run).screens if cache.exists() and config.exists() else None
-    if before not in (None, screens) and Path(before).resolve() != Path(screens).resolve():
-        raise RdaeError(
-            f"{cache} holds the screens of {before}, not of {screens}",
-            hint=f"choose another output folder, or delete {cache} to change the screens",
-        )
+def _before(run: Path, config: TrainConfig) -> dict[str, tuple[str, float]]:
+    """Folders and shares of the pictures in a run folder, by kind, as its config.json has them."""
+    path = run / "config.json"
+    found = {**vars(config), **json.loads(path.read_text())} if path.exists() else {}
+    shares = {"photos": "held_out", "screens": "screens_held_out"}
+    return {kind: (found[kind], found[share]) for kind, share in shares.items() if found.get(kind)}
 
 
 def train(
