@@ -227,8 +227,9 @@ def test_a_run_starts_from_the_tensors_that_fit(run, alone, tmp_path, caplog):
     assert "tensors do not fit" in caplog.text
     shared = "y_log_gain"
     assert torch.equal(trainer.ema.state_dict()[shared], other.state_dict()[shared])
-    with pytest.raises(ValueError, match="none of the 1 tensors fits"):
+    with pytest.raises(RdaeError, match="none of the 1 tensors to start from fits") as caught:
         load_matching(trainer.model, {"no": torch.zeros(1)})
+    assert "--model" in caught.value.hint
     with pytest.raises(RdaeError, match="not a checkpoint of rdae"):
         read_weights_to_start_from(tmp_path / "photos" / "b.jpg")
     with pytest.raises(RdaeError, match="holds no weights"):
@@ -263,6 +264,13 @@ def test_validation_codes_real_files_of_held_out_photos(run, alone):
     (record,) = read_metrics(run)
     assert [p["bpp"] for p in record["validation"]] == pytest.approx([p.bpp for p in points], 1e-3)
     assert "held-out" in (run / "curves.svg").read_text()
+
+
+@pytest.mark.parametrize("model", ["lossy", "lossless"])
+def test_without_held_out_photos_nothing_is_validated(run, alone, model):
+    build_cache(run.parent / "photos", run / "photos.u8", 0.0)
+    Trainer(config(model=model), run, CPU).validate()
+    assert not (run / "metrics.jsonl").exists()
 
 
 def test_a_finished_run_reports_and_exports_a_working_model(

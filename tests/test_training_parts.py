@@ -59,6 +59,10 @@ def test_records_behind_the_checkpoint_are_cut(tmp_path):
         ({"hours": -1.0}, "hours must be above 0"),
         ({"hours": float("nan")}, "hours must be above 0"),
         ({"steps": 1, "held_out": 2.0}, "held-out is a share"),
+        ({"steps": 1, "checkpoint_minutes": float("nan")}, "checkpoint-minutes must be 0 or more"),
+        ({"steps": 1, "validation_minutes": -1.0}, "validation-minutes must be 0 or more"),
+        ({"steps": 1, "seed": -1}, "seed must be from 0"),
+        ({"steps": 1, "seed": 1 << 64}, "seed must be from 0"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(settings, message):

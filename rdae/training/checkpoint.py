@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from rdae.errors import RdaeError
+
 KEEP = 2  # newest checkpoints of a run that stay on disk
 
 
@@ -107,11 +109,14 @@ def load_matching(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
         The names of the model's tensors that stay as they were.
 
     Raises:
-        ValueError: none fits.
+        RdaeError: none fits.
     """
     own = model.state_dict()
     fits = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     if not fits:
-        raise ValueError(f"none of the {len(state)} tensors fits the model")
+        raise RdaeError(
+            f"none of the {len(state)} tensors to start from fits the model",
+            hint="--init takes weights of the same --model",
+        )
     model.load_state_dict({**own, **fits})
     return [n for n in own if n not in fits]

@@ -78,6 +78,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{_option(name)} must be above 0, not {value:g}")
+        for name in ("checkpoint_minutes", "validation_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{_option(name)} must be 0 or more, not {getattr(self, name):g}")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}")
         shares = ("downscale", "recolour", "odd_sizes", "screen_share", "held_out")
         for name in (*shares, "screens_held_out"):
             if not 0 <= getattr(self, name) <= 1:

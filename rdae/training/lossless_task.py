@@ -83,11 +83,13 @@ class LosslessTask:
                 row[1] += np.mean((decoded.astype(np.float64) - photo) ** 2)
         totals = totals.to(next(model.parameters()).device)  # where the process group computes
         dist.all_reduce(totals)
+        if not photos:
+            return []
         found = []
-        for max_error, row in zip(VALIDATION_ERRORS, totals / max(len(photos), 1), strict=True):
+        for max_error, row in zip(VALIDATION_ERRORS, totals / len(photos), strict=True):
             psnr = 10 * float(torch.log10(255**2 / row[1])) if row[1] > 0 else None
             found.append({"max_error": max_error, "bpp": float(row[0]), "psnr": psnr})
-        return found if photos else []
+        return found
 
     def to_json(self) -> str:
         """Its widths."""

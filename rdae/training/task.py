@@ -56,7 +56,7 @@ class Task(Protocol):
         """Code held-out photos to real files; all processes call this and share the work.
 
         Returns:
-            A record for each setting: "bpp", "psnr", and what the setting is.
+            A record for each setting: "bpp", "psnr", and what the setting is; none without photos.
 
         Raises:
             ValueError: a weight is not finite or does not fit 16 bits.

@@ -106,8 +106,7 @@ class Trainer:
         """Start with the weights of another run, as far as they fit; process 0 calls this.
 
         Raises:
-            RdaeError: there are no weights.
-            ValueError: none fits.
+            RdaeError: there are no weights, or none fits.
         """
         unfit = load_matching(self.model, self.task.read_start(path))
         if unfit:

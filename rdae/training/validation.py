@@ -53,6 +53,9 @@ def validate(model: Autoencoder, photos: Sequence[Pixels], crops: Pixels) -> lis
         photos: `(H, W, 3)` uint8 each; the first `MAX_PHOTOS` count.
         crops: to calibrate the integers with, as of `rdae.training.export.calibration_crops`.
 
+    Returns:
+        A point for each quality; none without photos.
+
     Raises:
         ValueError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
@@ -70,7 +73,9 @@ def validate(model: Autoencoder, photos: Sequence[Pixels], crops: Pixels) -> lis
             row[1] += 10 * np.log10(255**2 / max(mse, 1e-10))
     totals = totals.to(model.y_log_gain.device)  # where the process group computes
     dist.all_reduce(totals)
-    means = (totals / max(len(chosen), 1)).tolist()
+    if not chosen:
+        return []
+    means = (totals / len(chosen)).tolist()
     return [ValidationPoint(q, *row) for q, row in zip(QUALITIES, means, strict=True)]
 
 
