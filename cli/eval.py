@@ -318,11 +318,14 @@ def _measure(
     try:
         console.progress(done, len(todo), "")
         runner.run(todo, workers, on_row)
+        rows = results.latest()
         for codec in codecs:
             signals.check()
             if (codec.name, codec.settings) not in results.cold_starts():
                 console.progress(done, len(todo), f"cold start of {codec.name}")
-                image = next((job.image for job in jobs if job.codec == codec.name), None)
+                point = codec.name, runner.middle_quality(codec)
+                tried = (job for job in jobs if (job.codec, job.quality) == point)
+                image = next((job.image for job in tried if rows[job.key]["ok"]), None)
                 if image and (cold := runner.cold_start(codec, image)):
                     results.append(cold)
     except KeyboardInterrupt:

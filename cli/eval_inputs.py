@@ -105,6 +105,7 @@ def read_metrics(
 ) -> tuple[Metric, ...]:
     """Read the metrics of --metric and --metric-cmd; with `check`, see that they are installed."""
     from rdae.evaluation.metrics import BUILT_IN, Metric, require
+    from rdae.evaluation.results import NOT_METRICS
 
     wanted = dict.fromkeys(name.strip().replace("-", "_") for name in names.split(",") if name)
     for name in wanted:
@@ -114,8 +115,9 @@ def read_metrics(
     found = [Metric(name) for name in wanted]
     for text in commands:
         name, colon, command = text.partition(":")
-        words = tuple(shlex.split(command)) if colon else ()
-        if not name.isidentifier() or not words or name in {*BUILT_IN, *(m.name for m in found)}:
+        words = _words(command) if colon else ()
+        taken = {*BUILT_IN, *NOT_METRICS, *(metric.name for metric in found)}
+        if not name.isidentifier() or not words or name in taken:
             raise UsageError(
                 f"--metric-cmd {shown(text)}: not NAME:COMMAND with a new name of letters",
                 hint="--metric-cmd 'butteraugli:butteraugli {a} {b}'",
@@ -126,6 +128,14 @@ def read_metrics(
     if check:
         require(wanted)
     return tuple(found)
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """The words of a command; none if a quote is not closed."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:
+        return ()
 
 
 def read_codecs(

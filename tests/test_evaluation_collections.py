@@ -51,7 +51,13 @@ def test_what_a_collection_does_not_have(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", '{"a": {"b": {"bpp": [1, 2], "psnr": [3]}}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "7", '{"a": {"b": {"bpp": [1, 2], "psnr": [3]}}}'),
+        *('{"results": {"psnr-rgb": [30]}}', '{"results": [1]}'),
+    ],
+)
 def test_files_that_hold_no_curves(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)

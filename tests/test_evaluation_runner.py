@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from rdae.errors import MissingDependencyError
-from rdae.evaluation import dataset, rows_file, runner
+from rdae.evaluation import dataset, experiment, rows_file, runner
 from rdae.evaluation.codecs import parse_spec
-from rdae.evaluation.metrics import Metric, psnr
-from rdae.evaluation.results import Job, Results, row_key
+from rdae.evaluation.metrics import BUILT_IN, Metric, psnr
+from rdae.evaluation.results import NOT_METRICS, Job, Results, row_key
 from rdae.evaluation.transparency import on
 from rdae.images.picture import Picture
 
@@ -195,6 +195,12 @@ def test_a_pool_that_breaks_before_it_takes_a_job_costs_no_row(
     rows: list[dict[str, Any]] = []
     runner.run([job(image, "jpeg", quality) for quality in (20, 40, 60)], 1, rows.append)
     assert [row["quality"] for row in rows] == [20, 40, 60]
+
+
+def test_no_metric_can_have_the_name_of_something_else(image: dataset.Image) -> None:
+    row = runner.run_job(Job(image, "jpeg", "", 50, ()))
+    names = {*row, *rows_file._KEYS, *rows_file._TAIL, *experiment._DEFINITIONS, "reused"}
+    assert names <= NOT_METRICS and not NOT_METRICS & set(BUILT_IN)
 
 
 def test_cold_starts_are_measured(image: dataset.Image) -> None:

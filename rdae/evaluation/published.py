@@ -132,7 +132,9 @@ def _sets(content: Any, path: Path) -> dict[str, dict[str, Curve]]:
 
 
 def _curve(name: str, facts: Mapping[str, Any]) -> Curve:
-    rates = [float(value) for value in facts["bpp"]]
+    rates = [float(value) for value in facts.get("bpp") or ()]
+    if not rates:
+        raise ValueError(f"{name}: no list called bpp")
     points: list[dict[str, float]] = [{"bpp": rate} for rate in rates]
     for metric, keys in _KEYS.items():
         values = next((facts[key] for key in keys if facts.get(key)), None)

@@ -15,6 +15,16 @@ from rdae.evaluation.metrics import Metric
 
 ROW_SCHEMA = "rdae.eval-row/1"
 COLD_SCHEMA = "rdae.eval-cold/1"
+# What rows, points of curves and definitions call other things than metrics.
+NOT_METRICS = frozenset(
+    (
+        *("schema", "image", "sha256", "width", "height", "codec", "spec", "settings", "quality"),
+        *("bytes", "bpp", "bpp_of", "bits", "y_bits", "z_bits", "header_bits", "ms_ssim_db"),
+        *("identical", "skipped", "encode_s", "decode_s", "load_s", "ok", "error", "reused"),
+        *("mean", "bd_rate", "interval", "pictures", "transparency", "overlap", "speed"),
+        "cold_start",
+    )
+)
 
 Row = dict[str, Any]
 Key = tuple[str, str, str, float]

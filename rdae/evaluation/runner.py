@@ -251,13 +251,22 @@ def _die_with_parent() -> None:
         os._exit(1)  # it was killed; a worker would wait for its next job for ever
 
 
+def middle_quality(codec: Codec) -> float:
+    """The quality of cold starts."""
+    return codec.qualities[len(codec.qualities) // 2]
+
+
 def cold_start(codec: Codec, image: Image) -> Row | None:
     """Decode one picture in a new process, from its start to the PNG on disk.
+
+    Args:
+        codec: the codec.
+        image: a picture that it has coded at `middle_quality`: it is coded in this process.
 
     Returns:
         A row of schema `rdae.eval-cold/1` with the median of three; None if the codec cannot.
     """
-    quality = codec.qualities[len(codec.qualities) // 2]
+    quality = middle_quality(codec)
     with tempfile.TemporaryDirectory(prefix="rdae-eval-") as folder:
         source, output = Path(folder, "file.rd"), Path(folder, "out.png")
         command = codec.cold_command(source, output)

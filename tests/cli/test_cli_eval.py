@@ -296,6 +296,15 @@ def test_rows_that_failed_make_the_exit_code_1(call: InProcess, out: Path) -> No
     assert sorted(line.split()[-1] for line in facts) == ["0", "0", "1"]
 
 
+def test_a_codec_that_fails_has_no_cold_start(call: InProcess, tmp_path: Path) -> None:
+    save(tmp_path / "wide.png", width=16_400, height=1)  # more than WebP can hold
+    arguments = ("eval", "wide.png", "-q", "10", "--against", "webp:quality=10", *CHEAP)
+    code, printed, said = call(*arguments, "-o", "out")
+    assert code == 1 and "internal" not in said
+    assert "WebP: 1 failed, the first wide at quality 10: " in said
+    assert "process start to PNG" in said and "BD-RATE" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -312,6 +321,8 @@ def test_rows_that_failed_make_the_exit_code_1(call: InProcess, out: Path) -> No
         (("photos", "--metric", ","), "names no metric"),
         (("photos", "--metric-cmd", "psnr:true"), "new name"),
         (("photos", "--metric-cmd", "true"), "NAME:COMMAND"),
+        (("photos", "--metric-cmd", "bpp:true"), "new name"),
+        (("photos", "--metric-cmd", "mine:my 'metric"), "NAME:COMMAND"),
         (("photos", "--anchor", "avif:speed=1"), "is not among the codecs"),
         (("photos", "--import", "no.json:vtm"), "--import no.json: no such file"),
         (("photos", "--resume"), "--resume needs the folder"),
