@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import pytest
 from PIL import Image as Pillow
 
 from rdae.evaluation import dataset, runner
@@ -27,6 +29,34 @@ def test_pictures_that_are_no_fair_sources_are_marked(photo: Picture, tmp_path: 
         "1 of 6 pictures is a copy of another",
         "m was trained on 1 of these pictures: e.tif",
     ]
+
+
+def test_lossy_files_are_known_behind_what_else_they_hold(photo: Picture, tmp_path: Path) -> None:
+    small = Pillow.fromarray(photo.rgb[:40, :50])
+    half = small.copy()
+    half.putalpha(128)
+    path = tmp_path / "picture.webp"
+    for picture, lossless, kind in (
+        (small, False, "lossy WebP"),
+        (small, True, ""),
+        (half, False, "lossy WebP"),
+        (half, True, ""),
+    ):
+        picture.save(path, lossless=lossless, icc_profile=b"a profile", exif=b"Exif\0\0")
+        assert dataset.read_image(path, "picture").lossy == kind
+    image = dataset.read_image(path, "picture")
+    found = [dataclasses.replace(image, lossy=kind, sha256=kind) for kind in ("AVIF", "HEIC")]
+    assert dataset.warnings(found, {}) == [
+        "1 of 2 pictures is an AVIF file, whose artefacts count as detail",
+        "1 of 2 pictures is a HEIC file, whose artefacts count as detail",
+    ]
+
+
+def test_heic_files_are_lossy(photo: Picture, tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    path = tmp_path / "picture.heic"
+    Pillow.fromarray(photo.rgb[:40, :50]).save(path)
+    assert dataset.read_image(path, "picture").lossy == "HEIC"
 
 
 def test_transparency_is_noticed_where_there_is_any(tmp_path: Path) -> None:

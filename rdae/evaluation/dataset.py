@@ -17,9 +17,9 @@ from rdae.images.pillow import read_picture
 # Formats that lose something, by their first bytes; (offset, bytes, name).
 _LOSSY = (
     (0, b"\xff\xd8\xff", "JPEG"),
-    (12, b"VP8 ", "lossy WebP"),
     (4, b"ftypavif", "AVIF"),
-    (4, b"ftypmif1", "AVIF"),
+    (4, b"ftypmif1", "AVIF or HEIC"),
+    (4, b"ftyphe", "HEIC"),
 )
 
 
@@ -66,10 +66,21 @@ def read_image(path: Path, name: str) -> Image:
     """
     data = path.read_bytes()
     picture = read_picture(path)
-    lossy = next((kind for at, mark, kind in _LOSSY if data[at:].startswith(mark)), "")
+    lossy = next((kind for at, mark, kind in _LOSSY if data.startswith(mark, at)), "")
+    if _is_lossy_webp(data):
+        lossy = "lossy WebP"
     digest = hashlib.sha256(data).hexdigest()
     size = (picture.width, picture.height)
     return Image(name, path, digest, *size, lossy, is_transparent(picture))
+
+
+def _is_lossy_webp(data: bytes) -> bool:
+    """Whether a file is WebP with lossy pixels, which stand behind a profile or alpha it has."""
+    at = 12 if data.startswith(b"WEBP", 8) else len(data)
+    while at < len(data) and not data.startswith((b"VP8 ", b"VP8L"), at):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return data.startswith(b"VP8 ", at)
 
 
 def find_source(entry: Mapping[str, Any], near: Path) -> Path:
@@ -94,10 +105,14 @@ def find_source(entry: Mapping[str, Any], near: Path) -> Path:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file: its stem; where two share one, with as many folders as it takes."""
+    """A name for each file: its stem; where two share one, the paths as they are given."""
     names = [path.stem for path in paths]
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [str(p) if name in repeated else name for p, name in zip(paths, names, strict=True)]
+
+
+def _is_a(kind: str) -> str:
+    return "is an" if kind.startswith("A") else "is a"
 
 
 def warnings(images: Iterable[Image], provenance: dict[str, dict[str, Any]]) -> list[str]:
@@ -113,7 +128,7 @@ def warnings(images: Iterable[Image], provenance: dict[str, dict[str, Any]]) -> 
     lossy = Counter(image.lossy for image in images if image.lossy)
     for kind, count in sorted(lossy.items()):
         found.append(
-            f"{count} of {len(images)} pictures {'is a' if count == 1 else 'are'} {kind} "
+            f"{count} of {len(images)} pictures {_is_a(kind) if count == 1 else 'are'} {kind} "
             f"file{'' if count == 1 else 's'}, whose artefacts count as detail"
         )
     copies = Counter(image.sha256 for image in images)

@@ -95,6 +95,7 @@ def screen() -> Pixels:
 def smallest_not_below(spec: str, pixels: Pixels, size: int) -> tuple[float, bytes]:
     """The lowest whole quality of a codec whose file has `size` bytes or more, and the file."""
     codec = parse_spec(spec)
+    codec.load()
     low, high = 1, 100
     while low < high:
         middle = (low + high) // 2
