@@ -170,6 +170,8 @@ def require_model(name: str) -> None:
     if not is_weights_file(name):
         _find(name)
         return
+    if not Path(name).exists():  # in vain where a model does not count, as with --lossless
+        raise UsageError(f"-m {shown(name)}: there is no such weights file")
     from rdae.lossless.model import is_lossless
 
     if is_lossless(Path(name)):

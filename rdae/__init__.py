@@ -175,6 +175,8 @@ def compress(
         to_srgb=to_srgb,
     )
     check_padding(picture.width, picture.height, limit)
+    # One that is named is refused if it is not there, also where it does not count.
+    needs_model = model is not None or max_error is None or base is not None
     settings: dict[str, Any] = {
         "quality": DEFAULT_QUALITY if quality is None else quality,
         "target_size": target_size,
@@ -183,7 +185,7 @@ def compress(
         "target_ssimulacra2": target_ssimulacra2,
         "effort": effort,
         "tune": tune,
-        "model": load_model(model) if max_error is None or base is not None else None,
+        "model": load_model(model) if needs_model else None,
         "threads": threads,
     }
     if is_auto:

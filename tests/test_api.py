@@ -132,8 +132,9 @@ def test_bytes_that_are_no_image_and_missing_files_are_named(crop, tmp_path):
         rdae.compress(rdae.compress(crop))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         rdae.compress(tmp_path / "nowhere.png")
-    with pytest.raises(WeightsNotFoundError, match="no-such-model"):
-        rdae.compress(crop, model="no-such-model")
+    for exact in ({}, {"lossless": True}, {"lossless": "auto"}, {"max_error": 2}):
+        with pytest.raises(WeightsNotFoundError, match="no-such-model"):
+            rdae.compress(crop, model="no-such-model", **exact)
     for quality in (-1, 101, float("nan")):
         with pytest.raises(ValueError, match="from 0 to 100"):
             rdae.compress(crop, quality=quality)

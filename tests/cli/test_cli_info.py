@@ -126,6 +126,8 @@ def test_own_weights_of_a_lossless_model_are_verified_and_do_not_encode(
     for more in ((), ("--lossless",)):
         refused = run("compress", "x.png", "-m", own, *more)
         assert refused.code == 2 and "only decodes" in refused.err
+        refused = run("compress", "x.png", "-m", "none.safetensors", *more)
+        assert refused.code == 2 and "no such weights file" in refused.err
     assert run("compress", "x.png", "--lossless").code == 0
     assert run("decompress", "x.rd", "-o", "y.png", "--weights", own).code == 0
     own.write_bytes(own.read_bytes()[:-1])
