@@ -72,3 +72,13 @@ def test_what_crops_and_held_out_photos_are_is_said(tmp_path: Path) -> None:
         assert "Crops: what training sees" in text and "Held-out: photos that are not" in text
     assert "rounded latents" in text and "step 980" in text
     assert [path.name for path in tmp_path.iterdir()] == ["curves.svg"]
+
+
+def test_curves_of_a_lossless_model_speak_of_bits_alone() -> None:
+    crops = [{k: v for k, v in r.items() if k != "psnr"} for r in records(40) if "loss" in r]
+    points = [{"max_error": error, "bpp": 9.0 - error, "psnr": None} for error in (0, 2)]
+    figure = draw_curves([*crops, {"step": 780, "validation": points}])
+    loss, _, psnr, held_out = figure.axes
+    assert loss.get_ylabel() == "loss of the crops [bits per sample]"
+    assert not psnr.get_visible() and len(held_out.lines) == 2
+    assert "qualit" not in figure.get_supxlabel() and "really coded" in figure.get_supxlabel()

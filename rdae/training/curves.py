@@ -39,6 +39,12 @@ _NOTE = (
     "Held-out: photos that are not trained on, coded to real files at fixed qualities: a curve for "
     "each validation. Their numbers are not to be compared with those of the crops."
 )
+_LOSSLESS_NOTE = (
+    "Crops: what training sees, a share of them coded with small errors (pale: single records, "
+    "blue: running mean).\n"
+    "Held-out: photos that are not trained on, shrunk to half of their size and really coded. "
+    "Their numbers are not to be compared with those of the crops."
+)
 
 
 def write_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
@@ -56,21 +62,25 @@ def write_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_curves(records: Sequence[dict[str, Any]]) -> Figure:
-    """Make the figure: loss, rate and PSNR of the crops, and the held-out photos' curves."""
+    """Make the figure: loss, rate and PSNR of the crops, and the held-out photos' curves.
+
+    Crops of a lossless model have no PSNR.
+    """
     trained = [r for r in records if "loss" in r and r["loss"] is not None]
     validations = [r for r in records if "validation" in r]
+    is_lossless = bool(trained) and not any("psnr" in r for r in trained)
+    unit = "[bits per sample]" if is_lossless else "(normalised Lagrangian)"
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots(2, 2)
     for ax, key, label in (
-        (axes[0, 0], "loss", "loss of the crops (normalised Lagrangian)"),
+        (axes[0, 0], "loss", f"loss of the crops {unit}"),
         (axes[0, 1], "bpp", "rate of the crops [bpp]"),
         (axes[1, 0], "psnr", "PSNR of the crops, all qualities [dB]"),
     ):
-        measured = [r for r in trained if key in r]
-        if trained and not measured:  # of a lossless model
+        if is_lossless and key == "psnr":
             ax.set_visible(False)
             continue
-        _draw_running_mean(ax, measured, key)
+        _draw_running_mean(ax, [r for r in trained if key in r], key)
         ax.set(xlabel="step", ylabel=label)
     if any("max_error" in point for r in validations for point in r["validation"]):
         _draw_lossless(axes[1, 1], validations)
@@ -79,7 +89,8 @@ def draw_curves(records: Sequence[dict[str, Any]]) -> Figure:
     for ax in axes.flat:
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(_NOTE, fontsize=8, color=MUTED, x=0.01, ha="left")
+    note = _LOSSLESS_NOTE if is_lossless else _NOTE
+    figure.supxlabel(note, fontsize=8, color=MUTED, x=0.01, ha="left")
     return figure
 
 
