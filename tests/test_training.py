@@ -170,6 +170,20 @@ def test_steps_without_finite_gradients_are_skipped_and_counted(run, alone, monk
     assert not all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
 
 
+def test_a_record_has_the_means_since_the_one_before(run, alone, monkeypatch):
+    trainer = Trainer(config(25), run, CPU)
+
+    def take_step() -> dict[str, Any]:
+        trainer.step += 1
+        return {"step": trainer.step, "seconds": 0.0, "loss": float(trainer.step), "skipped": 0}
+
+    monkeypatch.setattr(trainer, "take_step", take_step)
+    monkeypatch.setattr(trainer, "validate", lambda: None)
+    trainer.train()
+    found = [(record["step"], record["loss"]) for record in read_metrics(run)]
+    assert found == [(20, 10.5), (25, 23.0)]
+
+
 def test_a_stopped_run_leaves_a_checkpoint(run, alone):
     trainer = Trainer(config(1000), run, CPU)
     trainer.stop = True

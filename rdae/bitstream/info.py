@@ -106,7 +106,7 @@ class Info:
 
     @property
     def quality(self) -> float:
-        """The quality point on the scale of 0 to 100, to hundredths; 100 of lossless files."""
+        """The quality point on the scale of 0 to 100, to hundredths; 100 where `is_lossless`."""
         return 100.0 if self.is_lossless else point_to_quality(self.quality_point)
 
     @property

@@ -47,7 +47,7 @@ class Encoded:
         data: the bytes of the .rd file.
         info: its size in parts, as `read_info` gives it.
         encode_s: wall time of the encoding in seconds, without loading the model.
-        tries: for how many quality points size or PSNR was estimated to meet a target.
+        tries: for how many quality points size or likeness was estimated to meet a target.
     """
 
     data: bytes

@@ -159,8 +159,8 @@ class Trainer:
             if save_due:
                 self.save()
                 saved = time.monotonic()
-        if self.rank == 0 and self.step % RECORD_STEPS:
-            append_metrics(self.run, mean_record(records))
+        if self.rank == 0 and (rest := self.step % RECORD_STEPS):
+            append_metrics(self.run, mean_record(records[-rest:]))
         self.validate()
         self.save()
 
