@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from rdae.autoencoder import gaussian  # noqa: E402
+from rdae.autoencoder import ssim_windows  # noqa: E402
 from rdae.autoencoder.distortion_cost import (  # noqa: E402
     _FEW_BITS,
     _MANY_BITS,
@@ -90,12 +90,12 @@ def test_small_pictures_have_a_cost_too(photo, size):
 
 
 @pytest.mark.parametrize("size", [(11, 12), (64, 65), (150, 203)])
-@pytest.mark.parametrize("window", [gaussian.inner, gaussian.mirrored])
+@pytest.mark.parametrize("window", [ssim_windows.inner, ssim_windows.mirrored])
 def test_gaussian_means_are_those_of_filters(photo, size, window):
     """And what goes back through them is the transpose, whatever the blocks."""
     maps = batch(photo[: size[0], : size[1]]).double()
-    weights = gaussian._weights()
-    reach = gaussian.TAPS // 2 if window is gaussian.mirrored else 0
+    weights = ssim_windows._weights()
+    reach = ssim_windows.TAPS // 2 if window is ssim_windows.mirrored else 0
     mirrored = np.pad(maps.numpy(), ((0, 0), (0, 0), (reach, reach), (reach, reach)), "symmetric")
     kernel = torch.outer(weights, weights).expand(3, 1, -1, -1)
     expected = torch.nn.functional.conv2d(torch.from_numpy(mirrored), kernel, groups=3)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdae.autoencoder.gaussian import TAPS, Window, inner, mirrored
+from rdae.autoencoder.ssim_windows import TAPS, Window, inner, mirrored
 
 _C2 = 9e-4  # of SSIM
 
