@@ -105,6 +105,7 @@ def test_a_model_may_be_a_weights_file(detail: Rgb) -> None:
 
 def test_names_are_canonical() -> None:
     assert parse_spec("jpeg:subsampling=444").name == "jpeg"
+    assert parse_spec("rdae:effort=2").name == "rdae"
     assert parse_spec("webp:quality=20/60/40").qualities == (20, 40, 60)
     assert parse_spec("webp:quality=20/60/40").name == "webp"
     both = [parse_spec(f"jpeg:{a}:{b}") for a, b in (_PAIR, _PAIR[::-1])]

@@ -162,7 +162,6 @@ _SPEC_HINT = f"name:key=value, as avif:speed=4; names: {', '.join(CODEC_NAMES)},
 def _make(
     spec: str, base: str, zoo_model: str, settings: dict[str, str], qualities: tuple[float, ...]
 ) -> Codec:
-    name = ":".join([base, *(f"{key}={value}" for key, value in sorted(settings.items()))])
     if base == "compressai":
         from rdae.evaluation.zoo import ZooCodec
 
@@ -178,7 +177,10 @@ def _make(
             raise SpecError(
                 f"{spec}: tune is {' or '.join(TUNES)}, and counts from effort {REFINED_EFFORT} on"
             )
-        return Rdae(name, settings.get("model"), qualities or _RDAE_QUALITIES, int(effort), tune)
+        if int(effort) == DEFAULT_EFFORT:
+            settings.pop("effort", None)  # spelled out it is the same codec
+        name, model = _name(base, settings), settings.get("model")
+        return Rdae(name, model, qualities or _RDAE_QUALITIES, int(effort), tune)
     if base == "rdae-lossless":
         _check_keys(spec, settings, ("base",), has_quality=False)
         if qualities:
@@ -192,8 +194,12 @@ def _make(
         raise SpecError(f"{spec}: {base} is lossless and has no quality")
     # A default that is spelled out is the same codec.
     settings = {key: v for key, v in settings.items() if v != FORMATS[base].keys[key][0]}
-    name = ":".join([base, *(f"{key}={value}" for key, value in sorted(settings.items()))])
-    return PillowCodec(name, base, settings, qualities)
+    return PillowCodec(_name(base, settings), base, settings, qualities)
+
+
+def _name(base: str, settings: Mapping[str, str]) -> str:
+    """The canonical spec."""
+    return ":".join([base, *(f"{key}={value}" for key, value in sorted(settings.items()))])
 
 
 def _check_keys(
