@@ -163,9 +163,11 @@ def read_codecs(
             if every and spec in CODEC_NAMES:
                 continue
             raise
-        if quick and not codec.lossless and len(codec.qualities) > QUICK_POINTS:
+        if quick and not codec.lossless:
+            inner = codec.qualities[1:-1]
             # Without the ends of the scale, which nobody uses and few points could not follow.
-            codec.qualities = tuple(spread(codec.qualities[1:-1], QUICK_POINTS))
+            some = inner if len(inner) >= QUICK_POINTS else codec.qualities
+            codec.qualities = tuple(spread(some, QUICK_POINTS))
         codecs.setdefault(codec.name, codec)
     return list(codecs.values())
 

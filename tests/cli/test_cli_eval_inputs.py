@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from rdae.cli.eval_inputs import read_codecs
 from tests.cli.cli_runner import InProcess, environment, names, run_rdae, save
 
 CHEAP = ("--metric", "psnr", "--no-report")
@@ -38,6 +39,17 @@ def test_a_part_of_the_pictures_is_called_one(call: InProcess, tmp_path: Path) -
     if find_spec("matplotlib"):
         page = (tmp_path / "out/report.html").read_text()
         assert "<title>rdae on 4 of 6 images of photos</title>" in page
+
+
+def test_a_first_look_has_four_points_where_there_are_as_many() -> None:
+    for given, found in (
+        ("10:60:10", (20, 30, 40, 50)),
+        ("10:50:10", (10, 20, 40, 50)),  # without the ends these would be too few for a BD-rate
+        ("10:40:10", (10, 20, 30, 40)),
+        ("50", (50,)),
+    ):
+        (codec,) = read_codecs(None, given, "", quick=True)
+        assert codec.qualities == found
 
 
 def test_a_folder_without_pictures_or_results(call: InProcess, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def ratio(percent: Sequence[float | None] | float | None) -> Array:
 
 
 def percent_axis(axes: Axes, name: str, *, vertical: bool) -> None:
-    """Make the final limits of an axis of `_ratio` fit, and name its values in percent."""
+    """Make the final limits of an axis of `ratio` fit, and name its values in percent."""
     low, high = axes.get_ylim() if vertical else axes.get_xlim()
     if high - low < 0.06:  # a few percent: do not blow up what is next to nothing
         middle = (low + high) / 2
