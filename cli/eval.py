@@ -262,7 +262,7 @@ def evaluate(
     with FolderLock(folder):
         check_folder(folder, resume=resume)  # another process may have been faster
         if resume:
-            check_resumed(folder, images, codecs, console)
+            check_resumed(folder, images, codecs, metrics, console)
         experiment.save(run, folder)
         todo = plan(images, codecs, metrics, reps)
         _take_over(console, folder, todo, earlier)

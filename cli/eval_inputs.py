@@ -254,9 +254,16 @@ def check_folder(output: Path | None, *, resume: bool) -> Path:
 
 
 def check_resumed(
-    folder: Path, images: Sequence[Image], codecs: Sequence[Codec], console: Console
+    folder: Path,
+    images: Sequence[Image],
+    codecs: Sequence[Codec],
+    metrics: Sequence[Metric],
+    console: Console,
 ) -> None:
-    """See that a run that goes on is about the pictures of before; say which codecs it drops."""
+    """See that a run that goes on has pictures and commands of before; say which codecs it drops.
+
+    Rows know a metric by its name alone.
+    """
     from rdae.evaluation.experiment import RunFileError, load
 
     try:
@@ -270,6 +277,13 @@ def check_resumed(
             f"{shown(folder)} is about other pictures: {shown(gone[0])} is not among these",
             hint=f"name those of before; or another folder, with --reuse {shown(folder)}",
         )
+    for metric in metrics:
+        was = before["definitions"].get(metric.name, metric.definition)
+        if metric.command and was != metric.definition:
+            raise UsageError(
+                f"--metric-cmd {metric.name}: {shown(folder)} has results of another command",
+                hint=f"another name; or another folder, with --reuse {shown(folder)}",
+            )
     names = {codec.name for codec in codecs}
     dropped = [codec["label"] for codec in before["codecs"] if codec["name"] not in names]
     if dropped:

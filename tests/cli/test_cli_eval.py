@@ -172,6 +172,16 @@ def test_a_run_goes_on_with_its_own_pictures(call: InProcess, out: Path) -> None
     assert "\tjpeg\t" in (out / "rows.tsv").read_text()
 
 
+def test_a_run_goes_on_with_its_own_commands(call: InProcess, out: Path) -> None:
+    run = json.loads((out / "run.json").read_text())
+    run["definitions"]["mine"] = "mine: the last number that this prints: true"
+    (out / "run.json").write_text(json.dumps(run))
+    again = ("eval", "photos", *POINTS, *CHEAP, "-o", "out", "--resume", "--metric-cmd")
+    code, printed, said = call(*again, "mine:false")
+    assert (code, printed) == (2, "") and "results of another command" in said
+    assert json.loads((out / "run.json").read_text()) == run
+
+
 def test_table_and_summary_can_be_had_again(call: InProcess, out: Path) -> None:
     code, printed, said = call("eval", "--plot-only", "out", "--no-report", "--anchor", "rdae")
     assert code == 0 and printed.splitlines()[1].startswith("anchor: rdae (rdae ")
