@@ -76,6 +76,11 @@ def test_a_resumed_run_keeps_its_configuration_but_for_what_is_given(tmp_path):
     assert read_config(tmp_path, steps=9) == TrainConfig(photos="p", steps=9, batch=3)
     with pytest.raises(ValueError, match="a run keeps its --preset: photo"):
         read_config(tmp_path, preset="tiny")
+    both = {"screens": "s", "screens_held_out": 0.5}
+    assert read_config(tmp_path, **both).screens_held_out == 0.5
+    write_config(tmp_path, TrainConfig(photos="p", hours=2.0, screens="s"))
+    with pytest.raises(ValueError, match="a run keeps its --screens-held-out"):
+        read_config(tmp_path, **both)
     with pytest.raises(RdaeError, match="holds no run to resume"):
         read_config(tmp_path / "none")
     (tmp_path / "config.json").write_text("[]")

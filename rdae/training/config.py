@@ -119,7 +119,10 @@ def read_config(run: Path, **changes: Any) -> TrainConfig:
     except (ValueError, TypeError, AttributeError) as error:
         raise RdaeError(f"{path} is not the configuration of a run: {error}") from error
     given = {name: value for name, value in changes.items() if value is not None}
-    for name in ("model", "preset", "held_out", "screens_held_out", "init"):
+    kept = ["model", "preset", "held_out", "init"]
+    if config.screens is not None:
+        kept.append("screens_held_out")
+    for name in kept:
         if name in given and given[name] != getattr(config, name):
             raise ValueError(f"a run keeps its {_option(name)}: {getattr(config, name)}")
     if given.keys() & {"hours", "steps"}:
