@@ -206,6 +206,32 @@ def test_an_address_with_a_stray_percent_sign_names_a_file_all_the_same() -> Non
     assert json.loads(done.stdout) == ["b c.rd", "100%.rd", "[", "Invalid URL"]
 
 
+def test_large_pictures_are_not_decoded_again_and_again() -> None:
+    script = """
+      globalThis.createImageBitmap = async () => ({ width: 9, height: 9, close() {} });
+      globalThis.ImageData = class {};
+      const { Library } = await import("./viewer/library.js");
+      const decoded = [], picture = { width: 8000, height: 5000, metadata: {} };
+      const decode = async ([number]) => (decoded.push(number), { ...picture });
+      const library = new Library({ decode });
+      library.addEventListener("changed", () => decoded.length > 99 && process.exit(1));
+      const names = ["0", "1", "2", "3"];
+      library.add(names.map((name) => ({ name, read: async () => Uint8Array.of(name) })));
+      await new Promise((done) => setTimeout(done, 100));
+      for (let i = 0; i < 2; i++) {
+        decoded.push("next");
+        library.step(1);
+        await new Promise((done) => setTimeout(done, 100));
+      }
+      const kept = library.items.filter(({ picture }) => picture).map(({ name }) => name);
+      console.log(JSON.stringify([decoded, kept]));
+    """
+    command = [str(NODE), "--input-type=module", "-e", script]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
+    # The next one is there before it is wanted; the one before may have to go.
+    assert json.loads(done.stdout) == [[0, 1, "next", 2, "next", 3], ["2", "3"]]
+
+
 def test_the_service_worker_keeps_all_that_the_viewer_loads() -> None:
     loaded = {"viewer.html", "viewer.js", "worker.js", *BY_ADDRESS}
     waiting = ["viewer.js", "worker.js"]

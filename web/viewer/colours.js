@@ -18,7 +18,7 @@ export async function drawable(picture) {
 }
 
 /**
- * A small copy that fits into a box.
+ * A small copy that fills a box, of which more may lie outside.
  * @param {ImageBitmap} bitmap
  * @param {number} width of the box
  * @param {number} height

@@ -38,6 +38,8 @@ export class Library extends EventTarget {
     this.seen = new Set();
     /** Those with pictures, the one that was used last at the end. @type {Item[]} */
     this.recent = [];
+    /** Those whose pictures were dropped since another file came on show: not decoded ahead again. @type {Set<Item>} */
+    this.dropped = new Set();
     this.isBusy = false;
   }
 
@@ -53,6 +55,7 @@ export class Library extends EventTarget {
   /** @param {Item} item */
   show(item) {
     this.current = item;
+    this.dropped.clear();
     if (item.picture) this.use(item);
     this.changed(item);
     this.work();
@@ -70,11 +73,17 @@ export class Library extends EventTarget {
     this.dispatchEvent(new CustomEvent("changed", { detail: item }));
   }
 
+  /** The next file and the one before, as far as there are such. */
+  beside() {
+    const at = this.current ? this.items.indexOf(this.current) : -1;
+    return [this.items[at + 1], this.items[at - 1]].filter(Boolean);
+  }
+
   /** What to decode next. @returns {Item | undefined} */
   next() {
     const lacks = (/** @type {Item | undefined} */ item) => item && !item.picture && item.state !== "failed";
-    const at = this.current ? this.items.indexOf(this.current) : -1;
-    const wanted = [this.current ?? undefined, this.items[at + 1], this.items[at - 1]].find(lacks);
+    if (this.current && lacks(this.current)) return this.current;
+    const wanted = this.beside().find((item) => lacks(item) && !this.dropped.has(item));
     return wanted ?? [...this.seen].find((item) => !item.thumbnail && item.state === "waiting");
   }
 
@@ -93,30 +102,37 @@ export class Library extends EventTarget {
       const bytes = await item.read(), began = performance.now();
       item.size = bytes.length;
       item.damage = [];
-      item.picture = await this.decoder.decode(bytes, { damage: item.damage });
+      const picture = await this.decoder.decode(bytes, { damage: item.damage });
       item.seconds = (performance.now() - began) / 1000;
-      item.bitmap = await drawable(item.picture);
-      item.thumbnail ??= await small(item.bitmap, 2 * THUMBNAIL.width, 2 * THUMBNAIL.height);
-      item.state = "done";
+      const bitmap = await drawable(picture);
+      item.thumbnail ??= await small(bitmap, 2 * THUMBNAIL.width, 2 * THUMBNAIL.height);
+      Object.assign(item, { picture, bitmap, state: "done" });
       this.use(item);
     } catch (error) {
-      item.picture = null;
       item.state = "failed";
       item.error = error instanceof Error ? error : new RdaeError("failed", String(error));
     }
     this.changed(item);
   }
 
-  /** Remember that an item was used, and drop the pictures that were used long ago. @param {Item} item */
+  /**
+   * Remember that an item was used, and drop pictures that are too many: those that were used long ago, before those
+   * beside the one on show. The first beside it stays, however large.
+   * @param {Item} item
+   */
   use(item) {
     this.recent = [...this.recent.filter((one) => one !== item), item];
     let pixels = 0;
-    for (const one of [...this.recent].reverse()) {
-      pixels += one.picture ? one.picture.width * one.picture.height : 0;
-      if (one === item || one === this.current || pixels <= KEPT_PIXELS) continue;
-      one.bitmap?.close();
-      one.picture = one.bitmap = null;
-      this.recent.splice(this.recent.indexOf(one), 1);
+    for (const one of new Set([...this.beside(), ...[...this.recent].reverse()])) {
+      if (!one.picture || one === this.current) continue;
+      const size = one.picture.width * one.picture.height;
+      if (!pixels || pixels + size <= KEPT_PIXELS) pixels += size;
+      else {
+        one.bitmap?.close();
+        one.picture = one.bitmap = null;
+        this.dropped.add(one);
+        this.recent.splice(this.recent.indexOf(one), 1);
+      }
     }
   }
 }
