@@ -73,13 +73,14 @@ def view(
         reason = describe(error).message
         raise UsageError(f"--port {port}: {reason}", hint="without --port any free one") from error
     what = shown(shared[0].name) if len(shared) == 1 else f"{len(shared)} files"
-    if no_browser:
-        emit(server.address)
-    elif not webbrowser.open(server.address):
-        console.failure("", UsageError("no browser was found", hint=f"open {server.address}"))
-    console.result(f"{what}: shown until the page is closed, or Ctrl-C")
-    with contextlib.suppress(KeyboardInterrupt):  # the usual end of a server
-        server.serve_until_unused()
+    with contextlib.suppress(KeyboardInterrupt), server.serving():  # the usual end of a server
+        if no_browser:
+            emit(server.address)
+        console.result(f"{what}: shown until the page is closed, or Ctrl-C")
+        # It is served by now: some browsers come back to us only when they are closed.
+        if not no_browser and not webbrowser.open(server.address):
+            console.failure("", UsageError("no browser was found", hint=f"open {server.address}"))
+        server.wait_until_unused()
     raise typer.Exit(EXIT_FAILED if failed else 0)
 
 
@@ -95,7 +96,7 @@ def _shared(source: Source) -> SharedFile:
 
     if source.error is not None:
         raise source.error
-    if source.path is None:
+    if source.path is None or not source.path.is_file():  # a pipe can be read only once
         data = source.read()
         read_header(ByteReader(data[:_HEADER_BYTES]))
         return SharedFile(source.name, len(data), lambda: data)

@@ -151,16 +151,21 @@ class ViewServer(ThreadingHTTPServer):
             if self._last_use < math.inf:
                 self._last_use = time.monotonic()
 
-    def serve_until_unused(self) -> None:
-        """Serve until a page has been there and has gone; or for ever."""
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve while something else is done."""
         thread = threading.Thread(target=self.serve_forever, args=(_CHECK,), daemon=True)
         thread.start()
         try:
-            while not self._is_unused():
-                time.sleep(_CHECK)
+            yield
         finally:
             self.shutdown()
             self.server_close()
+
+    def wait_until_unused(self) -> None:
+        """Wait until a page has been there and has gone; or for ever."""
+        while not self._is_unused():
+            time.sleep(_CHECK)
 
     def _is_unused(self) -> bool:
         with self._lock:

@@ -6,9 +6,11 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -146,6 +148,42 @@ def test_it_ends_when_the_page_has_gone(tmp_path: Path, rd: Path) -> None:
         stream.close()
         connection.close()
         assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe of Unix")
+def test_a_pipe_is_read_once_and_given_as_often_as_it_is_asked_for(
+    tmp_path: Path, photo_rd: bytes
+) -> None:
+    os.mkfifo(tmp_path / "pipe.rd")
+    threading.Thread(target=(tmp_path / "pipe.rd").write_bytes, args=(photo_rd,)).start()
+    with viewing(tmp_path, "pipe.rd") as (_, host, secret):
+        listed = json.loads(get(host, f"{secret}/session/files.json")[1])
+        assert [(one["name"], one["bytes"]) for one in listed] == [("pipe.rd", len(photo_rd))]
+        for _ in range(2):
+            assert get(host, f"{secret}/session/0")[:2] == (200, photo_rd)
+
+
+# Asks for the page, and is one for a moment.
+BROWSER = """
+import pathlib, sys, urllib.request
+page = urllib.request.urlopen(sys.argv[1], timeout=60).read()
+with urllib.request.urlopen(sys.argv[1].split("web/")[0] + "session/alive", timeout=60):
+    pathlib.Path("page.html").write_bytes(page)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a command as shells of Unix read it")
+def test_a_browser_that_stays_until_it_is_closed_gets_the_page(tmp_path: Path, rd: Path) -> None:
+    (tmp_path / "browser.py").write_text(BROWSER)
+    command = [sys.executable, "-c", COMMAND, "view", rd.name]
+    browser = f"{shlex.quote(sys.executable)} browser.py %s"
+    environ = {**environment(), "BROWSER": browser}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120
+    )
+    said = "photo.rd: shown until the page is closed, or Ctrl-C\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    assert b"viewer.js" in (tmp_path / "page.html").read_bytes()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a signal of Unix")
