@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,36 @@ def test_the_own_sha256_is_that_of_python() -> None:
     found = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True).stdout
     inputs = [bytes(7 * i % 256 for i in range(size)) for size in sizes]
     assert found.split() == [hashlib.sha256(data).hexdigest() for data in inputs]
+
+
+# zlib streams with codes of their own, of which one leaves others unused. With the distances a code
+# of one bit and of two, with the end the same.
+HEAD = "789c05e00104"
+STREAMS = {
+    "distance 1": HEAD + 4 * "00" + "10" + 8 * "00" + "08" + 23 * "00" + "4c00c50083",
+    "distance 2": HEAD + 3 * "00" + "8020" + 8 * "00" + "08" + 23 * "00" + "680200c50083",
+    "end 1": HEAD + 4 * "00" + "10" + 32 * "00" + "0400000001",
+    "end 2": HEAD + 3 * "00" + "40" + 33 * "00" + "0400000001",
+}
+
+
+def test_zlib_streams_are_taken_and_refused_as_zlib_does() -> None:
+    script = f"""import {{ inflate }} from './inflate.js';
+    for (const hex of {list(STREAMS.values())})
+      try {{
+        console.log(Buffer.from(inflate(Buffer.from(hex, 'hex'), 9)).toString());
+      }} catch (error) {{
+        console.log(error.code);
+      }}"""
+    command = [str(NODE), "--input-type=module", "-e", script]
+    found = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True).stdout
+    wanted = []
+    for stream in STREAMS.values():
+        try:
+            wanted.append(zlib.decompress(bytes.fromhex(stream)).decode())
+        except zlib.error:
+            wanted.append("corrupt")
+    assert found.split("\n")[:-1] == wanted == ["AA", "corrupt", "", "corrupt"]
 
 
 LOSSY = [GOLDEN / f"{name}.rd" for name in ("noise-q100", "alpha-q70", "pixel-q50")]

@@ -31,9 +31,10 @@ function starts(first, extra, exceptions = {}) {
 
 /**
  * @param {number[]} lengths of the code of each symbol; 0: none
+ * @param {boolean} [mayBeAlone] a single code of one bit will do, though it leaves another one unused
  * @returns {Table}
  */
-function table(lengths) {
+function table(lengths, mayBeAlone = true) {
   const counts = new Uint16Array(16), next = new Uint16Array(16);
   for (const length of lengths) counts[length]++;
   counts[0] = 0;
@@ -44,7 +45,7 @@ function table(lengths) {
     next[n] = next[n - 1] + counts[n - 1];
   }
   const used = lengths.length - lengths.filter((length) => length === 0).length;
-  require(left === 0 || used <= 1, "zlib stream: too few codes");
+  require(left === 0 || used === 0 || (mayBeAlone && used === 1 && counts[1] === 1), "zlib stream: too few codes");
   const symbols = new Uint16Array(used);
   for (const [symbol, length] of lengths.entries()) if (length) symbols[next[length]++] = symbol;
   return { counts, symbols };
@@ -155,7 +156,7 @@ function tables(bits) {
   require(literals <= 286 && distances <= 30, "zlib stream: too many codes");
   const given = Array(19).fill(0);
   for (let i = 0; i < count; i++) given[CODE_ORDER[i]] = bits.take(3);
-  const codes = table(given);
+  const codes = table(given, false);
   /** @type {number[]} */
   const lengths = [];
   while (lengths.length < literals + distances) {
