@@ -8,10 +8,17 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from rdae.errors import UnknownModelError, WeightsMismatchError, WeightsNotFoundError, option
+from rdae.errors import (
+    ModelError,
+    UnknownModelError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+    option,
+)
 from rdae.lossless.model import LosslessModel, is_lossless
 from rdae.model.manifest import (
     check_sha256,
+    leave_out,
     own_files,
     own_models,
     shipped,
@@ -153,25 +160,30 @@ def verify_weights() -> list[tuple[Path, str]]:
 def complete_manifest() -> tuple[dict[str, Any], dict[str, Path]]:
     """The shipped manifest with the models of `RDAE_WEIGHTS_DIR` in it, for other decoders.
 
+    A file that cannot be used is left out with a word: it is no reason to show no picture at all.
+
     Returns:
         The manifest, and the path of each file that it names.
 
     Raises:
         WeightsNotFoundError: there is no shipped manifest.
-        WeightsMismatchError: a user's own file cannot be used.
     """
     manifest = shipped_manifest()
     entries, paths = list(manifest["models"]), {}
     for entry in [*entries, manifest["lossless"]]:
         paths[entry["file"]] = shipped(entry["file"])
     for path, description in own_models():
-        model = _load(path)
+        try:
+            model, data = _load(path), path.read_bytes()
+        except (ModelError, OSError) as error:
+            leave_out(path, error)
+            continue
         entry = {
             "id": description.model_id,
             "name": description.name,
             "file": f"own-{len(paths)}{path.suffix}",  # whatever it is called
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
             "fingerprint": model.fingerprint.hex(),
         }
         paths[entry["file"]] = path

@@ -65,10 +65,14 @@ def own_models() -> Iterator[tuple[Path, Description]]:
     for path in own_files():
         try:
             yield path, read_description(path)
-        except ModelError as error:
-            _log.warning("%s is left out: %s", path, error)
-        except OSError as error:
-            _log.warning("%s is left out: %s", path, why_unread(error))
+        except (ModelError, OSError) as error:
+            leave_out(path, error)
+
+
+def leave_out(path: Path, error: ModelError | OSError) -> None:
+    """Say that one of the user's own weights files cannot be used, which stops nothing else."""
+    why = why_unread(error) if isinstance(error, OSError) else error
+    _log.warning("%s is left out: %s", path, why)
 
 
 def why_unread(error: OSError) -> str:

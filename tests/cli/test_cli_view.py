@@ -216,15 +216,21 @@ def test_a_port_that_is_taken_is_a_mistake(server: tuple[str, str], run: Run, rd
 
 
 def test_models_of_ones_own_are_in_the_list(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from rdae.model.installed import complete_manifest
     from rdae.model.manifest import WEIGHTS_DIR_VARIABLE
 
     mine = tmp_path / "mine of 2026.safetensors"
     mine.write_bytes((WEIGHTS / "photo.safetensors").read_bytes())
+    broken = bytearray(mine.read_bytes())
+    start = 8 + int.from_bytes(broken[:8], "little")
+    at = start + json.loads(broken[8:start])["y.freqs"]["data_offsets"][0]
+    broken[at : at + 4] = bytes(4)  # a frequency of 0
+    (tmp_path / "broken.safetensors").write_bytes(broken)
     monkeypatch.setenv(WEIGHTS_DIR_VARIABLE, str(tmp_path))
     manifest, paths = complete_manifest()
+    assert caplog.messages[0].startswith(f"{tmp_path / 'broken.safetensors'} is left out: ")
     shipped, own = manifest["models"][0], manifest["models"][-1]
     assert {**own, "file": shipped["file"]} == shipped and paths[own["file"]] == mine
     assert set(paths) == {one["file"] for one in [*manifest["models"], manifest["lossless"]]}
