@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import functools
 import http.server
+import io
 import json
 import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright", reason="needs the package playwright")
 
+from PIL import Image, ImageCms
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import rdae
+from rdae.images.icc import profile_of
 from tests.browsers import CHROMIUM, CHROMIUM_FLAGS, ROOT
 
 pytestmark = [
     pytest.mark.skipif(not (ROOT / "web").is_dir(), reason="needs the checkout"),
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium"),
 ]
+DISPLAY_P3 = 12  # in H.273
 EXPECTED = json.loads((ROOT / "tests" / "golden" / "expected.json").read_text())
 DECODE = """async (name) => {
   const { decode } = await import("/web/rdae.js");
@@ -147,6 +153,37 @@ def test_the_element_shows_pictures_and_names_what_is_wrong(page: Page, address:
     page.locator("#far").scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('#far').canvas.width === 200")
     assert not [line for line in said if "Content Security Policy" in line]
+
+
+# A pixel of what an element shows.
+SHOWN = """async (src) => {
+  const element = document.querySelector("#good");
+  element.setAttribute("src", src);
+  await new Promise((done) => element.addEventListener("load", done, { once: true }));
+  return Array.from(element.canvas.getContext("2d").getImageData(3, 3, 1, 1).data);
+}"""
+
+
+def test_the_element_shows_colours_as_their_profile_means_them(page: Page, address: str) -> None:
+    headers = {"Content-Type": "text/html", "Content-Security-Policy": POLICY}
+    page.route("**/page.html", lambda route: route.fulfill(body=PAGE, headers=headers))
+    plain = Image.new("RGB", (40, 30), (180, 90, 60))
+    wide = ImageCms.ImageCmsProfile(io.BytesIO(profile_of(DISPLAY_P3, 1) or b""))
+    plain.info["icc_profile"] = wide.tobytes()
+    data = rdae.compress(plain, lossless=True)
+    page.route("**/wide.rd", lambda route: route.fulfill(body=data))
+    page.goto(f"{address}/page.html")
+    shown = page.evaluate(SHOWN, "/wide.rd")
+    converted = ImageCms.profileToProfile(plain, wide, ImageCms.createProfile("sRGB"))
+    assert converted is not None
+    expected = np.array([*np.asarray(converted)[3, 3], 255])
+    assert expected[0] > 188  # the same red has a larger number in sRGB
+    assert np.abs(np.array(shown) - expected).max() <= 2
+    bare = page.evaluate(SHOWN, "/tests/golden/photo-q60.rd")  # without a profile: the numbers
+    pixels = np.asarray(rdae.decompress(ROOT / "tests" / "golden" / "photo-q60.rd"))
+    assert bare == [*pixels[3, 3], 255]
+    page.evaluate("document.querySelector('#good').removeAttribute('src')")
+    assert page.evaluate("document.querySelector('#good').canvas.width") == 0
 
 
 def test_the_example_page_shows_all_it_speaks_of(page: Page, address: str) -> None:

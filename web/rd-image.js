@@ -43,6 +43,7 @@ class RdImage extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this.begun++;
     this.observer.disconnect();
   }
 
@@ -55,7 +56,10 @@ class RdImage extends HTMLElement {
   begin() {
     this.begun++;
     this.observer.disconnect();
-    if (!this.getAttribute("src")) return;
+    if (!this.getAttribute("src")) {
+      this.shape(0, 0);
+      return this.show(this.canvas);
+    }
     if (this.getAttribute("loading") === "eager") this.load();
     else this.observer.observe(this);
   }
@@ -65,10 +69,15 @@ class RdImage extends HTMLElement {
     const mine = ++this.begun, src = this.getAttribute("src") ?? "";
     try {
       const bytes = await this.fetched(src, mine);
-      const { data, width, height } = await decode(bytes);
+      if (!bytes) return;
+      const picture = await decode(bytes), { data, width, height } = picture;
       if (mine !== this.begun) return;
+      // The numbers are those of sRGB, or of a profile that the browser knows what to do with.
+      const coloured = picture.metadata.icc ? await (await import("./viewer/colours.js")).drawable(picture) : null;
+      if (mine !== this.begun) return coloured?.close();
       this.shape(width, height);
-      this.canvas.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
+      if (coloured) this.draw(coloured);
+      else this.canvas.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
       this.show(this.canvas);
       this.dispatchEvent(new Event("load"));
     } catch (error) {
@@ -79,8 +88,16 @@ class RdImage extends HTMLElement {
     }
   }
 
+  /** A picture that has colours of its own. @param {ImageBitmap} bitmap */
+  draw(bitmap) {
+    const context = this.canvas.getContext("2d", { colorSpace: matchMedia("(color-gamut: p3)").matches ? "display-p3" : "srgb" });
+    context?.clearRect(0, 0, bitmap.width, bitmap.height); // an older one of the same size would be seen through alpha
+    context?.drawImage(bitmap, 0, 0);
+    bitmap.close();
+  }
+
   /**
-   * The file; the element has its shape as soon as the header is there.
+   * The file, null if another one has been begun; the element has its shape as soon as the header is there.
    * @param {string} src
    * @param {number} mine
    */
@@ -93,15 +110,23 @@ class RdImage extends HTMLElement {
     const pieces = [];
     let size = 0, isShaped = false;
     const reader = response.body.getReader();
-    for (let piece; !(piece = await reader.read()).done; ) {
-      pieces.push(piece.value);
-      size += piece.value.length;
-      if (isShaped || size < HEADER || mine !== this.begun) continue;
-      const { width, height } = readInfo(joined(pieces, size));
-      this.shape(width, height);
-      isShaped = true;
+    const next = () => reader.read().catch((error) => {
+      throw new RdaeError("unavailable", error.message); // the connection may break in the middle
+    });
+    try {
+      for (let piece; !(piece = await next()).done; ) {
+        if (mine !== this.begun) return null;
+        pieces.push(piece.value);
+        size += piece.value.length;
+        if (isShaped || size < HEADER) continue;
+        const { width, height } = readInfo(joined(pieces, size));
+        this.shape(width, height);
+        isShaped = true;
+      }
+    } finally {
+      reader.cancel().catch(() => undefined); // what is not wanted is not fetched
     }
-    return joined(pieces, size);
+    return mine === this.begun ? joined(pieces, size) : null;
   }
 
   /** @param {number} width @param {number} height */
