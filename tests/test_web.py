@@ -263,6 +263,59 @@ def test_large_pictures_are_not_decoded_again_and_again() -> None:
     assert json.loads(done.stdout) == [[0, 1, "next", 2, "next", 3], ["2", "3"]]
 
 
+def test_what_cannot_be_fetched_whole_is_an_error_with_a_code() -> None:
+    script = """
+      globalThis.document = { baseURI: "http://here/" };
+      globalThis.location = { search: "?src=a.rd", href: "http://here/v.html" };
+      const { Decoder } = await import("./rdae.js");
+      const { ofAddress } = await import("./viewer/sources.js");
+      const pull = (piece) => piece.error(new TypeError("cut"));
+      const broken = () => new Response(new ReadableStream({ pull }));
+      const page = () => new Response("<!doctype html>"), other = () => new Response("[]");
+      const why = ({ code, message }) => `${code} ${message}`, found = [];
+      for (globalThis.fetch of [broken, page, other].map((answer) => async () => answer()))
+        found.push(await new Decoder("weights/").list().catch(why));
+      globalThis.fetch = async () => broken();
+      found.push(await new Decoder("weights/").weightsOf({ file: "a" }).catch(why));
+      found.push(await ofAddress()[0].read().catch(why));
+      console.log(JSON.stringify(found));
+    """
+    command = [str(NODE), "--input-type=module", "-e", script]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
+    listed = "unavailable http://here/weights/manifest.json: "
+    assert json.loads(done.stdout) == [
+        f"{listed}cut",
+        f"{listed}this is no list of models",
+        f"{listed}this is no list of models",
+        "unavailable http://here/weights/a: cut",
+        "unavailable it cannot be fetched; the connection or the server has gone",
+    ]
+
+
+def test_a_cache_without_room_keeps_nobody_from_the_page() -> None:
+    script = """
+      const listeners = {}, gone = async () => { throw new Error("no room"); };
+      const cache = { match: gone, put: gone, delete: gone };
+      globalThis.self = { location: { href: "http://here/web/service-worker.js" } };
+      self.addEventListener = (name, listener) => (listeners[name] = listener);
+      globalThis.caches = { open: async () => cache };
+      globalThis.fetch = async () => new Response("new");
+      await import("./service-worker.js");
+      const request = { url: "http://here/web/viewer.html", method: "GET" };
+      let answer;
+      listeners.fetch({ request, respondWith: (promise) => (answer = promise) });
+      const found = [await (await answer).text()];
+      globalThis.document = { baseURI: "http://here/" };
+      const { Decoder } = await import("./rdae.js"), { sha256 } = await import("./sha256.js");
+      const wanted = await sha256(new TextEncoder().encode("new"));
+      const bytes = await new Decoder("w/").weightsOf({ file: "a", sha256: wanted });
+      console.log(JSON.stringify([...found, bytes.length]));
+    """
+    command = [str(NODE), "--input-type=module", "-e", script]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["new", 3]
+
+
 def test_the_service_worker_keeps_all_that_the_viewer_loads() -> None:
     loaded = {"viewer.html", "viewer.js", "worker.js", *BY_ADDRESS}
     waiting = ["viewer.js", "worker.js"]

@@ -47,7 +47,7 @@ export class Decoder {
 
   /** All models that manifest.json names, and those of them that encoders take unless they are told otherwise. */
   list() {
-    this.manifest ??= fetched(new URL("manifest.json", this.folder)).then(async (response) => entriesOf(await response.json()));
+    this.manifest ??= listed(new URL("manifest.json", this.folder));
     return this.manifest.catch((error) => {
       this.manifest = undefined; // the next file may have better luck
       throw error;
@@ -83,15 +83,15 @@ export class Decoder {
   async weightsOf({ file, sha256: wanted }) {
     const url = new URL(file, this.folder), key = new URL(`?${wanted}`, url);
     const cache = this.mayKeep ? await caches.open(CACHE).catch(() => null) : null;
-    const kept = await cache?.match(key);
+    const kept = await cache?.match(key).then((found) => found?.arrayBuffer()).catch(() => undefined);
     if (kept) {
-      const bytes = new Uint8Array(await kept.arrayBuffer());
+      const bytes = new Uint8Array(kept);
       if ((await sha256(bytes)) === wanted) return bytes;
     }
-    const bytes = new Uint8Array(await (await fetched(url)).arrayBuffer());
+    const bytes = await fetched(url);
     const whole = (await sha256(bytes)) === wanted;
     if (!whole) throw new RdaeError("weights-mismatch", `${url}: these are not the weights that manifest.json names`);
-    await cache?.delete(url, { ignoreSearch: true }); // older ones of this name
+    await cache?.delete(url, { ignoreSearch: true }).catch(() => undefined); // older ones of this name
     await cache?.put(key, new Response(bytes)).catch(() => undefined); // no room: fetched again next time
     return bytes;
   }
@@ -103,18 +103,28 @@ function entriesOf({ default: usual, models, lossless }) {
   return { usual: [...lossy.filter(({ name }) => name === usual), ...exact], models: [...lossy, ...exact] };
 }
 
-async function compiledKernel() {
-  const response = await fetched(new URL(hasSimd() ? "kernel.wasm" : "kernel-plain.wasm", import.meta.url));
-  return WebAssembly.compile(await response.arrayBuffer());
+/** What a manifest.json names. @param {URL} url */
+async function listed(url) {
+  const text = new TextDecoder().decode(await fetched(url));
+  try {
+    return entriesOf(JSON.parse(text));
+  } catch {
+    throw new RdaeError("unavailable", `${url}: this is no list of models`); // but a page, say, that some hosts give for all
+  }
 }
 
-/** @param {URL} url */
+async function compiledKernel() {
+  return WebAssembly.compile(await fetched(new URL(hasSimd() ? "kernel.wasm" : "kernel-plain.wasm", import.meta.url)));
+}
+
+/** All of a file. @param {URL} url */
 async function fetched(url) {
-  const response = await fetch(url).catch((error) => {
+  const gone = (/** @type {Error} */ error) => {
     throw new RdaeError("unavailable", `${url}: ${error.message}`);
-  });
+  };
+  const response = await fetch(url).catch(gone);
   if (!response.ok) throw new RdaeError("unavailable", `${url}: ${response.status} ${response.statusText}`);
-  return response;
+  return new Uint8Array(await response.arrayBuffer().catch(gone)); // the connection may break in the middle
 }
 
 /** @type {Decoder | undefined} */

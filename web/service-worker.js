@@ -43,7 +43,7 @@ async function answer(key) {
   const cache = await caches.open(CACHE);
   try {
     const response = await fetch(key, { cache: "no-cache" });
-    if (response.ok) await cache.put(key, response.clone());
+    if (response.ok) await cache.put(key, response.clone()).catch(() => undefined); // no room: the page is shown all the same
     return response;
   } catch (error) {
     const found = await cache.match(key);

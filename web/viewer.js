@@ -92,8 +92,10 @@ async function save() {
   const item = library.current;
   if (!item?.picture) return;
   say("Writing a PNG…", 60);
+  const blob = await png(item.picture).catch((error) => say(`It could not be saved: ${error.message}`));
+  if (!blob) return;
   const link = document.createElement("a"), name = short(item.name);
-  link.href = URL.createObjectURL(await png(item.picture));
+  link.href = URL.createObjectURL(blob);
   link.download = `${name.replace(/\.rd$/i, "")}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

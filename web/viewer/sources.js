@@ -13,7 +13,14 @@ export const ofFiles = (files) => Array.from(files, (file) => ({ name: file.name
  * @param {string | URL} base
  * @returns {Source}
  */
-const ofUrl = (name, address, base) => ({ name, read: async () => new Uint8Array(await (await fetched(new URL(address, base))).arrayBuffer()) });
+const ofUrl = (name, address, base) => ({
+  name,
+  read: async () => new Uint8Array(await (await fetched(new URL(address, base))).arrayBuffer().catch(gone)),
+});
+
+function gone() {
+  throw new RdaeError("unavailable", "it cannot be fetched; the connection or the server has gone");
+}
 
 /** The last part of an address, as people write it. @param {string} address */
 function nameOf(address) {
@@ -27,9 +34,7 @@ function nameOf(address) {
 
 /** @param {URL} url */
 async function fetched(url) {
-  const response = await fetch(url).catch(() => {
-    throw new RdaeError("unavailable", "it cannot be fetched; the connection or the server has gone");
-  });
+  const response = await fetch(url).catch(gone);
   if (response.ok) return response;
   const said = response.headers.get("Content-Type")?.startsWith("text/plain") ? (await response.text()).slice(0, 200) : "";
   throw new RdaeError("unavailable", said || `${response.status} ${response.statusText}`);
