@@ -186,6 +186,15 @@ def test_the_element_shows_colours_as_their_profile_means_them(page: Page, addre
     assert page.evaluate("document.querySelector('#good').canvas.width") == 0
 
 
+def test_the_element_says_when_a_picture_is_too_wide_for_a_canvas(page: Page, address: str) -> None:
+    data = rdae.compress(Image.new("RGB", (70000, 16), (180, 90, 60)))
+    page.route("**/page.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.route("**/no-such-file.rd", lambda route: route.fulfill(body=data))
+    page.goto(f"{address}/page.html")
+    said = "70000 x 16 pixels are more than this browser can draw"
+    assert page.evaluate(FAIL) == ["too-large", said]
+
+
 def test_the_example_page_shows_all_it_speaks_of(page: Page, address: str) -> None:
     page.goto(f"{address}/web/example.html")
     # Two pictures, of which one has its shape before its pixels.

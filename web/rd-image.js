@@ -70,14 +70,13 @@ class RdImage extends HTMLElement {
     try {
       const bytes = await this.fetched(src, mine);
       if (!bytes) return;
-      const picture = await decode(bytes), { data, width, height } = picture;
+      const picture = await decode(bytes);
       if (mine !== this.begun) return;
       // The numbers are those of sRGB, or of a profile that the browser knows what to do with.
       const coloured = picture.metadata.icc ? await (await import("./viewer/colours.js")).drawable(picture) : null;
-      if (mine !== this.begun) return coloured?.close();
-      this.shape(width, height);
-      if (coloured) this.draw(coloured);
-      else this.canvas.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
+      if (mine === this.begun) this.draw(picture, coloured);
+      coloured?.close();
+      if (mine !== this.begun) return;
       this.show(this.canvas);
       this.dispatchEvent(new Event("load"));
     } catch (error) {
@@ -88,12 +87,20 @@ class RdImage extends HTMLElement {
     }
   }
 
-  /** A picture that has colours of its own. @param {ImageBitmap} bitmap */
-  draw(bitmap) {
-    const context = this.canvas.getContext("2d", { colorSpace: matchMedia("(color-gamut: p3)").matches ? "display-p3" : "srgb" });
-    context?.clearRect(0, 0, bitmap.width, bitmap.height); // an older one of the same size would be seen through alpha
-    context?.drawImage(bitmap, 0, 0);
-    bitmap.close();
+  /**
+   * @param {import("./picture.js").Picture} picture
+   * @param {ImageBitmap | null} coloured the same in the colours of its profile, if it has one
+   */
+  draw({ data, width, height }, coloured) {
+    this.shape(width, height);
+    const colorSpace = coloured && matchMedia("(color-gamut: p3)").matches ? "display-p3" : "srgb";
+    const context = this.canvas.getContext("2d", { colorSpace });
+    if (coloured) {
+      context?.clearRect(0, 0, width, height); // an older one of the same size would be seen through alpha
+      context?.drawImage(coloured, 0, 0);
+    } else context?.putImageData(new ImageData(data, width, height), 0, 0);
+    const isDrawn = context && !context.isContextLost?.(); // as a canvas is that is wider than the browser knows
+    if (!isDrawn) throw new RdaeError("too-large", `${width} x ${height} pixels are more than this browser can draw`);
   }
 
   /**
