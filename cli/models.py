@@ -89,7 +89,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")],
     as_json: Json = False,
 ) -> None:
-    """Show all that is known of a model: size, training, typical rates and PSNR.
+    """Show all that is known of a model: size, training, typical rates and what they give.
 
     Examples:
       rdae models show photo
@@ -122,8 +122,12 @@ def show(
             facts.setdefault(key, value if isinstance(value, str) else json.dumps(value))
     width = max(map(len, facts))
     emit("\n".join(f"{key:<{width}}  {shown(value)}" for key, value in facts.items()))
-    if rows := _rate_rows(card):
-        emit("\n" + table([("QUALITY", "BPP", "PSNR dB"), *rows]))
+    if points := _points(card):
+        rows: list[tuple[str, ...]] = [("QUALITY", "BPP", "PSNR dB"), *_rate_rows(card)]
+        if all("ssimulacra2" in point for point in points):  # of shipped models
+            column = ["SSIMULACRA2", *(f"{point['ssimulacra2']:.1f}" for point in points)]
+            rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
+        emit("\n" + table(rows))
 
 
 @app.command("verify", cls=Command)

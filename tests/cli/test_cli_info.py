@@ -108,6 +108,10 @@ def test_models_are_listed_described_and_verified(run: Run) -> None:
     (card,) = [record for record in run("models", "list", "--json").records if record["default"]]
     shown = run("models", "show", card["name"]).out.decode()
     assert card["sha256"] in shown and card["fingerprint"] in shown
+    heading, *rows = shown.splitlines()[-1 - len(card["provenance"]["rd_points"]) :]
+    assert heading.split() == ["QUALITY", "BPP", "PSNR", "dB", "SSIMULACRA2"]
+    scores = [f"{point['ssimulacra2']:.1f}" for point in card["provenance"]["rd_points"]]
+    assert [row.split()[-1] for row in rows] == scores
     verified = run("models", "verify", "--json")
     assert verified.code == 0
     assert all(record["ok"] for record in verified.records)
