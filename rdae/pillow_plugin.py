@@ -189,7 +189,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Write the present picture of an image, as it stands.
 
     Raises:
-        TypeError: a keyword that means nothing here; dropping it would be a loss without a word.
+        TypeError: a keyword that means nothing here, or metadata that are no bytes; dropping them
+            would be a loss without a word.
     """
     options: dict[str, Any] = image.encoderinfo
     if unknown := sorted(options.keys() - {*KEYWORDS, *METADATA_KEYWORDS}):
@@ -205,6 +206,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         plain.info["exif"] = exif.tobytes() if isinstance(exif, Image.Exif) else exif
     if xmp := options.get("xmp"):
         plain.info["xmp"] = xmp.encode() if isinstance(xmp, str) else xmp
+    for name in METADATA_KEYWORDS:
+        if not isinstance(value := plain.info.get(name, b""), (bytes, bytearray)):
+            kind = type(value).__name__
+            raise TypeError(f"save as {FORMAT} takes bytes as {name}, not an object of type {kind}")
     with _as_oserror(f"cannot write as {FORMAT}: "):
         data = compress(plain, **{name: options[name] for name in KEYWORDS if name in options})
     file.write(data)

@@ -277,6 +277,12 @@ def test_keywords_that_mean_nothing_are_refused_by_name(crop, tmp_path):
     assert saved(image, lossless=False) == saved(image)
 
 
+@pytest.mark.parametrize("name", ["exif", "icc_profile", "xmp"])
+def test_metadata_that_are_no_bytes_are_refused_by_name(crop, name):
+    with pytest.raises(TypeError, match=f"takes bytes as {name}, not an object of type dict"):
+        saved(Image.fromarray(crop), **{name: {"x": 1}})  # as getxmp() returns
+
+
 def test_lossless_is_lossless(crop):
     data = saved(Image.fromarray(crop), lossless=True)
     with Image.open(io.BytesIO(data)) as image:
