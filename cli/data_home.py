@@ -33,6 +33,7 @@ class Database:
         folder: below the data folder.
         sources: pattern of the files that it is made of, in the folder or deeper.
         products: what the program leaves in the folder even where there is no source any more.
+        emptied: folders in it that the program makes for types like ours, and leaves empty.
     """
 
     program: str
@@ -40,6 +41,7 @@ class Database:
     folder: str
     sources: str
     products: tuple[str, ...]
+    emptied: tuple[str, ...] = ()
 
 
 DATABASES = (
@@ -52,6 +54,7 @@ DATABASES = (
             *("aliases", "generic-icons", "globs", "globs2", "icons", "magic", "mime.cache"),
             *("subclasses", "treemagic", "types", "version", "XMLnamespaces"),
         ),
+        emptied=("image",),
     ),
     Database(
         program="update-desktop-database",
@@ -154,18 +157,18 @@ def remove_empty_folders(root: Path, names: Mapping[str, object]) -> None:
     for name in names:
         for folder in (root / name).relative_to(root).parents:
             path = root / folder
-            if path == root or (path.is_dir() and any(path.iterdir())):
-                break
+            if path == root or path.is_symlink() or (path.is_dir() and any(path.iterdir())):
+                break  # a link to a folder is its owner's, who may keep it elsewhere
             if path.is_dir():
                 path.rmdir()
 
 
 def _remove_products(folder: Path, database: Database) -> None:
-    """Remove a database of nothing, and the empty folders of the types that were in it."""
+    """Remove a database of nothing, and the folders that are empty without it."""
     for product in database.products:
         (folder / product).unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir() and not any(path.iterdir()):
+    for path in (folder / name for name in database.emptied):
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
 
 

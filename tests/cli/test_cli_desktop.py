@@ -104,6 +104,20 @@ def test_what_others_have_installed_stays(run: Run, home: Path) -> None:
 
 
 @in_environment
+def test_links_and_empty_folders_of_the_user_stay(run: Run, home: Path) -> None:
+    elsewhere = home.parent / "elsewhere"
+    elsewhere.mkdir()
+    (home / "applications" / "empty").mkdir(parents=True)
+    (home / "thumbnailers").symlink_to(elsewhere, target_is_directory=True)
+    assert run("desktop", "install", XDG_DATA_HOME=str(home)).code == 0
+    assert (elsewhere / "rdae.thumbnailer").is_file()
+    gone = run("desktop", "uninstall", XDG_DATA_HOME=str(home))
+    assert (gone.code, "not a directory" in gone.err) == (0, False)
+    assert tree(home).keys() == {"applications", "applications/empty", "thumbnailers"}
+    assert tree(elsewhere) == {}
+
+
+@in_environment
 def test_a_file_of_that_name_that_is_not_ours_is_left_alone(run: Run, home: Path) -> None:
     theirs = home / "thumbnailers" / "rdae.thumbnailer"
     theirs.parent.mkdir(parents=True)
