@@ -274,7 +274,7 @@ def test_what_cannot_be_fetched_whole_is_an_error_with_a_code() -> None:
       const page = () => new Response("<!doctype html>"), other = () => new Response("[]");
       const why = ({ code, message }) => `${code} ${message}`, found = [];
       for (globalThis.fetch of [broken, page, other].map((answer) => async () => answer()))
-        found.push(await new Decoder("weights/").list().catch(why));
+        found.push(await new Decoder("weights").list().catch(why));
       globalThis.fetch = async () => broken();
       found.push(await new Decoder("weights/").weightsOf({ file: "a" }).catch(why));
       found.push(await ofAddress()[0].read().catch(why));

@@ -23,11 +23,11 @@ const CACHE = "rdae-weights";
 /** Models of one folder of weights, whose manifest.json names them. */
 export class Decoder {
   /**
-   * @param {string | URL} [folder] with manifest.json and the models' files
+   * @param {string | URL} [folder] with manifest.json and the models' files, with or without a slash at its end
    * @param {{cache?: boolean}} [options] cache: whether the browser may keep the weights
    */
   constructor(folder = new URL("../weights/", import.meta.url), { cache = true } = {}) {
-    this.folder = new URL(folder, document.baseURI);
+    this.folder = new URL(`${folder}`.replace(/\/?$/, "/"), document.baseURI);
     this.mayKeep = cache && "caches" in globalThis; // pages that are not served by https have no cache
     /** @type {Promise<{usual: Entry[], models: Entry[]}> | undefined} */
     this.manifest = undefined;
