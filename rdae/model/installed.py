@@ -113,13 +113,18 @@ def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -
         if here == (model_id, fingerprint):
             return _load(shipped(entry["file"]), entry["sha256"], entry["fingerprint"])
         installed.append(here)
+    unusable: ModelError | None = None
     for path, description in own_models():
         if description.model_id == model_id:
-            model = _load(path)
+            try:
+                model = _load(path)
+            except ModelError as error:
+                unusable = error  # it may be the one, but another file may be it, too
+                continue
             if model.fingerprint == fingerprint:
                 return model
             installed.append((model_id, model.fingerprint))
-    raise _unknown(model_id, fingerprint, installed)
+    raise unusable or _unknown(model_id, fingerprint, installed)
 
 
 def verify_weights() -> list[tuple[Path, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_models_of_the_users_folder_are_found(run: Run, photo: Path, weights: Pa
     assert run("compress", "photo.png", "-m", "mine", **folder).code == 0
     assert run("info", "photo.rd", "--json").records[0]["fingerprint"] in shown
     assert run("decompress", "photo.rd", "-o", "out.png", **folder).code == 0
+
+
+def test_damaged_weights_beside_the_wanted_ones_hide_nothing(
+    run: Run, photo: Path, weights: Path
+) -> None:
+    assert run("compress", "photo.png", "-m", weights).code == 0
+    broken = bytearray(weights.read_bytes())
+    start = 8 + int.from_bytes(broken[:8], "little")
+    at = start + json.loads(broken[8:start])["y.freqs"]["data_offsets"][0]
+    broken[at : at + 4] = bytes(4)  # a frequency of 0
+    other = weights.with_name("first.safetensors")  # of the same number
+    other.write_bytes(broken)
+    folder = {"RDAE_WEIGHTS_DIR": str(weights.parent)}
+    found = run("decompress", "photo.rd", "-o", "out.png", **folder)
+    assert found.code == 0, found.err
+    weights.unlink()
+    alone = run("decompress", "photo.rd", "-o", "other.png", **folder)
+    assert alone.code == 1 and "weights-mismatch" in alone.err and "first" in alone.err
 
 
 def test_weights_that_are_damaged_are_named(run: Run, photo: Path, weights: Path) -> None:
