@@ -18,6 +18,7 @@ const ofUrl = (name, address, base) => ({
   read: async () => new Uint8Array(await (await fetched(new URL(address, base))).arrayBuffer().catch(gone)),
 });
 
+/** @returns {never} */
 function gone() {
   throw new RdaeError("unavailable", "it cannot be fetched; the connection or the server has gone");
 }
