@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,17 @@ from rdae.autoencoder.layers import Points  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
 from rdae.model.presets import preset  # noqa: E402
 from rdae.training.augmentation import odd_size, recoloured  # noqa: E402
-from rdae.training.warm_start import widened  # noqa: E402
+from rdae.training.warm_start import widened, with_detail  # noqa: E402
 
-SMALL = {"width": 24, "hyper": 8, "features": 16, "context": 32, "render": 8, "analysis_blocks": 1}
+SMALL = {
+    "width": 24,
+    "hyper": 8,
+    "features": 16,
+    "context": 32,
+    "render": 8,
+    "detail": 8,
+    "analysis_blocks": 1,
+}
 
 
 def trained(latent: int) -> Autoencoder:
@@ -62,6 +72,36 @@ def test_weights_of_another_architecture_are_not_widened():
     other = Autoencoder(preset(latent=64, **{**SMALL, "width": 32}))
     assert widened(state, other) is state
     assert widened(state, trained(32)) is state
+
+
+def without_detail() -> Autoencoder:
+    """A model whose analysis is one sum over 16x16 patches, as that of models up to id 9."""
+    spec = preset(latent=32, **SMALL)
+    inner, skip = spec.analysis[0][1:]
+    patch = inner[0][2][1]
+    roles = spec.roles | {"analysis_skip": ["analysis.1.1.0"], "quiet": []}
+    analysis = [["unshuffle", 16], ["sum", [patch, *inner[1:]], skip[1:]]]
+    torch.manual_seed(3)
+    model = Autoencoder(dataclasses.replace(spec, analysis=analysis, roles=roles))
+    for parameter in model.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    return model
+
+
+def test_a_model_that_gets_a_branch_for_small_patches_begins_as_it_was():
+    old, new = without_detail(), Autoencoder(preset(latent=32, **SMALL))
+    new.load_state_dict(with_detail(old.state_dict(), new))
+    points = Points(torch.tensor([2.0, 9.5]), 16)
+    x = torch.rand(2, 3, 64, 128)
+    assert torch.equal(new.analyse(x, points)[0], old.analyse(x, points)[0])
+    evaluate(new, x, points.anchors, noisy=True).loss.backward()
+    assert new.get_parameter("analysis.0.0.0.0.7.weight").grad.abs().max() > 0
+
+
+def test_a_state_that_has_the_branch_or_is_for_a_model_without_it_stays():
+    old, new = without_detail(), Autoencoder(preset(latent=32, **SMALL))
+    for state, model in ((new.state_dict(), new), (old.state_dict(), old)):
+        assert with_detail(state, model) is state
 
 
 def test_pixels_beyond_a_picture_have_no_part_in_the_objective():

@@ -41,25 +41,46 @@ def preset(
     render: int = 48,
     render_blocks: int = 2,
     filter_blocks: int = 1,
+    detail: int = 64,
+    detail_blocks: int = 3,
 ) -> ModelSpec:
     """The default architecture; the arguments scale it.
+
+    The analysis sees each patch of 16x16 pixels at once and, beside that, as 4x4 patches of its own
+    and its neighbours: what is worth its bits depends on edges and texture nearby, and an encoder
+    may take the time to look. It costs a decoder nothing.
 
     The synthesis adds a rendering network and a linear inverse transform as patches of 4x4 pixels;
     the filter blocks behind the sum see what both made of neighbouring 16x16 patches and smooth
     the steps between them.
     """
-    n, m, f, c, r = width, latent, features, context, render
+    n, m, f, c, r, d = width, latent, features, context, render, detail
     patch, pixels = 3 * PATCH**2, 3 * 4**2  # values of a 16x16 patch, of a 4x4 one
     return ModelSpec(
         latent_channels=m,
         hyper_channels=hyper,
         features=f,
         analysis=[
-            ["unshuffle", PATCH],
             [
                 "sum",
-                [["linear", patch, n], ["gain", n], *block(n) * analysis_blocks, ["linear", n, m]],
-                [["linear", patch, m]],
+                [
+                    [
+                        "sum",
+                        [
+                            ["unshuffle", 4],
+                            ["linear", pixels, d],
+                            ["gain", d],
+                            *light_block(d) * detail_blocks,
+                            ["unshuffle", 4],
+                            ["linear", 16 * d, n],
+                        ],
+                        [["unshuffle", PATCH], ["linear", patch, n]],
+                    ],
+                    ["gain", n],
+                    *block(n) * analysis_blocks,
+                    ["linear", n, m],
+                ],
+                [["unshuffle", PATCH], ["linear", patch, m]],
             ],
         ],
         hyper_analysis=[
@@ -104,12 +125,13 @@ def preset(
             ["shuffle", 4],
         ],
         roles={
-            "analysis_skip": ["analysis.1.1.0"],
+            "analysis_skip": ["analysis.0.1.1"],
             "synthesis_skip": ["synthesis.0.1.0"],
             "pixels": [f"synthesis.{1 + filter_blocks}"],
             "synthesis_input": ["synthesis.0.0.0"],
             "quiet": [
-                f"analysis.1.0.{2 + 2 * analysis_blocks}",
+                f"analysis.0.0.0.0.{4 + detail_blocks}",
+                f"analysis.0.0.{2 + 2 * analysis_blocks}",
                 f"synthesis.0.0.{5 + 2 * synthesis_blocks + render_blocks}",
                 *(f"synthesis.{1 + i}.2" for i in range(filter_blocks)),
             ],
@@ -121,7 +143,7 @@ def preset(
 def tiny() -> ModelSpec:
     """The default architecture shrunk until it trains in seconds, to try things out."""
     return preset(
-        width=24, latent=32, hyper=8, features=16, context=32, render=8, analysis_blocks=1
+        width=24, latent=32, hyper=8, features=16, context=32, render=8, detail=8, analysis_blocks=1
     )
 
 
