@@ -192,6 +192,15 @@ def test_a_stopped_run_leaves_a_checkpoint(run, alone):
     assert [c.name for c in checkpoints(run)] == ["checkpoint-00000001"]
 
 
+def test_a_run_of_another_architecture_is_refused(run, alone):
+    trainer = Trainer(config(1), run, CPU)
+    trainer.train()
+    trainer.task.model.spec = preset(width=16)
+    with pytest.raises(RdaeError, match="another architecture") as raised:
+        trainer.load(checkpoints(run)[-1])
+    assert "--init" in raised.value.hint
+
+
 def test_a_run_survives_one_disagreement_of_its_processes_and_no_second(run, alone, monkeypatch):
     trainer = Trainer(config(), run, CPU)
     answers = iter([False, True, False])

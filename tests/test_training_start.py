@@ -74,9 +74,9 @@ def test_weights_of_another_architecture_are_not_widened():
     assert widened(state, trained(32)) is state
 
 
-def without_detail() -> Autoencoder:
+def without_detail(latent: int) -> Autoencoder:
     """A model whose analysis is one sum over 16x16 patches, as that of models up to id 9."""
-    spec = preset(latent=32, **SMALL)
+    spec = preset(latent=latent, **SMALL)
     inner, skip = spec.analysis[0][1:]
     patch = inner[0][2][1]
     roles = spec.roles | {"analysis_skip": ["analysis.1.1.0"], "quiet": []}
@@ -89,17 +89,28 @@ def without_detail() -> Autoencoder:
 
 
 def test_a_model_that_gets_a_branch_for_small_patches_begins_as_it_was():
-    old, new = without_detail(), Autoencoder(preset(latent=32, **SMALL))
+    old, new = without_detail(32), Autoencoder(preset(latent=32, **SMALL))
     new.load_state_dict(with_detail(old.state_dict(), new))
     points = Points(torch.tensor([2.0, 9.5]), 16)
     x = torch.rand(2, 3, 64, 128)
     assert torch.equal(new.analyse(x, points)[0], old.analyse(x, points)[0])
     evaluate(new, x, points.anchors, noisy=True).loss.backward()
-    assert new.get_parameter("analysis.0.0.0.0.7.weight").grad.abs().max() > 0
+    assert new.get_parameter(f"{new.spec.roles['quiet'][0]}.weight").grad.abs().max() > 0
+
+
+def test_a_model_that_gets_the_branch_may_be_widened_as_well():
+    old, new = without_detail(32), Autoencoder(preset(latent=64, **SMALL))
+    new.load_state_dict(widened(with_detail(old.state_dict(), new), new))
+    points = Points(torch.tensor([7.0]), 16)
+    x = torch.rand(1, 3, 64, 64)
+    kept = [16 * (i // 8) + i % 8 for i in range(32)]
+    with torch.no_grad():
+        y, wide = old.analyse(x, points)[0], new.analyse(x, points)[0]
+    assert torch.allclose(wide[..., kept], y, atol=1e-5)
 
 
 def test_a_state_that_has_the_branch_or_is_for_a_model_without_it_stays():
-    old, new = without_detail(), Autoencoder(preset(latent=32, **SMALL))
+    old, new = without_detail(32), Autoencoder(preset(latent=32, **SMALL))
     for state, model in ((new.state_dict(), new), (old.state_dict(), old)):
         assert with_detail(state, model) is state
 

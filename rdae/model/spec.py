@@ -35,7 +35,7 @@ ROLES = {
     "synthesis_skip": "y_hat to pixels in one step, which start as its inverse",
     "pixels": "the last layer, which carries whole pixels through",
     "synthesis_input": "the first layer of the network beside the synthesis skip",
-    "quiet": "last layers of what is added to the skips; nearly silent at the start",
+    "quiet": "last layers of what is added to skips or whole patches; nearly silent at the start",
     "neighbours": "first layer of the context's residual that starts with neighbouring means",
 }
 HEADS = ("first", *(f"outputs.{k}" for k in range(NUM_PASSES - 1)))

@@ -281,8 +281,18 @@ class Trainer:
         self.progress_line.say(f"step {self.step}: checkpoint written")
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint folder, written by any number of processes."""
+        """Go on from a checkpoint folder, written by any number of processes.
+
+        Raises:
+            RdaeError: the checkpoint is of another architecture, for example the preset of an
+                earlier version.
+        """
         content, processes = read_checkpoint(folder)
+        if content["spec"] != self.task.to_json():
+            raise RdaeError(
+                f"{folder} has another architecture than its preset has in this version",
+                hint=f"rdae train PHOTOS -o NEW --init {folder} starts a new run from its weights",
+            )
         self.model.load_state_dict(content["model"])
         self.ema.load_state_dict(content["ema"])
         self.step, self.seconds = content["step"], content["seconds"]

@@ -29,10 +29,9 @@ from rdae.training.checkpoint import checkpoints
 
 FRESH_STEP = 0.7  # ln of how much coarser new latent channels begin
 FALL = 1.2  # amplitudes of photographs fall about as frequency^-FALL
-# Names of the preset's layers before its analysis had a branch for 4x4 patches, and since
-DETAIL = "analysis.0.0.0.0."
-PLAIN_SKIP = "analysis.1.1.0."
-MOVED = (
+DETAIL = "analysis.0.0.0.0."  # the preset's branch for 4x4 patches
+PLAIN_SKIP = "analysis.1.1.0."  # only models without the branch have it
+MOVED = (  # names of other layers before there was the branch, and since; the longer ones first
     (PLAIN_SKIP, "analysis.0.1.1."),
     ("analysis.1.0.0.", "analysis.0.0.0.1.1."),
     ("analysis.1.0.", "analysis.0.0."),
@@ -111,7 +110,8 @@ def with_detail(state: dict[str, Tensor], model: Autoencoder) -> dict[str, Tenso
         model: with its initial weights.
 
     Returns:
-        A state with the names of `model`; `state` itself, if only one of the two is of its kind.
+        A state with the names of `model`; `state` itself, unless it lacks the branch and `model`
+        has it.
     """
     fresh = {k: v.clone() for k, v in model.state_dict().items() if k.startswith(DETAIL)}
     if not fresh or not any(name.startswith(PLAIN_SKIP) for name in state):
@@ -119,6 +119,7 @@ def with_detail(state: dict[str, Tensor], model: Autoencoder) -> dict[str, Tenso
     for path in model.spec.roles["quiet"]:
         if path.startswith(DETAIL):
             fresh[f"{path}.weight"].zero_()
+            fresh[f"{path}.bias"].zero_()
     moved = {}
     for name, value in state.items():
         for old, new in MOVED:
