@@ -95,7 +95,8 @@ def test_a_model_that_gets_a_branch_for_small_patches_begins_as_it_was():
     x = torch.rand(2, 3, 64, 128)
     assert torch.equal(new.analyse(x, points)[0], old.analyse(x, points)[0])
     evaluate(new, x, points.anchors, noisy=True).loss.backward()
-    assert new.get_parameter(f"{new.spec.roles['quiet'][0]}.weight").grad.abs().max() > 0
+    grad = new.get_parameter(f"{new.spec.roles['quiet'][0]}.weight").grad
+    assert grad is not None and grad.abs().max() > 0
 
 
 def test_a_model_that_gets_the_branch_may_be_widened_as_well():
