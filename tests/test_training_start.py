@@ -26,6 +26,8 @@ SMALL = {
     "detail": 8,
     "analysis_blocks": 1,
 }
+# Where 32 channels stand among 64: the same place in the same group
+KEPT = [16 * (i // 8) + i % 8 for i in range(32)]
 
 
 def trained(latent: int) -> Autoencoder:
@@ -39,13 +41,12 @@ def trained(latent: int) -> Autoencoder:
 def test_a_widened_model_says_of_its_old_latents_what_the_old_one_did():
     old, new = trained(32), Autoencoder(preset(latent=64, **SMALL))
     new.load_state_dict(widened(old.state_dict(), new))
-    kept = [16 * (i // 8) + i % 8 for i in range(32)]  # the same place in the same group
-    new_places = [i for i in range(64) if i not in kept]
+    new_places = [i for i in range(64) if i not in KEPT]
     x = torch.rand(2, 3, 64, 128)
     points = Points(torch.tensor([2.0, 9.5]), 16)
     with torch.no_grad():
         y, wide = old.analyse(x, points)[0], new.analyse(x, points)[0]
-        assert torch.allclose(wide[..., kept], y, atol=1e-5)
+        assert torch.allclose(wide[..., KEPT], y, atol=1e-5)
         assert wide[..., new_places].abs().max() > 0.01
         wide[..., new_places] = 5.0  # no other network sees them yet
         assert torch.allclose(
@@ -104,10 +105,9 @@ def test_a_model_that_gets_the_branch_may_be_widened_as_well():
     new.load_state_dict(widened(with_detail(old.state_dict(), new), new))
     points = Points(torch.tensor([7.0]), 16)
     x = torch.rand(1, 3, 64, 64)
-    kept = [16 * (i // 8) + i % 8 for i in range(32)]
     with torch.no_grad():
         y, wide = old.analyse(x, points)[0], new.analyse(x, points)[0]
-    assert torch.allclose(wide[..., kept], y, atol=1e-5)
+    assert torch.allclose(wide[..., KEPT], y, atol=1e-5)
 
 
 def test_a_state_that_has_the_branch_or_is_for_a_model_without_it_stays():
