@@ -141,7 +141,7 @@ def _words(command: str) -> tuple[str, ...]:
 def read_codecs(
     models: str | None, quality: str | None, against: str | None, *, quick: bool
 ) -> list[Codec]:
-    """Ours, then the others; each once."""
+    """Ours, then the others; each once, with all the qualities that are named for it."""
     from rdae.evaluation.codecs import CODEC_NAMES, parse_spec
     from rdae.evaluation.protocol import SpecError
 
@@ -168,7 +168,9 @@ def read_codecs(
             # Without the ends of the scale, which nobody uses and few points could not follow.
             some = inner if len(inner) >= QUICK_POINTS else codec.qualities
             codec.qualities = tuple(spread(some, QUICK_POINTS))
-        codecs.setdefault(codec.name, codec)
+        twin = codecs.setdefault(codec.name, codec)
+        if ":quality=" in spec:
+            twin.qualities = tuple(sorted({*twin.qualities, *codec.qualities}))
     return list(codecs.values())
 
 

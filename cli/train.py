@@ -275,12 +275,12 @@ def train(
         raise UsageError(str(error), hint="rdae train --help lists the options") from error
 
     def decoded(done: int, total: int) -> None:
-        console.progress(done, total, "photos")
+        console.progress(done, total, "pictures")
 
     with FolderLock(output) as lock:
-        report = training.prepare_run(output, config, resume=resume, progress=decoded)
+        reports = training.prepare_run(output, config, resume=resume, progress=decoded)
         console.clear_progress()
-        if report is not None:
+        for report in reports:
             console.result(training.summary(report), [shown(line) for line in report.skipped])
         before = checkpoints(output)
         finished = training.train(output, config, processes=procs, quiet=quiet, lock=lock)

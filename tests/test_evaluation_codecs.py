@@ -103,6 +103,14 @@ def test_a_model_may_be_a_weights_file(detail: Rgb) -> None:
     assert own.settings == installed.settings and own.name == f"rdae:model={path}"
 
 
+def test_the_path_of_a_weights_file_may_have_colons(tmp_path: Path) -> None:
+    path = tmp_path / "a:b" / "own.safetensors"
+    codec: Any = parse_spec(f"rdae:model={path}:quality=40")
+    assert codec.name == f"rdae:model={path}" and codec.qualities == (40,)
+    with pytest.raises(WeightsNotFoundError, match="own"):
+        codec.load()
+
+
 def test_names_are_canonical() -> None:
     assert parse_spec("jpeg:subsampling=444").name == "jpeg"
     assert parse_spec("rdae:effort=2").name == "rdae"

@@ -22,10 +22,10 @@ from rdae.autoencoder.networks import LAMBDA_MAX, LAMBDA_MIN  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
 from rdae.autoencoder.precision import use_bfloat16  # noqa: E402
 from rdae.codec import decode, encode  # noqa: E402
-from rdae.errors import RdaeError  # noqa: E402
+from rdae.errors import ModelError, RdaeError  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.model.model import Model  # noqa: E402
-from rdae.model.presets import preset  # noqa: E402
+from rdae.model.presets import PRESETS, preset  # noqa: E402
 from rdae.model.weights_file import Description  # noqa: E402
 from rdae.training import trainer as training  # noqa: E402
 from rdae.training.checkpoint import (  # noqa: E402
@@ -41,8 +41,8 @@ from rdae.training.data import (  # noqa: E402
     evaluation_hashes,
     same_picture,
 )
-from rdae.training.export import calibration_crops, export  # noqa: E402
-from rdae.training.launch import free_port, prepare_run  # noqa: E402
+from rdae.training.export import calibration_crops, export, integer_tensors  # noqa: E402
+from rdae.training.launch import free_port, prepare_run, summary  # noqa: E402
 from rdae.training.log import read_metrics  # noqa: E402
 from rdae.training.report import write_report  # noqa: E402
 from rdae.training.run_export import export_run  # noqa: E402
@@ -380,12 +380,12 @@ def test_of_caches_of_early_versions_the_configuration_says_what_they_hold(tmp_p
     index = json.loads((run / "photos.json").read_text())
     (run / "photos.json").write_text(json.dumps(index["pictures"]))
     assert len(PhotoCache(run / "photos.u8").training) == 1
-    assert prepare_run(run, config, resume=False) is None
+    assert prepare_run(run, config, resume=False) == []
     for changed, said in (({"photos": other}, "photos of"), ({"held_out": 0.1}, "--held-out 0.03")):
         with pytest.raises(RdaeError, match=said):
             prepare_run(run, replace(config, **changed), resume=False)
     (run / "config.json").unlink()  # nobody knows
-    assert prepare_run(run, config, resume=False) is None
+    assert prepare_run(run, config, resume=False) == []
 
 
 def test_pictures_that_cannot_be_used_are_called_by_their_kind(tmp_path):
@@ -399,6 +399,28 @@ def test_pictures_that_cannot_be_used_are_called_by_their_kind(tmp_path):
         prepare_run(run, replace(config, screens=one), resume=False)
     assert "--screens-held-out 0 holds out none" in caught.value.hint
     assert not list(run.glob("*.part"))
+
+
+def test_pictures_that_are_left_out_are_listed_by_their_kind(tmp_path):
+    photos, screens = of_noise(tmp_path / "photos"), of_noise(tmp_path / "screens")
+    (tmp_path / "screens" / "broken.png").write_bytes(b"no PNG")
+    config = TrainConfig(photos=photos, screens=screens, steps=1)
+    about_photos, about_screens = prepare_run(tmp_path / "run", config, resume=False)
+    assert summary(about_photos) == "1 photos to train on, 1 to validate on, 0 left out"
+    assert summary(about_screens) == "1 screens to train on, 1 to validate on, 1 left out"
+    assert "broken.png" in about_screens.skipped[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1e12, "layer synthesis.2: a weight of magnitude"), (np.nan, "synthesis.2.weight is not")],
+)
+def test_weights_that_do_not_fit_are_no_weights_file(value, said):
+    model = Autoencoder(PRESETS["tiny"]())
+    model.get_parameter("synthesis.2.weight").data[0, 0] = value
+    with pytest.raises(ModelError, match=f"exported: {said}") as caught:
+        integer_tensors(model, np.zeros((1, 64, 64, 3), np.uint8))
+    assert "an older checkpoint may do" in caught.value.hint
 
 
 def test_a_cache_never_stands_beside_the_index_of_another(tmp_path, monkeypatch):

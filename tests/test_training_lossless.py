@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 pytest.importorskip("pytorch_optimizer")
 
+from rdae.errors import ModelError  # noqa: E402
 from rdae.images.picture import Picture  # noqa: E402
 from rdae.lossless.fit import kind_of  # noqa: E402
 from rdae.lossless.model import LosslessModel  # noqa: E402
@@ -196,7 +197,7 @@ def test_an_export_of_an_export_says_the_same(photo: Picture, tmp_path: Path) ->
 def test_factors_that_do_not_fit_are_no_weights_file(factor: float) -> None:
     net = LosslessNetworks(*PRESETS["tiny"])
     net.levels()[1].same.data[0, 0] = factor
-    with pytest.raises(ValueError, match="level 1: a factor between colours"):
+    with pytest.raises(ModelError, match="exported: level 1: a factor between colours"):
         integer_tensors(net, np.zeros((1, 64, 64, 3), np.uint8))
 
 

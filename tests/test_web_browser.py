@@ -155,6 +155,26 @@ def test_the_element_shows_pictures_and_names_what_is_wrong(page: Page, address:
     assert not [line for line in said if "Content Security Policy" in line]
 
 
+# Moves an element that shows its picture, and changes how it loads.
+MOVE = """() => {
+  const element = document.querySelector("#good");
+  document.body.append(element);
+  element.setAttribute("loading", "eager");
+  element.scrollIntoView();
+}"""
+
+
+def test_an_element_that_is_moved_keeps_its_picture(page: Page, address: str) -> None:
+    Handler.asked.clear()
+    page.route("**/page.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.goto(f"{address}/page.html")
+    page.wait_for_function("() => document.querySelector('#good').isDrawn")
+    page.evaluate(MOVE)
+    page.wait_for_function("() => document.querySelector('#far').isDrawn")
+    assert Handler.asked.count("/tests/golden/photo-q60.rd") == 1
+    assert page.evaluate("document.querySelector('#good').canvas.width") == 768
+
+
 # A pixel of what an element shows.
 SHOWN = """async (src) => {
   const element = document.querySelector("#good");

@@ -36,10 +36,11 @@ class RdImage extends HTMLElement {
     this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.load(), { rootMargin: "600px" });
     /** What was begun last: an older file that comes late is not shown. */
     this.begun = 0;
+    this.isDrawn = false;
   }
 
   connectedCallback() {
-    this.begin();
+    if (!this.isDrawn) this.begin(); // one that is moved within its page keeps its picture
   }
 
   disconnectedCallback() {
@@ -50,7 +51,10 @@ class RdImage extends HTMLElement {
   /** @param {string} name */
   attributeChangedCallback(name) {
     if (name === "alt") this.canvas.setAttribute("aria-label", this.getAttribute("alt") ?? "");
-    else if (this.isConnected) this.begin();
+    else {
+      if (name === "src") this.isDrawn = false;
+      if (this.isConnected && !this.isDrawn) this.begin();
+    }
   }
 
   begin() {
@@ -77,6 +81,7 @@ class RdImage extends HTMLElement {
       if (mine === this.begun) this.draw(picture, coloured);
       coloured?.close();
       if (mine !== this.begun) return;
+      this.isDrawn = true;
       this.show(this.canvas);
       this.dispatchEvent(new Event("load"));
     } catch (error) {

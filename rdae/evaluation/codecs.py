@@ -144,6 +144,9 @@ def parse_spec(spec: str) -> Codec:
     zoo_model = rest.pop(0) if base == "compressai" and rest and "=" not in rest[0] else ""
     for item in rest:
         key, equals, value = item.partition("=")
+        if "model" in settings and not equals:  # the path of a file may have colons
+            settings["model"] += f":{item}"
+            continue
         if not (key and equals and value):
             raise SpecError(f"{spec}: {item or 'nothing'} is not key=value", hint=_SPEC_HINT)
         if key in settings:

@@ -147,11 +147,13 @@ class CacheReport:
     """What became of a folder of pictures.
 
     Attributes:
+        kind: of the pictures, one of `HELD_OUT_OPTIONS`.
         training: number of pictures to train on.
         held_out: number of pictures that are held out.
         skipped: a line for each file that was left out, and why.
     """
 
+    kind: str
     training: int
     held_out: int
     skipped: list[str]
@@ -226,7 +228,7 @@ def build_cache(
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return CacheReport(len(index) - count, count, skipped)
+    return CacheReport(kind, len(index) - count, count, skipped)
 
 
 def has_cache(

@@ -43,6 +43,7 @@ from rdae.training.quantise import (
     choose_units,
     quantise_gains,
     quantise_layer,
+    unexportable,
 )
 from rdae.training.tables import (
     Table,
@@ -76,7 +77,7 @@ def export(
         fit_tables: otherwise the tables of y stay Gaussian.
 
     Raises:
-        ValueError: a weight is not finite or does not fit 16 bits.
+        ModelError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
     """
     tensors = integer_tensors(model, calibration_crops(photos))
@@ -100,12 +101,13 @@ def integer_tensors(model: Autoencoder, pixels: NDArray[np.uint8]) -> dict[str, 
         pixels: `(N, H, W, 3)` crops of photographs, to see how large features become.
 
     Raises:
-        ValueError: a weight is not finite or does not fit 16 bits.
+        ModelError: a weight is not finite or does not fit 16 bits.
     """
     model = copy.deepcopy(model).cpu().requires_grad_(False)
     model.use_bfloat16(False)
-    if not all(p.isfinite().all() for p in model.parameters()):
-        raise ValueError("the model has weights that are not finite")
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise unexportable(f"{name} is not finite")
     units = choose_units(model.spec, calibrate(model, pixels))
     fold_units(model.double())
     tensors: dict[str, Array] = {}
@@ -185,10 +187,7 @@ def _put_layer(
         _put_unit(spec, units, tensors, path)
     is_first = path in first_layers(spec.analysis, "analysis")
     largest = PIXEL_LARGEST if is_first else LARGEST
-    try:
-        mantissa, whole, shift = quantise_layer(w, b, unit_in, unit_out, leak, largest)
-    except ValueError as error:
-        raise ValueError(f"layer {path}: {error}") from error
+    mantissa, whole, shift = quantise_layer(path, w, b, unit_in, unit_out, leak, largest)
     tensors[f"{path}.mantissa"], tensors[f"{path}.bias"] = mantissa, whole
     tensors[f"{path}.shift"] = np.array([shift], np.int8)
 
@@ -197,7 +196,7 @@ def _put_gain(
     spec: ModelSpec, units: Units, tensors: dict[str, Array], path: str, factors: Array
 ) -> None:
     relative = np.exp2(units.of_output[path] - units.of_input[path])
-    tensors[f"{path}.table"], shift = quantise_gains(factors * relative)
+    tensors[f"{path}.table"], shift = quantise_gains(path, factors * relative)
     tensors[f"{path}.shift"] = np.array([shift], np.int8)
     _put_unit(spec, units, tensors, path)
 

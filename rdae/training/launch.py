@@ -62,11 +62,11 @@ def prepare_run(
     *,
     resume: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> CacheReport | None:
+) -> list[CacheReport]:
     """Make the run folder ready: caches of photos and screens, and config.json.
 
     Returns:
-        What became of the photos; None if their cache was there.
+        What became of the photos and of the screens; nothing of those whose cache was there.
 
     Raises:
         RdaeError: the folder holds a run that is not to be resumed, or caches of other pictures;
@@ -86,12 +86,12 @@ def prepare_run(
         for kind, (path, folder, share) in wanted.items()
         if not has_cache(path, Path(folder), share, kind=kind, before=before.get(kind))
     ]
-    reports = {}
+    reports = []
     for kind in missing:
         path, folder, share = wanted[kind]
-        reports[kind] = build_cache(Path(folder), path, share, progress, kind=kind)
+        reports.append(build_cache(Path(folder), path, share, progress, kind=kind))
     write_config(run, config)
-    return reports.get("photos")
+    return reports
 
 
 def _before(run: Path, config: TrainConfig) -> dict[str, tuple[str, float]]:
@@ -266,8 +266,7 @@ def main() -> None:
         config = make_config(run, photos, resume=resume, **options)
 
         def prepare() -> None:
-            report = prepare_run(run, config, resume=resume)
-            if report is not None:
+            for report in prepare_run(run, config, resume=resume):
                 sys.stderr.write("\n".join([summary(report), *report.skipped, ""]))
 
         is_first = os.environ["RANK"] == "0"  # which holds the folder for all of them
@@ -300,8 +299,8 @@ def make_config(run: Path, photos: Path | None, *, resume: bool, **settings: Any
 
 
 def summary(report: CacheReport) -> str:
-    """A line that says what the cache of a run holds."""
+    """A line that says what a cache of a run holds."""
     return (
-        f"{report.training} photos to train on, {report.held_out} to validate on, "
+        f"{report.training} {report.kind} to train on, {report.held_out} to validate on, "
         f"{len(report.skipped)} left out"
     )

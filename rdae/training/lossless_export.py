@@ -38,7 +38,7 @@ from rdae.training.lossless_networks import (
     WIDE_WEIGHTS,
     LosslessNetworks,
 )
-from rdae.training.quantise import free_bits, quantise_layer
+from rdae.training.quantise import free_bits, quantise_layer, unexportable
 
 FIXED_UNIT = 11  # of all but hidden features
 REACH = 9.0  # standard deviations, and two levels more, that a table has entries for
@@ -67,7 +67,7 @@ def export_lossless(
         provenance: how it was trained.
 
     Raises:
-        ValueError: a weight is not finite or does not fit 16 bits.
+        ModelError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
     """
     content = _description(net, name, model_id, provenance)
@@ -103,7 +103,7 @@ def integer_tensors(net: LosslessNetworks, crops: NDArray[np.uint8]) -> dict[str
         crops: `(N, H, W, 3)`, to see how large features become.
 
     Raises:
-        ValueError: a weight is not finite or does not fit 16 bits.
+        ModelError: a weight is not finite or does not fit 16 bits.
     """
     units = _units(net, _largest(net, crops))
     tensors = _tables()
@@ -118,16 +118,13 @@ def integer_tensors(net: LosslessNetworks, crops: NDArray[np.uint8]) -> dict[str
             weight = weight.T
             unit_in = np.broadcast_to(unit_in, weight.shape[:1])[:, None]
             leak = 0 if module.slope is None else round(-math.log2(module.slope))
-        try:
-            found = quantise_layer(weight, bias, unit_in, np.asarray(unit_out), leak)
-        except ValueError as error:
-            raise ValueError(f"layer {path}: {error}") from error
+        found = quantise_layer(path, weight, bias, unit_in, np.asarray(unit_out), leak)
         tensors[f"{path}.mantissa"], tensors[f"{path}.bias"] = found[:2]
         tensors[f"{path}.shift"] = np.array([found[2]], np.int8)
     for number, level in enumerate(net.levels()):
         same = level.same.detach().double().cpu().numpy() * (1 << FACTOR_BITS)
         if not (np.abs(same) < LARGEST).all():
-            raise ValueError(f"level {number}: a factor between colours does not fit 16 bits")
+            raise unexportable(f"level {number}: a factor between colours does not fit 16 bits")
         tensors[f"level.{number}.same"] = np.rint(same).astype(np.int16)
     return tensors
 

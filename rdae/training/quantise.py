@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear, Residual, Sum
+from rdae.errors import ModelError
 from rdae.exact.arithmetic import (
     HIGHEST,
     LARGEST,
@@ -188,6 +189,7 @@ def free_bits(largest: Any, headroom: int = HEADROOM) -> Any:
 
 
 def quantise_layer(
+    path: str,
     weight: Array,
     bias: Array,
     unit_in: Array,
@@ -198,6 +200,7 @@ def quantise_layer(
     """Mantissas, bias with the half of the rounding, and shift of a linear or depthwise layer.
 
     Args:
+        path: of the layer; errors name it.
         weight: `(..., inputs, outputs)`, or `(size, size, channels)` with `unit_in` by channel.
         bias: `(outputs,)`.
         unit_in: by input, to be multiplied with `weight`.
@@ -206,10 +209,10 @@ def quantise_layer(
         largest: magnitude of the input.
 
     Raises:
-        ValueError: a weight is not finite, or too large for any shift.
+        ModelError: a weight is not finite, or too large for any shift.
     """
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ValueError("the model has weights that are not finite")
+        raise unexportable(f"layer {path}: a weight is not finite")
     relative = unit_out - unit_in
     inputs = tuple(range(weight.ndim - 1))
     for shift in range(min(MAX_SHIFT, 31 - leak), 0, -1):
@@ -219,16 +222,25 @@ def quantise_layer(
         worst = worst.max() + (2.0 ** (shift + leak - 1) if leak else 0)
         if np.abs(m).max() <= HIGHEST and worst < SUM_LIMIT:
             return m.astype(np.int16), b.astype(np.int32), shift
-    raise ValueError(f"a weight of magnitude {np.abs(weight).max():.6g} does not fit 16 bits")
+    most = np.abs(weight).max()
+    raise unexportable(f"layer {path}: a weight of magnitude {most:.6g} does not fit 16 bits")
 
 
-def quantise_gains(factors: Array) -> tuple[NDArray[np.int16], int]:
-    """A table of positive factors as int16 with one shift.
+def quantise_gains(path: str, factors: Array) -> tuple[NDArray[np.int16], int]:
+    """A table of positive factors as int16 with one shift; errors name the layer.
 
     Raises:
-        ValueError: a factor is too large.
+        ModelError: a factor is too large.
     """
     if not 0 < factors.max() <= HIGHEST / 2:
-        raise ValueError(f"a gain of {factors.max():.6g} does not fit 16 bits")
+        raise unexportable(f"layer {path}: a gain of {factors.max():.6g} does not fit 16 bits")
     shift = min(math.floor(math.log2(HIGHEST / factors.max())), 15)
     return np.rint(factors * 2.0**shift).astype(np.int16), shift
+
+
+def unexportable(problem: str) -> ModelError:
+    """The error of weights that no integers can stand for."""
+    return ModelError(
+        f"the model cannot be exported: {problem}",
+        hint="an older checkpoint may do; or train it again with a lower --learning-rate",
+    )

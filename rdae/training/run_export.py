@@ -44,7 +44,7 @@ def export_run(
 
     Raises:
         RdaeError: there is no checkpoint, or a cache of photos or screens is missing.
-        ValueError: as of `export`.
+        ModelError: as of `export`.
     """
     folder = (checkpoints(run) or [run])[-1]
     if not (folder / "model.pt").is_file():

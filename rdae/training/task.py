@@ -59,7 +59,7 @@ class Task(Protocol):
             A record for each setting: "bpp", "psnr", and what the setting is; none without photos.
 
         Raises:
-            ValueError: a weight is not finite or does not fit 16 bits.
+            ModelError: a weight is not finite or does not fit 16 bits.
             WeightsMismatchError: a layer could leave the exact range.
         """
 

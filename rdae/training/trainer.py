@@ -27,7 +27,7 @@ import torch
 import torch.distributed as dist
 
 from rdae.autoencoder.precision import use_bfloat16
-from rdae.errors import RdaeError
+from rdae.errors import ModelError, RdaeError
 from rdae.training.checkpoint import (
     broadcast_state,
     equal_everywhere,
@@ -237,8 +237,8 @@ class Trainer:
         self.ema.use_bfloat16(False)
         try:
             points = self.task.validate(self.ema)
-        except (ValueError, RdaeError) as error:  # of the export, so the same in all processes
-            self.progress_line.say(f"step {self.step}: cannot be exported yet: {error}")
+        except ModelError as error:  # of the export, so the same in all processes
+            self.progress_line.say(f"step {self.step}: no validation: {error}")
             return
         if self.rank == 0 and points:
             found = [{k: v and round(v, 5) for k, v in point.items()} for point in points]

@@ -57,7 +57,7 @@ def validate(model: Autoencoder, photos: Sequence[Pixels], crops: Pixels) -> lis
         A point for each quality; none without photos.
 
     Raises:
-        ValueError: a weight is not finite or does not fit 16 bits.
+        ModelError: a weight is not finite or does not fit 16 bits.
         WeightsMismatchError: a layer could leave the exact range.
     """
     exact = Model(Description(1, "validation", model.spec, {}), integer_tensors(model, crops))

@@ -52,6 +52,11 @@ def test_a_first_look_has_four_points_where_there_are_as_many() -> None:
         assert codec.qualities == found
 
 
+def test_a_codec_that_is_named_twice_has_the_qualities_of_both() -> None:
+    _, webp = read_codecs(None, "50", "webp:quality=20,webp:quality=40/20", quick=False)
+    assert webp.qualities == (20, 40)
+
+
 def test_a_folder_without_pictures_or_results(call: InProcess, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, _, said = call("eval", "empty", "-o", "out")
