@@ -23,7 +23,7 @@ LAMBDA_RANGE = (0.0004, 1.6)  # that models are trained for: bits per pixel per 
 
 # Points of qualities 0, 10, ..., 100, between which the scale is straight: what
 # tests/benchmarks/quality_scale.py found for the default model (weights/README.md).
-_POINTS = (0, 16, 32, 48, 61, 76, 94, 116, 147, 210, 255)
+_POINTS = (0, 16, 32, 47, 60, 75, 94, 115, 146, 205, 255)
 _STEP = 10  # of qualities
 
 

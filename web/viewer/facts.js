@@ -1,7 +1,7 @@
 /* What a file is and where its bits went, as `rdae info` has it. */
 
 /** Quality points of qualities 0, 10, ..., 100: rdae/scales.py. */
-const POINTS = [0, 16, 32, 48, 61, 76, 94, 116, 147, 210, 255];
+const POINTS = [0, 16, 32, 47, 60, 75, 94, 115, 146, 205, 255];
 
 /** The quality of a quality point, to tenths. @param {number} point */
 export function qualityOf(point) {
