@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -15,7 +13,7 @@ from rdae.autoencoder.layers import Points  # noqa: E402
 from rdae.autoencoder.objective import evaluate  # noqa: E402
 from rdae.model.presets import preset  # noqa: E402
 from rdae.training.augmentation import odd_size, recoloured  # noqa: E402
-from rdae.training.warm_start import widened, with_detail  # noqa: E402
+from rdae.training.warm_start import widened  # noqa: E402
 
 SMALL = {
     "width": 24,
@@ -73,47 +71,6 @@ def test_weights_of_another_architecture_are_not_widened():
     other = Autoencoder(preset(latent=64, **{**SMALL, "width": 32}))
     assert widened(state, other) is state
     assert widened(state, trained(32)) is state
-
-
-def without_detail(latent: int) -> Autoencoder:
-    """A model whose analysis is one sum over 16x16 patches, as that of models up to id 9."""
-    spec = preset(latent=latent, **SMALL)
-    inner, skip = spec.analysis[0][1:]
-    patch = inner[0][2][1]
-    roles = spec.roles | {"analysis_skip": ["analysis.1.1.0"], "quiet": []}
-    analysis = [["unshuffle", 16], ["sum", [patch, *inner[1:]], skip[1:]]]
-    torch.manual_seed(3)
-    model = Autoencoder(dataclasses.replace(spec, analysis=analysis, roles=roles))
-    for parameter in model.parameters():
-        parameter.data += 0.01 * torch.randn_like(parameter)
-    return model
-
-
-def test_a_model_that_gets_a_branch_for_small_patches_begins_as_it_was():
-    old, new = without_detail(32), Autoencoder(preset(latent=32, **SMALL))
-    new.load_state_dict(with_detail(old.state_dict(), new))
-    points = Points(torch.tensor([2.0, 9.5]), 16)
-    x = torch.rand(2, 3, 64, 128)
-    assert torch.equal(new.analyse(x, points)[0], old.analyse(x, points)[0])
-    evaluate(new, x, points.anchors, noisy=True).loss.backward()
-    grad = new.get_parameter(f"{new.spec.roles['quiet'][0]}.weight").grad
-    assert grad is not None and grad.abs().max() > 0
-
-
-def test_a_model_that_gets_the_branch_may_be_widened_as_well():
-    old, new = without_detail(32), Autoencoder(preset(latent=64, **SMALL))
-    new.load_state_dict(widened(with_detail(old.state_dict(), new), new))
-    points = Points(torch.tensor([7.0]), 16)
-    x = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        y, wide = old.analyse(x, points)[0], new.analyse(x, points)[0]
-    assert torch.allclose(wide[..., KEPT], y, atol=1e-5)
-
-
-def test_a_state_that_has_the_branch_or_is_for_a_model_without_it_stays():
-    old, new = without_detail(32), Autoencoder(preset(latent=32, **SMALL))
-    for state, model in ((new.state_dict(), new), (old.state_dict(), old)):
-        assert with_detail(state, model) is state
 
 
 def test_pixels_beyond_a_picture_have_no_part_in_the_objective():

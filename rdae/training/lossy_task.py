@@ -18,7 +18,7 @@ from rdae.training.config import TrainConfig
 from rdae.training.data import PHOTO_CACHE, SCREENS_CACHE, PhotoCache, Pixels
 from rdae.training.export import calibration_crops
 from rdae.training.validation import validate
-from rdae.training.warm_start import read_weights_to_start_from, widened, with_detail
+from rdae.training.warm_start import read_weights_to_start_from, widened
 
 
 class LossyTask:
@@ -38,8 +38,8 @@ class LossyTask:
         self._screens = PhotoCache(run / SCREENS_CACHE) if config.screens else None
 
     def read_start(self, path: Path) -> dict[str, Tensor]:
-        """Weights of a run, a checkpoint or a file, grown to our analysis and latent channels."""
-        return widened(with_detail(read_weights_to_start_from(path), self.model), self.model)
+        """Weights of a run, a checkpoint or a file, grown to our latent channels."""
+        return widened(read_weights_to_start_from(path), self.model)
 
     def draw_crops(self, rng: np.random.Generator) -> Pixels:
         """Crops of photos and screens, in steps whose sides may end anywhere in a cell."""

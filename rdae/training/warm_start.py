@@ -29,13 +29,6 @@ from rdae.training.checkpoint import checkpoints
 
 FRESH_STEP = 0.7  # ln of how much coarser new latent channels begin
 FALL = 1.2  # amplitudes of photographs fall about as frequency^-FALL
-DETAIL = "analysis.0.0.0.0."  # the preset's branch for 4x4 patches
-PLAIN_SKIP = "analysis.1.1.0."  # only models without the branch have it
-MOVED = (  # names of other layers before there was the branch, and since; the longer ones first
-    (PLAIN_SKIP, "analysis.0.1.1."),
-    ("analysis.1.0.0.", "analysis.0.0.0.1.1."),
-    ("analysis.1.0.", "analysis.0.0."),
-)
 PRIOR_FIT_STEPS = 400
 PRIOR_FIT_REACH = 64  # largest magnitude of z that the fit looks at
 
@@ -97,37 +90,6 @@ def _anchor_points(low: float, high: float) -> Array:
     first, last = (math.log(rd_lambda) for rd_lambda in LAMBDA_RANGE)
     ours = np.linspace(first, last, NUM_ANCHORS)
     return (ours - math.log(low)) / (math.log(high) - math.log(low)) * (NUM_POINTS - 1)
-
-
-@torch.no_grad()
-def with_detail(state: dict[str, Tensor], model: Autoencoder) -> dict[str, Tensor]:
-    """The state of a model whose analysis sees no 4x4 patches, as one of a model that does.
-
-    What the new branch adds is 0 at first: both compute the same.
-
-    Args:
-        state: of an `Autoencoder`.
-        model: with its initial weights.
-
-    Returns:
-        A state with the names of `model`; `state` itself, unless it lacks the branch and `model`
-        has it.
-    """
-    fresh = {k: v.clone() for k, v in model.state_dict().items() if k.startswith(DETAIL)}
-    if not fresh or not any(name.startswith(PLAIN_SKIP) for name in state):
-        return state
-    for path in model.spec.roles["quiet"]:
-        if path.startswith(DETAIL):
-            fresh[f"{path}.weight"].zero_()
-            fresh[f"{path}.bias"].zero_()
-    moved = {}
-    for name, value in state.items():
-        for old, new in MOVED:
-            if name.startswith(old):
-                name = new + name.removeprefix(old)
-                break
-        moved[name] = value
-    return moved | fresh
 
 
 @torch.no_grad()
