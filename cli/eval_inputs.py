@@ -163,14 +163,15 @@ def read_codecs(
             if every and spec in CODEC_NAMES:
                 continue
             raise
+        twin = codecs.setdefault(codec.name, codec)
+        if codec.kind != "ours" or ":quality=" in spec:  # -q has named those of ours
+            twin.qualities = tuple(sorted({*twin.qualities, *codec.qualities}))
+    for codec in codecs.values():
         if quick and not codec.lossless:
             inner = codec.qualities[1:-1]
             # Without the ends of the scale, which nobody uses and few points could not follow.
             some = inner if len(inner) >= QUICK_POINTS else codec.qualities
             codec.qualities = tuple(spread(some, QUICK_POINTS))
-        twin = codecs.setdefault(codec.name, codec)
-        if ":quality=" in spec:
-            twin.qualities = tuple(sorted({*twin.qualities, *codec.qualities}))
     return list(codecs.values())
 
 

@@ -109,6 +109,9 @@ def test_the_path_of_a_weights_file_may_have_colons(tmp_path: Path) -> None:
     assert codec.name == f"rdae:model={path}" and codec.qualities == (40,)
     with pytest.raises(WeightsNotFoundError, match="own"):
         codec.load()
+    for cut in ("", "effort"):
+        with pytest.raises(SpecError, match=f"{cut or 'nothing'} is not key=value"):
+            parse_spec(f"rdae:model={path}:{cut}")
 
 
 def test_names_are_canonical() -> None:

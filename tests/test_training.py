@@ -412,12 +412,16 @@ def test_pictures_that_are_left_out_are_listed_by_their_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
-    [(1e12, "layer synthesis.2: a weight of magnitude"), (np.nan, "synthesis.2.weight is not")],
+    ("name", "value", "said"),
+    [
+        ("synthesis.2.weight", 1e12, "layer synthesis.2: a weight of magnitude"),
+        ("synthesis.2.weight", np.nan, "synthesis.2.weight is not finite"),
+        ("y_log_gain", 100, "y_log_gain is not finite, or too large"),
+    ],
 )
-def test_weights_that_do_not_fit_are_no_weights_file(value, said):
+def test_weights_that_do_not_fit_are_no_weights_file(name, value, said):
     model = Autoencoder(PRESETS["tiny"]())
-    model.get_parameter("synthesis.2.weight").data[0, 0] = value
+    model.get_parameter(name).data[0, 0] = value
     with pytest.raises(ModelError, match=f"exported: {said}") as caught:
         integer_tensors(model, np.zeros((1, 64, 64, 3), np.uint8))
     assert "an older checkpoint may do" in caught.value.hint

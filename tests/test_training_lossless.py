@@ -201,6 +201,13 @@ def test_factors_that_do_not_fit_are_no_weights_file(factor: float) -> None:
         integer_tensors(net, np.zeros((1, 64, 64, 3), np.uint8))
 
 
+def test_weights_that_are_not_finite_are_no_weights_file() -> None:
+    net = LosslessNetworks(*PRESETS["tiny"])
+    net.levels()[0].same.data[0, 0] = np.nan
+    with pytest.raises(ModelError, match=r"exported: \S*same is not finite"):
+        integer_tensors(net, np.zeros((1, 64, 64, 3), np.uint8))
+
+
 def test_a_lossless_model_has_no_tune() -> None:
     with pytest.raises(ValueError, match="--tune eye is for lossy models"):
         TrainConfig(photos="", model="lossless", steps=1, tune="eye")

@@ -104,8 +104,8 @@ class RdImage extends HTMLElement {
       context?.clearRect(0, 0, width, height); // an older one of the same size would be seen through alpha
       context?.drawImage(coloured, 0, 0);
     } else context?.putImageData(new ImageData(data, width, height), 0, 0);
-    const isDrawn = context && !context.isContextLost?.(); // as a canvas is that is wider than the browser knows
-    if (!isDrawn) throw new RdaeError("too-large", `${width} x ${height} pixels are more than this browser can draw`);
+    const works = context && !context.isContextLost?.(); // as a canvas is that is wider than the browser knows
+    if (!works) throw new RdaeError("too-large", `${width} x ${height} pixels are more than this browser can draw`);
   }
 
   /**

@@ -40,6 +40,7 @@ from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT, REFINED_EFFORT, TUNES
 
 # To be had by name; the zoo's models are named one by one.
 CODEC_NAMES = ("rdae", "rdae-lossless", *FORMATS)
+_RDAE_SETTINGS = ("model", "effort", "tune")
 _RDAE_QUALITIES = (0.0, 5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0)
 
 
@@ -144,8 +145,8 @@ def parse_spec(spec: str) -> Codec:
     zoo_model = rest.pop(0) if base == "compressai" and rest and "=" not in rest[0] else ""
     for item in rest:
         key, equals, value = item.partition("=")
-        if "model" in settings and not equals:  # the path of a file may have colons
-            settings["model"] += f":{item}"
+        if "model" in settings and item and item not in (*_RDAE_SETTINGS, "quality") and not equals:
+            settings["model"] += f":{item}"  # the path of a file may have colons
             continue
         if not (key and equals and value):
             raise SpecError(f"{spec}: {item or 'nothing'} is not key=value", hint=_SPEC_HINT)
@@ -171,7 +172,7 @@ def _make(
         _check_keys(spec, settings, ("metric",))
         return ZooCodec(zoo_model, settings.get("metric", "mse"), qualities)
     if base == "rdae":
-        _check_keys(spec, settings, ("model", "effort", "tune"))
+        _check_keys(spec, settings, _RDAE_SETTINGS)
         effort = settings.get("effort", str(DEFAULT_EFFORT))
         if effort not in map(str, range(1, MAX_EFFORT + 1)):
             raise SpecError(f"{spec}: effort takes 1 to {MAX_EFFORT}")

@@ -40,10 +40,10 @@ from rdae.training.data import PhotoCache
 from rdae.training.quantise import (
     Units,
     calibrate,
+    check_weights,
     choose_units,
     quantise_gains,
     quantise_layer,
-    unexportable,
 )
 from rdae.training.tables import (
     Table,
@@ -105,9 +105,7 @@ def integer_tensors(model: Autoencoder, pixels: NDArray[np.uint8]) -> dict[str, 
     """
     model = copy.deepcopy(model).cpu().requires_grad_(False)
     model.use_bfloat16(False)
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise unexportable(f"{name} is not finite")
+    check_weights(model)
     units = choose_units(model.spec, calibrate(model, pixels))
     fold_units(model.double())
     tensors: dict[str, Array] = {}

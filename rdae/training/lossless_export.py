@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from rdae.autoencoder.layers import Depthwise, Linear, Residual
 from rdae.bitstream.tables import PRECISION_BITS
@@ -38,7 +39,7 @@ from rdae.training.lossless_networks import (
     WIDE_WEIGHTS,
     LosslessNetworks,
 )
-from rdae.training.quantise import free_bits, quantise_layer, unexportable
+from rdae.training.quantise import check_weights, free_bits, quantise_layer, unexportable
 
 FIXED_UNIT = 11  # of all but hidden features
 REACH = 9.0  # standard deviations, and two levels more, that a table has entries for
@@ -105,7 +106,11 @@ def integer_tensors(net: LosslessNetworks, crops: NDArray[np.uint8]) -> dict[str
     Raises:
         ModelError: a weight is not finite or does not fit 16 bits.
     """
-    units = _units(net, _largest(net, crops))
+    check_weights(net)
+    try:
+        units = _units(net, _largest(net, crops))
+    except LinAlgError as error:
+        raise unexportable("with these weights no filters can be fitted") from error
     tensors = _tables()
     for path, (unit_in, unit_out) in units.items():
         module = net.get_submodule(path)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rdae.autoencoder.autoencoder import Autoencoder
 from rdae.autoencoder.layers import Depthwise, Gain, Linear, Residual, Sum
@@ -34,6 +34,7 @@ from rdae.model.quarters import phases
 from rdae.model.spec import NUM_ANCHORS, ModelSpec
 from rdae.model.values import ValueFlow
 
+MAX_LOG_GAIN = 40.0  # of a trained gain; exported ones are smaller by far
 HEADROOM = 2  # bits beyond what calibration has seen
 # The same of means, which have finer bits than y_hat. One that saturates costs bits, and no pixel
 # is wrong; coarser units of y_hat would cost pixels at high qualities (1.9 % of the error at 100).
@@ -66,6 +67,18 @@ class Ranges:
     def note(self, path: str, value: Tensor) -> None:
         """Remember how large a value is."""
         self.values[path] = max(self.values.get(path, 0.0), float(value.abs().max()))
+
+
+def check_weights(model: nn.Module) -> None:
+    """See that features can be computed at all.
+
+    Raises:
+        ModelError: a weight or gain is not finite, or a gain is so large that features are not.
+    """
+    for name, parameter in model.named_parameters():
+        most = MAX_LOG_GAIN if name.endswith("log_gain") else math.inf
+        if not (parameter.isfinite().all() and (parameter <= most).all()):
+            raise unexportable(f"{name} is not finite, or too large")
 
 
 @torch.no_grad()

@@ -54,7 +54,14 @@ def test_a_first_look_has_four_points_where_there_are_as_many() -> None:
 
 def test_a_codec_that_is_named_twice_has_the_qualities_of_both() -> None:
     _, webp = read_codecs(None, "50", "webp:quality=20,webp:quality=40/20", quick=False)
-    assert webp.qualities == (20, 40)
+    assert list(webp.qualities) == [20, 40]
+    _, webp = read_codecs(None, None, "webp:quality=1/2/3/4/5,webp:quality=6/7/8", quick=True)
+    assert len(list(webp.qualities)) == 4
+    _, plain = read_codecs(None, "50", "webp", quick=False)
+    for both in ("webp,webp:quality=41", "webp:quality=41,webp"):
+        ours, webp = read_codecs(None, "50", f"{both},rdae", quick=False)
+        assert set(webp.qualities) == {*plain.qualities, 41}
+        assert ours.qualities == (50,)
 
 
 def test_a_folder_without_pictures_or_results(call: InProcess, tmp_path: Path) -> None:
