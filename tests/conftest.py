@@ -24,6 +24,10 @@ from rdae.threads import default_threads
 settings.register_profile("rdae", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rdae")
 
+# A shell has what runs in its background ignore SIGINT, and so would all that the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 MAX_PROCESSES = 4  # each needs memory of its own, and many tests use all cores themselves
 
 ROOT = Path(__file__).parent.parent

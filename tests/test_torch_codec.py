@@ -64,7 +64,8 @@ def assert_agrees(codec: Codec, rgb: np.ndarray, quality: float, bits_off: float
         assert psnr(pixels, rgb) == pytest.approx(psnr(decoded, rgb), abs=0.05)
     assert np.abs(pixels.round() - pixels).max() < 1e-3
     # a file's analysis rounds its features, this one does not: symbols near a half may differ
-    assert np.abs(pixels.round() - decoded).mean() < 0.9
+    most = 0.9 if rgb.size > 4 * FEW_SAMPLES else 1.5
+    assert np.abs(pixels.round() - decoded).mean() < most
 
 
 # ------------------------------------------------------------------------------- against real files
