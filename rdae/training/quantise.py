@@ -222,10 +222,8 @@ def quantise_layer(
         largest: magnitude of the input.
 
     Raises:
-        ModelError: a weight is not finite, or too large for any shift.
+        ModelError: a weight is too large for any shift, or not a number.
     """
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise unexportable(f"layer {path}: a weight is not finite")
     relative = unit_out - unit_in
     inputs = tuple(range(weight.ndim - 1))
     for shift in range(min(MAX_SHIFT, 31 - leak), 0, -1):
