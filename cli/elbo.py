@@ -12,9 +12,9 @@ import typer
 
 from rdae.cli import encoder_options, options
 from rdae.cli.batch import EXIT_FAILED
-from rdae.cli.console import Console, UsageError, emit, grouped, shown, table
+from rdae.cli.console import Console, UsageError, emit, shown, table
 from rdae.cli.models import require_model
-from rdae.errors import RdaeError
+from rdae.errors import RdaeError, grouped
 from rdae.limits import MAX_PIXELS
 from rdae.scales import (
     DEFAULT_EFFORT,
@@ -39,7 +39,7 @@ def elbo(
     to_srgb: options.ToSrgb = False,
     quality: encoder_options.LoneQuality = None,
     model: encoder_options.ModelName = None,
-    effort: encoder_options.Effort = DEFAULT_EFFORT,
+    effort: encoder_options.LoneEffort = DEFAULT_EFFORT,
     draws: options.Draws = DRAWS,
     threads: options.SearchThreads = None,
     as_json: options.OneJson = False,

@@ -13,7 +13,7 @@ from rdae.scales import DEFAULT_QUALITY
 # of the picture behind it for that value.
 LOSSLESS_IF_SMALLER = "--lossless-if-smaller"
 
-_ENCODER, _QUALITY = "Encoder", "Quality (one of these)"
+_ENCODER, _QUALITY = "Encoder", "Quality (one of these; --base beside --lossless or --max-error)"
 
 
 class TuneName(str, Enum):
@@ -74,8 +74,8 @@ Lossless = Annotated[
         _QUALITY,
         "--lossless",
         "Give back every pixel, of photographs in a much larger file; -e and -m do not count. With "
-        "=auto, which goes with all of these but --max-error, only where that takes no more bytes, "
-        "as of drawings and screenshots, or fits into --target-size.",
+        "=auto, which goes with -q and targets, only where that takes no more bytes, as of "
+        "drawings and screenshots, or fits into --target-size.",
         metavar="[=auto]",
     ),
 ]
@@ -100,18 +100,27 @@ Base = Annotated[
         metavar="0..100",
     ),
 ]
+
+
+def _effort(help: str) -> Any:
+    return declare(_ENCODER, "-e --effort", help, metavar="1..9", min=1, max=9)
+
+
 Effort = Annotated[
     int,
-    declare(
-        _ENCODER,
-        "-e --effort",
+    _effort(
         "How hard to work for few bits at equal quality (see --tune); decoding does not change. 1 "
         "is plain; from 3 on each picture's latents are refined, which takes from half a minute "
         "(3) to ten minutes (9) a megapixel, several times that with a target, and needs the extra "
-        "[train]. At a fixed -q part of the gain is a better picture, and the file may even grow.",
-        metavar="1..9",
-        min=1,
-        max=9,
+        "[train]. At a fixed -q part of the gain is a better picture, and the file may even grow."
+    ),
+]
+LoneEffort = Annotated[  # where there is no --tune
+    int,
+    _effort(
+        "How hard the last column's encoder works for few bits at equal PSNR. From 3 on it refines "
+        "the latents, which takes half a minute (3) to ten minutes (9) a megapixel and needs the "
+        "extra [train]."
     ),
 ]
 Tune = Annotated[

@@ -50,9 +50,10 @@ def evaluate(
             _CODECS,
             "--against",
             "Codecs to compare with: jpeg, jpeg2000, webp, avif, heic, jxl, compressai:MODEL; "
-            "lossless: rdae-lossless, jxl-lossless, webp-lossless, png; or all that are "
-            "installed. With settings: avif:speed=4, jpeg:subsampling=420, "
-            "webp:quality=20/40/60/80. Without it: jpeg,webp,avif.",
+            "lossless: rdae-lossless, jxl-lossless, webp-lossless, png; or the word all: those "
+            "that are installed, but compressai. With settings: avif:speed=4, "
+            "jpeg:subsampling=420, webp:quality=20/40/60/80, rdae:effort=5, "
+            "rdae:model=photo-psnr. Without it: jpeg,webp,avif.",
             metavar="LIST",
         ),
     ] = None,
@@ -79,7 +80,8 @@ def evaluate(
         _option(
             _CODECS,
             "--anchor",
-            "What BD-rates refer to. Without it: avif, webp or jpeg, the first that is there.",
+            "What BD-rates, mean differences in bits at equal quality, refer to. Without it: avif, "
+            "webp or jpeg, the first that is there, or else the first of --against.",
             metavar="CODEC",
         ),
     ] = None,
@@ -143,7 +145,8 @@ def evaluate(
             _RUN,
             "--reuse",
             "Take results from an earlier evaluation, or from a folder with its rows.tsv: those of "
-            "the same picture, codec, settings, versions and quality. May be given more than once.",
+            "the same picture, codec, settings, versions and quality. rdae's own codecs and "
+            "metrics of --metric-cmd are always measured. May be given more than once.",
             metavar="DIR",
         ),
     ] = None,

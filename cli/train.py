@@ -49,14 +49,25 @@ def train(
     ] = None,
     hours: Annotated[
         float | None,
-        _option(_RUN, "--hours", "Length of the run, over all its sittings.", metavar="H"),
+        _option(
+            _RUN,
+            "--hours",
+            "Length of the run, over all its sittings: on GPUs by the clock, on cores what it "
+            "computed, which takes longer where others use them. This or --steps is needed.",
+            metavar="H",
+        ),
     ] = None,
     steps: Annotated[
         int | None, _option(_RUN, "--steps", "The same in steps.", metavar="N", min=1)
     ] = None,
     resume: Annotated[
         bool,
-        _option(_RUN, "--resume", "Go on with the run in RUN; what is given anew replaces it."),
+        _option(
+            _RUN,
+            "--resume",
+            "Go on with the run in RUN. Settings that are given anew replace what it has, but for "
+            "its pictures, the shares that are held out, --model, --preset and --init.",
+        ),
     ] = False,
     init: Annotated[
         Path | None,
@@ -130,7 +141,7 @@ def train(
         _option(
             _DATA,
             "--odd-sizes",
-            "Share of the steps whose crops end anywhere in a cell. [default: 0.3]",
+            "Share of the steps whose crops have sides that are no multiples of 16. [default: 0.3]",
             metavar="0..1",
         ),
     ] = None,
@@ -183,7 +194,8 @@ def train(
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, _option(_STEP, "--learning-rate", "Of SOAP. [default: 0.002]", metavar="X")
+        float | None,
+        _option(_STEP, "--learning-rate", "Of the optimizer, SOAP. [default: 0.002]", metavar="X"),
     ] = None,
     precondition_every: Annotated[
         int | None,

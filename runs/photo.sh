@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The recipe of the model `photo`: 512 latent channels, lambda from 0.0004 to 1.6, photographs and
-# screenshots. Trains on whatever there is: a GPU, or all cores. Run again, it goes on where it was.
+# The recipe that `photo-psnr` began with, and with it `photo`: 512 latent channels, lambda from
+# 0.0004 to 1.6, photographs and screenshots, squared error. LOG.md has what followed. Trains on whatever there is: a GPU, or all cores. Run again, it goes on where it was.
 #
 #   runs/photo.sh PHOTOS/ SCREENS/ RUN/ [INIT.safetensors]
 set -euo pipefail

@@ -1,5 +1,5 @@
-/** What is wrong with a file, a model or a connection. The codes are those of FORMAT.md, section 10, and
- * `unavailable` for what could not be fetched. */
+/** What is wrong with a file, a model or a connection. The codes are those of FORMAT.md, section 10,
+ * `unavailable` for what could not be fetched, and `failed` for a worker that did not start or stopped. */
 export class RdaeError extends Error {
   /**
    * @param {string} code
