@@ -198,6 +198,29 @@ def test_gps_is_removed_from_xmp_or_the_packet_is(xmp: bytes, left: bytes) -> No
 def test_removing_gps_from_a_long_hostile_packet_takes_no_time() -> None:
     assert xmp_packet.without_place(b"<exif:GPS a" * 200_000) == b""
     assert xmp_packet.without_place(b' a:GPS="' * 200_001 + b":GPS") == b""
+    assert xmp_packet.without_place(b" x:" + b"GPS" * 400_000 + b" ") == b""
+
+
+def test_cutting_many_previews_takes_no_time() -> None:
+    thumbnail = b"<xmp:Thumbnails></xmp:Thumbnails>"
+    assert xmp_packet.of_size(b"<x>" + thumbnail * 200_000 + b"</x>", 2, 2) == b"<x></x>"
+    cut = b"<x>" + thumbnail + b"<xmp:Thumbnails>"
+    assert xmp_packet.of_size(cut, 2, 2) == b""
+
+
+def test_entries_that_share_their_values_take_no_time() -> None:
+    turns = struct.pack("<HHII", 274, 4, 1 << 20, 8 + 2 + 60_000 * 12 + 4) * 60_000
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 60_000) + turns + bytes(4 + (4 << 20))
+    turned = exif_data.upright(exif)
+    assert len(turned) == len(exif) and exif_data.orientation(turned) == 1
+
+
+def test_exif_whose_preview_has_a_million_strips_is_dropped() -> None:
+    at = 8 + 2 + 12 + 4
+    strips = [struct.pack("<HHII", tag, 4, 1 << 20, at + 30) for tag in (273, 279)]
+    exif = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 256, 4, 1, 9, at)
+    exif += struct.pack("<H", 2) + b"".join(strips) + bytes(4 + (4 << 20))
+    assert exif_data.of_size(exif, 2, 2) == b""
 
 
 headers = st.sampled_from(

@@ -11,6 +11,7 @@ References: Exif 2.32 (CIPA DC-008) sections 4.5 and 4.6; GeoTIFF 1.1 (OGC 19-00
 from __future__ import annotations
 
 from rdae.images.tiff_directory import (
+    MOST_VALUES,
     Directory,
     erase,
     erase_ranges,
@@ -44,7 +45,7 @@ def orientation(exif: bytes) -> int:
     """Return the orientation in 1..8, or 0 where there is none."""
     directory = first_directory(exif)
     if directory and (entry := directory.entry(_ORIENTATION)):
-        values = integers(exif, directory.order, entry)
+        values = integers(exif, directory.order, entry, 1)
         if values:
             return values[0] if 1 <= values[0] <= 8 else 1
     return 0
@@ -57,7 +58,7 @@ def upright(exif: bytes) -> bytes:
         return exif
     patched = bytearray(exif)
     for entry in directory.entries:
-        if entry.tag == _ORIENTATION and integers(exif, directory.order, entry):
+        if entry.tag == _ORIENTATION and integers(exif, directory.order, entry, 1):
             put_integer(patched, directory.order, entry, 1)
     return bytes(patched)
 
@@ -73,7 +74,7 @@ def without_place(exif: bytes) -> bytes:
         return b""
     order, patched = first.order, bytearray(exif)
     inner = first.entry(EXIF_IFD)
-    places = [next_position(exif, first), *(integers(exif, order, inner)[:1] if inner else ())]
+    places = [next_position(exif, first), *(integers(exif, order, inner, 1) if inner else ())]
     found = [first, *(d for p in places if (d := read_directory(exif, order, p)) is not None)]
     for directory in found:
         pointers = [entry for entry in directory.entries if entry.tag == GPS_IFD]
@@ -81,7 +82,7 @@ def without_place(exif: bytes) -> bytes:
         if (has_place and not directory.is_whole) or len(pointers) > 1:
             return b""
         for pointer in pointers:
-            (place,) = integers(exif, order, pointer)[:1] or (0,)
+            (place,) = integers(exif, order, pointer, 1) or (0,)
             gps = read_directory(exif, order, place)
             if gps is None or not gps.is_whole:
                 return b""
@@ -102,7 +103,7 @@ def of_size(exif: bytes, width: int, height: int) -> bytes:
     first = first_directory(exif)
     if first is not None:
         order, inner = first.order, None
-        if (entry := first.entry(EXIF_IFD)) and (place := integers(exif, order, entry)[:1]):
+        if (entry := first.entry(EXIF_IFD)) and (place := integers(exif, order, entry, 1)):
             inner = read_directory(exif, order, place[0])
         for directory in (first, inner):
             for entry in directory.entries if directory else ():
@@ -118,7 +119,10 @@ def of_size(exif: bytes, width: int, height: int) -> bytes:
 
 
 def _erase_previews(data: bytearray, first: Directory) -> bool:
-    """Erase all pictures but the one that `first` describes; return whether there were few."""
+    """Erase all pictures but the one that `first` describes; return whether all were found.
+
+    They are not where there are too many of them, or of the pieces of one.
+    """
     order = first.order
     previews = first.entry(_SUB_IFDS)
     waiting = integers(data, order, previews) if previews else []
@@ -137,6 +141,8 @@ def _erase_previews(data: bytearray, first: Directory) -> bool:
         for offsets, lengths in _THUMBNAIL:
             at, length = directory.entry(offsets), directory.entry(lengths)
             if at and length:
+                if min(at.num_values, length.num_values) > MOST_VALUES:
+                    return False
                 pairs = zip(integers(data, order, at), integers(data, order, length), strict=False)
                 pieces += [range_of(data, offset, num_bytes) for offset, num_bytes in pairs]
         if directory.is_whole:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I"}  # BYTE, SHORT, LONG, and the offset of a directory
 _HEADER_BYTES = 8
+MOST_VALUES = 4096  # more than the strips of any preview
 
 
 class Entry(NamedTuple):
@@ -69,14 +70,19 @@ def read_directory(data: bytes | bytearray, order: str, position: int) -> Direct
     return Directory(order, position, entries, position + 2 + 12 * count + 4 <= len(data))
 
 
-def integers(data: bytes | bytearray, order: str, entry: Entry) -> list[int]:
-    """Return the values of an entry of whole numbers; none if it has others or lies outside."""
+def integers(
+    data: bytes | bytearray, order: str, entry: Entry, most: int = MOST_VALUES
+) -> list[int]:
+    """Return the first values of an entry of whole numbers; none if it has others or lies outside.
+
+    Hostile data can let thousands of entries share millions of values, hence at most `most`.
+    """
     code = _INTEGERS.get(entry.type)
     num_bytes = _VALUE_BYTES.get(entry.type, 0) * entry.num_values
     position = _position_of_values(data, order, entry, num_bytes)
     if code is None or position + num_bytes > len(data):
         return []
-    return list(struct.unpack_from(f"{order}{entry.num_values}{code}", data, position))
+    return list(struct.unpack_from(f"{order}{min(entry.num_values, most)}{code}", data, position))
 
 
 def put_integer(data: bytearray, order: str, entry: Entry, value: int) -> None:

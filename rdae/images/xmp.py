@@ -19,9 +19,10 @@ _SIZE = re.compile(
 
 # Names of properties that tell a place, whatever their namespace: those of cameras, of drones (DJI,
 # Skydio, Parrot; one of them writes "Longtitude"), and the namespaces of places.
+# A look ahead is taken once; in a pattern for the whole name, each "GPS" in it would be tried.
 _PLACE = (
-    rb"(?!xmlns:)(?:[\w.-]+:[\w.-]*(?:GPS|Latitude|Longt?itude|Altitude)[\w.-]*"
-    rb"|(?:geo|georss|gml|gps):[\w.-]+)"
+    rb"(?!xmlns:)(?=[\w.-]+:[\w.-]*(?:GPS|Latitude|Longt?itude|Altitude)|(?:geo|georss|gml|gps):)"
+    rb"[\w.-]+:[\w.-]+"
 )
 _PLACE_ATTRIBUTE = re.compile(
     rb"""\s""" + _PLACE + rb"""\s*=\s*(?:"[^"]*"|'[^']*')""", re.IGNORECASE
@@ -69,12 +70,15 @@ def of_size(xmp: bytes, width: int, height: int) -> bytes:
 
     xmp = _SIZE.sub(size, xmp)
     for name in _THUMBNAILS:
-        while (start := xmp.find(b"<" + name)) >= 0:
+        kept, done = [], 0
+        while (start := xmp.find(b"<" + name, done)) >= 0:
             end = xmp.find(b"</" + name, start)
             end = xmp.find(b">", end) if end >= 0 else -1
             if end < 0:
                 return b""
-            xmp = xmp[:start] + xmp[end + 1 :]
+            kept.append(xmp[done:start])
+            done = end + 1
+        xmp = b"".join((*kept, xmp[done:]))
     return b"" if any(mark in _plain(xmp) for mark in _BASE64_PICTURES) else xmp
 
 
