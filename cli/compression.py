@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rdae.cli import figures
 from rdae.cli.batch import Outcome
-from rdae.cli.console import Console, grouped, human_bytes, human_seconds, shown
+from rdae.cli.console import Console, human_bytes, human_seconds, shown
 from rdae.cli.inputs import Source
 from rdae.cli.paths import Task, is_taken, remove_input, skipped_line, write_output
 from rdae.cli.remarks import is_doubtful, remarks_on, smaller_exact_bytes
 from rdae.cli.target import Target
-from rdae.errors import OutputExistsError
+from rdae.errors import OutputExistsError, grouped
 
 if TYPE_CHECKING:
     from rdae.codec.smaller import Choice
@@ -240,7 +240,7 @@ class Compression:
         """Refuse what is no picture or none for us, without decoding it."""
         from rdae.images.reader import Allowed, open_image
 
-        if source.path is None or (source.path.exists() and not source.path.is_file()):
+        if source.path is None or (os.path.exists(source.path) and not os.path.isfile(source.path)):
             return  # what a pipe holds can be read only once
         with source.path.open("rb") as file:
             open_image(file, max_pixels=self.max_pixels, allowed=Allowed(**self.conversions))
@@ -249,7 +249,7 @@ class Compression:
         from rdae.images.pillow import read_picture
 
         like = None if source.path is None else source.path.stat()
-        if source.path is not None and source.path.is_file():
+        if source.path is not None and os.path.isfile(source.path):
             picture = read_picture(source.path, max_pixels=self.max_pixels, **self.conversions)
             input_bytes = source.path.stat().st_size
         else:  # a pipe, which a picture reader cannot go back in

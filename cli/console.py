@@ -110,11 +110,6 @@ def human_bytes(count: int) -> str:
     return f"{value:.1f} {unit}"
 
 
-def grouped(number: int) -> str:
-    """Return a whole number with its thousands set apart: `73 632`."""
-    return f"{number:,}".replace(",", " ")
-
-
 def human_seconds(seconds: float) -> str:
     """Return a duration: `48 ms`, `0.52 s`, `1.3 s`, `2 min 05 s`."""
     if seconds < 0.0995:

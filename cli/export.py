@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from rdae.cli import options
 from rdae.cli.console import Console, UsageError, human_bytes, shown
 from rdae.errors import OutputExistsError
+from rdae.tensor_file import read_json
 
 OWN_MODEL_ID = 255  # for models that nobody else needs to tell apart
 
@@ -62,6 +62,8 @@ def export(
         raise UsageError("-o FILE is missing", hint=f"rdae export {shown(run)} -o mine.safetensors")
     if output.suffix != ".safetensors":
         raise UsageError(f"{shown(output)}: the name of a weights file ends in .safetensors")
+    if not output.parent.is_dir():
+        raise UsageError(f"{shown(output.parent)}: no such folder")
     if output.exists() and not force:
         raise OutputExistsError(f"{shown(output)} exists", hint="-f replaces it")
     more = _read_provenance(provenance) if provenance else {}
@@ -79,7 +81,7 @@ def export(
 
 def _read_provenance(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"--provenance {shown(path)}: {error}") from error
     if not isinstance(found, dict):

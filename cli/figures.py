@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rdae.cli.console import grouped
+from rdae.errors import grouped
 
 if TYPE_CHECKING:
     from rdae.bitstream.info import Info

@@ -11,10 +11,10 @@ import typer
 
 from rdae.cli import figures, options
 from rdae.cli.batch import Batch, Outcome
-from rdae.cli.console import Color, Console, emit, grouped, human_bytes, shown, table
+from rdae.cli.console import Color, Console, emit, human_bytes, shown, table
 from rdae.cli.inputs import RD_EXTENSIONS, expand
 from rdae.cli.paths import Task
-from rdae.errors import RdaeError
+from rdae.errors import RdaeError, grouped
 from rdae.scales import LAMBDA_RANGE, rd_lambda_at
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ def _real_folder(folder: str) -> str:
 
 def _refuse_other_kind(source: Source, extensions: frozenset[str]) -> Source:
     """Mark what a command of the other direction is for, so that the user hears of that first."""
-    if source.error is not None or source.path is None or not source.path.is_file():
+    if source.error is not None or source.path is None or not os.path.isfile(source.path):
         return source
     wants_rd = extensions is RD_EXTENSIONS
     name = shlex.quote(shown(source.path))
@@ -211,7 +211,7 @@ def _expand_one(
     path = Path(argument)
     if not argument:
         yield Source(path, error=InputError("an empty name"), label="''")
-    elif not path.is_dir():
+    elif not os.path.isdir(path):  # False, too, of names that no file can have
         yield Source(path)
     elif not recursive:
         yield Source(path, error=InputError("is a directory", hint="-r takes the files in it"))

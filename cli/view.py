@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import webbrowser
 from typing import Annotated
 
@@ -96,7 +97,7 @@ def _shared(source: Source) -> SharedFile:
 
     if source.error is not None:
         raise source.error
-    if source.path is None or not source.path.is_file():  # a pipe can be read only once
+    if source.path is None or not os.path.isfile(source.path):  # a pipe can be read only once
         data = source.read()
         read_header(ByteReader(data[:_HEADER_BYTES]))
         return SharedFile(source.name, len(data), lambda: data)

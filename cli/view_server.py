@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from http import HTTPStatus
+from http.client import HTTP_PORT
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
@@ -101,7 +102,9 @@ class ViewServer(ThreadingHTTPServer):
     @property
     def hosts(self) -> set[str]:
         """What a request may say that this machine is called."""
-        return {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        names = {ADDRESS, "localhost"}
+        bare = names if self.server_port == HTTP_PORT else set()  # browsers leave that one out
+        return bare | {f"{name}:{self.server_port}" for name in names}
 
     @cached_property
     def table(self) -> dict[str, tuple[str, Callable[[], bytes]]]:

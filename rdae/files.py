@@ -146,6 +146,11 @@ def atomic_write(
         raise
 
 
+def utf8(text: str) -> bytes:
+    """The bytes of a text; of a file's name in it, what is no UTF-8 is written as an escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def is_special(path: Path) -> bool:
     """Tell whether `path` is something that exists and is neither a regular file nor a folder."""
     try:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdae.files import atomic_write
 from rdae.limits import MAX_TENSORS, MAX_WEIGHTS_BYTES, MAX_WEIGHTS_HEADER_BYTES
 
 _TYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4"}
@@ -31,14 +31,18 @@ def write_tensors(path: Path, content: Any, tensors: dict[str, NDArray[Any]]) ->
         path: of the file.
         content: what goes as JSON under the metadata's key `rdae`.
         tensors: arrays by name.
-    """
-    from safetensors.numpy import save_file
 
-    part = path.with_name(path.name + ".part")
+    Raises:
+        ValueError: `read_tensors` would refuse it: a number that is none, or too long a header.
+        OSError: it cannot be written.
+    """
+    from safetensors.numpy import save
+
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    save_file(ordered, part, {"rdae": json.dumps(content)})
-    part.chmod(0o644)  # safetensors makes files that only their owner can read
-    os.replace(part, path)
+    data = save(ordered, {"rdae": json.dumps(content, allow_nan=False)})
+    _check_header(int.from_bytes(data[:_LENGTH_BYTES], "little"))
+    with atomic_write(path, overwrite=True) as file:
+        file.write(data)
 
 
 def read_tensors(path: Path, *, only_metadata: bool) -> tuple[Any, dict[str, NDArray[Any]]]:
@@ -63,10 +67,7 @@ def read_tensors(path: Path, *, only_metadata: bool) -> tuple[Any, dict[str, NDA
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         if not 2 <= length <= size - _LENGTH_BYTES:
             raise ValueError("it has no whole header")
-        if length > MAX_WEIGHTS_HEADER_BYTES:
-            raise ValueError(
-                f"its header has {length} bytes, the limit is {MAX_WEIGHTS_HEADER_BYTES}"
-            )
+        _check_header(length)
         header = read_json(file.read(length))
         if not isinstance(header, dict):
             raise ValueError("the header is no object")
@@ -77,6 +78,11 @@ def read_tensors(path: Path, *, only_metadata: bool) -> tuple[Any, dict[str, NDA
         if only_metadata:
             return content, {}
         return content, _arrays(header, file.read(size))
+
+
+def _check_header(length: int) -> None:
+    if length > MAX_WEIGHTS_HEADER_BYTES:
+        raise ValueError(f"its header has {length} bytes, the limit is {MAX_WEIGHTS_HEADER_BYTES}")
 
 
 def way_out(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def test_a_collection_is_read(collection: Path) -> None:
     assert "ms_ssim" not in found[1]["points"][-1]
     some = read_published(f"{collection}:av1-s, av1,clic/vtm", "kodak")
     assert [c["name"] for c in some] == ["av1-slow", "av1", "vtm"]
+
+
+def test_rates_that_are_none_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "curves.json"
+    lists = {"bpp": [math.nan, 0, 0.5, math.inf, 1], "psnr": [1, 2, 3, 4, 5]}
+    path.write_text(json.dumps({"kodak": {"vtm": lists}}))
+    (found,) = read_published(str(path), "kodak")
+    assert found["points"] == [{"bpp": 0.5, "psnr": 3.0}, {"bpp": 1.0, "psnr": 5.0}]
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,18 @@ def test_our_files_are_published_curves_in_their_turn(
     assert [p["psnr"] for p in again["points"]] == [28.0, 31.0, 34.0, 37.0, 40.0]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert exports.file_name("jpeg:subsampling=420") == "jpeg-subsampling-420"
+    assert len(exports.file_name("rdae:model=" + "x" * 300)) <= 40
     assert again["settings"] == published._NOTE
+
+
+def test_codecs_of_like_names_have_files_of_their_own(
+    summary: dict[str, Any], tmp_path: Path
+) -> None:
+    webp = next(codec for codec in summary["codecs"] if codec["name"] == "webp")
+    alike = [{**webp, "name": name, "label": name} for name in ("a:b=1.0", "a:b=1-0")]
+    exports.write_files({**summary, "codecs": alike}, tmp_path)
+    labels = {json.loads(path.read_text())["name"] for path in (tmp_path / "compressai").iterdir()}
+    assert labels == {"a:b=1.0", "a:b=1-0"}
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch, on deprecations

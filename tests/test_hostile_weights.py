@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import struct
@@ -23,7 +24,7 @@ from rdae.model.cards import lossless_card
 from rdae.model.model import Model
 from rdae.model.presets import tiny
 from rdae.model.weights_file import FORMAT, read_description, read_weights
-from rdae.tensor_file import read_tensors
+from rdae.tensor_file import read_tensors, write_tensors
 
 SPEC = json.loads(tiny().to_json())
 INFO = {"format": FORMAT, "id": 200, "name": "mine", "spec": SPEC, "provenance": {}}
@@ -197,6 +198,17 @@ def test_arrays_come_back_whatever_the_header_is_aligned_to(tmp_path: Path) -> N
         _, arrays = read_tensors(path, only_metadata=False)
         assert arrays[" " * spaces].flags.aligned and np.array_equal(arrays[" " * spaces], values)
         assert arrays["empty"].shape == (0, 5)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"what was there")
+    one = {"a": np.zeros(1, np.int8)}
+    for content in ({"number": math.nan}, {"text": "x" * limits.MAX_WEIGHTS_HEADER_BYTES}):
+        with pytest.raises(ValueError):
+            write_tensors(path, content, one)
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+        assert path.read_bytes() == b"what was there"
 
 
 def test_the_shipped_files_are_within_the_limits(model: Model) -> None:

@@ -130,6 +130,14 @@ def test_the_colour_box_counts_before_the_stream() -> None:
     assert cicp_of_heif(io.BytesIO(data)) == Cicp(BT_709, SRGB_CURVE, is_full_range=True)
 
 
+def test_a_box_of_64_bits_before_the_colours_is_passed() -> None:
+    data = avif(BT_2020, SRGB_CURVE)
+    first = int.from_bytes(data[:4], "big")
+    wide = (1).to_bytes(4, "big") + b"free" + (16 + 5).to_bytes(8, "big") + bytes(5)
+    moved = data[:first] + wide + data[first:]
+    assert cicp_of_heif(io.BytesIO(moved)) == Cicp(BT_2020, SRGB_CURVE, is_full_range=True)
+
+
 def obu(kind: int, body: bytes) -> bytes:
     return bytes([kind << 3 | 2, len(body)]) + body
 

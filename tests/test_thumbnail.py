@@ -13,7 +13,7 @@ from rdae.codec import encode
 from rdae.codec.thumbnail import decode_thumbnail, shrink
 from rdae.errors import CorruptError, TooLargeError
 from rdae.images.picture import Picture
-from rdae.images.pillow import to_pillow
+from rdae.images.pillow import from_pillow, to_pillow
 from tests.small_tiles import Coded, coded, small_tiles
 
 
@@ -89,6 +89,12 @@ def test_memory_does_not_grow_with_height(photo):
 
     peak(1)  # the model and its tables are loaded
     assert peak(8) < 1.2 * peak(2)
+
+
+def test_a_limit_that_was_raised_counts_for_what_is_left_of_the_picture(photo, monkeypatch):
+    monkeypatch.setitem(from_pillow.__kwdefaults__, "max_pixels", 100)
+    picture = Picture(np.ascontiguousarray(photo.rgb[:64, :64]), None, False)
+    assert shrink(picture, 32).rgb.shape == (32, 32, 3)
 
 
 def test_damage_limits_and_nonsense_are_refused(rich):

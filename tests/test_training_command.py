@@ -173,6 +173,21 @@ def test_a_finished_run_leaves_its_papers_and_a_model_that_works(
     assert "proved exact" in said
     code, _, said = call_quietly("export", str(whole), "-o", "mine.safetensors")
     assert code == 1 and "exists" in said
+    nonsense = tmp_path / "nonsense.json"
+    for given, options, message in (
+        ("{}", ("-o", "none/mine.safetensors"), "none: no such folder"),
+        ("{}", ("--name", "x" * 65), "a model's name has 1 to"),
+        ('{"rd_points": "x"}', (), "rd_points of the model's provenance"),
+        ('{"hours": NaN}', (), "NaN is no number"),
+    ):
+        nonsense.write_text(given)
+        arguments = ("-o", "other.safetensors", "--provenance", "nonsense.json", *options)
+        code, _, said = call_quietly("export", str(whole), *arguments)
+        assert code in (1, 2) and message in said.splitlines()[0], said
+    monkeypatch.chdir(checkpoints(whole)[-1])
+    code, _, said = call_quietly("export", ".", "-o", str(tmp_path / "last.safetensors"))
+    assert code == 0, said
+    monkeypatch.chdir(tmp_path)
 
     Image.fromarray(photo.rgb[:200, 300:600]).save(tmp_path / "crop.png")
     for arguments in (

@@ -87,6 +87,7 @@ class Linear(ExactMixin, nn.Module):
     """Pointwise linear layer; with `leak` k followed by a leaky ReLU of slope 2^-k.
 
     Attributes:
+        leak: k, 0 for none.
         low_precision: compute in bfloat16, also the result; weights and their gradients stay in
             float32.
     """
@@ -95,6 +96,7 @@ class Linear(ExactMixin, nn.Module):
         super().__init__()
         reference = nn.Linear(inputs, outputs)
         self.weight, self.bias = reference.weight, reference.bias  # (outputs, inputs), (outputs,)
+        self.leak = leak or 0
         self.slope = None if leak is None else 2.0**-leak
         self.low_precision = False
 

@@ -142,7 +142,8 @@ def _fitted(reduced: Image.Image, size: tuple[int, int], side: int, icc: bytes) 
         factor = _factor(*size, side)
         whole = (0, 0, size[0] / factor, size[1] / factor)
         reduced = reduced.resize(fitting, Image.Resampling.LANCZOS, box=whole)
-    return replace(from_pillow(reduced), icc=icc, exif=b"", xmp=b"")
+    limit = math.prod(reduced.size)  # whoever decoded the picture has compared its size
+    return replace(from_pillow(reduced, max_pixels=limit), icc=icc, exif=b"", xmp=b"")
 
 
 def _bands(parts: Parts, model: Model, threads: int) -> Iterator[Picture]:

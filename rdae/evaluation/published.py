@@ -143,6 +143,7 @@ def _curve(name: str, facts: Mapping[str, Any]) -> Curve:
         for point, value in zip(points, values or [], strict=False):
             if value is not None and math.isfinite(value):
                 point[metric] = float(value)
+    points = [point for point in points if 0 < point["bpp"] < math.inf]
     source = str(facts.get("source") or "")
     return {
         "name": name,

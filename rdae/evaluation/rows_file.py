@@ -15,10 +15,10 @@ from typing import Any
 
 from rdae.errors import RdaeError
 from rdae.evaluation.results import ROW_SCHEMA, Job, Key, Row, row_key
-from rdae.files import atomic_write
+from rdae.files import atomic_write, utf8
 
 ROWS_FILE = "rows.tsv"
-OURS = "rdae"  # the codec's name in a spec
+OURS = ("rdae", "rdae-lossless")  # names of codecs in a spec
 
 _BITS = ("y", "z", "header")
 _KEYS = ("image", "sha256", "width", "height", "codec", "settings", "quality", "bytes")
@@ -65,7 +65,7 @@ def _number(value: float | None) -> str:
 def write_rows(rows: Iterable[Row], metrics: Sequence[str], folder: Path) -> None:
     """Write rows.tsv."""
     with atomic_write(folder / ROWS_FILE, overwrite=True) as file:
-        file.write(rows_text(rows, metrics).encode())
+        file.write(utf8(rows_text(rows, metrics)))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -128,7 +128,7 @@ def _row(cells: Mapping[str, str], metrics: Sequence[str], place: str) -> Row:
 def fitting(rows: Iterable[Row], jobs: Iterable[Job]) -> dict[Key, Row]:
     """The rows that are results of jobs: of that picture, codec, settings, quality, all metrics.
 
-    The picture's name may be another one. Ours is always measured again: its encoder changes
+    The picture's name may be another one. Ours are always measured again: an encoder changes
     between versions, and its settings do not say how.
     """
     known = {row_key(row): row for row in rows}
@@ -136,7 +136,7 @@ def fitting(rows: Iterable[Row], jobs: Iterable[Job]) -> dict[Key, Row]:
     for job in jobs:
         row: Any = known.get(job.key)
         # A command's metric is known by its name alone, and may be another one by now.
-        ours = job.codec.partition(":")[0] == OURS
+        ours = job.codec.partition(":")[0] in OURS
         if row and not ours and all(m.name in row and not m.command for m in job.metrics):
             found[job.key] = {**row, "image": job.image.image}
     return found
@@ -151,5 +151,5 @@ def outdated(rows: Iterable[Row], jobs: Iterable[Job]) -> dict[str, tuple[str, s
     return {
         codec: (sorted(before[codec])[0], settings)
         for codec, settings in now.items()
-        if codec in before and settings not in before[codec] and codec.partition(":")[0] != OURS
+        if codec in before and settings not in before[codec] and codec.partition(":")[0] not in OURS
     }

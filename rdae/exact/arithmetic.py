@@ -34,11 +34,6 @@ def saturated(v: NDArray[Any]) -> NDArray[np.int16]:
     return clipped
 
 
-def leak_shift(shift: int, leak: int) -> int:
-    """What is added before the larger shift of a leaky layer, beside the half in the bias."""
-    return (1 << (shift + leak - 1)) - (1 << (shift - 1))
-
-
 def prove(
     path: str,
     mantissa: NDArray[np.int16],

@@ -102,12 +102,14 @@ def cicp_of_heif(file: BinaryIO) -> Cicp | None:
     file.seek(0)
     while len(header := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", header)
+        if size == 1:  # it stands behind the type, in 64 bits, as of large pictures
+            size = int.from_bytes(file.read(8), "big") - 8
         if kind == b"meta" and 8 <= size <= _MAX_META_BYTES:
             try:
                 return _of_meta(file.read(size - 8), file)
             except (LookupError, struct.error):
                 return None
-        if size < 8:  # to the end of the file, or of 64 bits: the pixels
+        if size < 8:  # to the end of the file
             return None
         file.seek(size - 8, 1)
     return None

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from rdae.errors import UnsupportedImageError
+from rdae.images.png_file import DAMAGED
 
 EXTRA = b"\x5a\xa7\x36\xc9" * 4  # no 0xFF, and no end of block in the usual codes
 _HUFFMAN = {0xC0: False, 0xC1: False, 0xC2: True}  # start of frame -> whether it is progressive
@@ -30,7 +31,6 @@ _OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0
 _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 _END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 _COMPARED_ROWS = 256
-_HINT = "the file is damaged or incomplete; copy or download it again"
 
 
 @dataclass
@@ -114,7 +114,9 @@ def with_extra_bytes(data: bytes) -> bytes | None:
     if frame is None:
         return None
     if any(frame.missing.values()):
-        raise UnsupportedImageError("incomplete JPEG file: its last scans are missing", hint=_HINT)
+        raise UnsupportedImageError(
+            "incomplete JPEG file: its last scans are missing", hint=DAMAGED
+        )
     return b"".join([data[:2], *parts, data[copied:position]])
 
 
@@ -137,7 +139,8 @@ def check_against(image: Image.Image, twin: Image.Image) -> None:
         box = (0, top, image.width, min(top + _COMPARED_ROWS, image.height))
         if not np.array_equal(np.asarray(image.crop(box)), np.asarray(twin.crop(box))):
             raise UnsupportedImageError(
-                f"incomplete {image.format} file: its data end before the picture does", hint=_HINT
+                f"incomplete {image.format} file: its data end before the picture does",
+                hint=DAMAGED,
             )
 
 
@@ -169,5 +172,5 @@ def _check_scan(frame: _Frame, body: bytes, scan: bytes, interval: int) -> None:
     wanted = -(-frame.num_units(components) // interval) - 1 if interval else 0
     if len(restarts) < wanted or restarts != [i % 8 for i in range(len(restarts))]:
         raise UnsupportedImageError(
-            "incomplete JPEG file: a part of its data is missing", hint=_HINT
+            "incomplete JPEG file: a part of its data is missing", hint=DAMAGED
         )

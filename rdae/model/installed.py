@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -40,7 +41,7 @@ def load_model(name: str | Path | None = None) -> Model:
         WeightsMismatchError: its file is damaged.
     """
     if name is not None and is_weights_file(name):
-        return _load(Path(name))
+        return _load_own(Path(name))
     manifest = shipped_manifest()
     wanted = manifest["default"] if name is None else str(name)
     for entry in manifest["models"]:
@@ -49,7 +50,7 @@ def load_model(name: str | Path | None = None) -> Model:
     known = [entry["name"] for entry in manifest["models"]]
     for path, description in own_models():
         if description.name == wanted:
-            return _load(path)
+            return _load_own(path)
         known.append(description.name)
     raise WeightsNotFoundError(
         f"there is no model {wanted}", hint=f"installed models: {', '.join(known)}"
@@ -103,7 +104,7 @@ def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -
         WeightsMismatchError: its weights file is damaged.
     """
     if weights is not None:
-        model = _load(weights)
+        model = _load_own(weights)
         if model.fingerprint == fingerprint and model.description.model_id == model_id:
             return model
         raise _unknown(model_id, fingerprint, [(model.description.model_id, model.fingerprint)])
@@ -117,7 +118,7 @@ def find_model(model_id: int, fingerprint: bytes, weights: Path | None = None) -
     for path, description in own_models():
         if description.model_id == model_id:
             try:
-                model = _load(path)
+                model = _load_own(path)
             except ModelError as error:
                 unusable = error  # it may be the one, but another file may be it, too
                 continue
@@ -179,7 +180,7 @@ def complete_manifest() -> tuple[dict[str, Any], dict[str, Path]]:
         paths[entry["file"]] = shipped(entry["file"])
     for path, description in own_models():
         try:
-            model, data = _load(path), path.read_bytes()
+            model, data = _load_own(path), path.read_bytes()
         except (ModelError, OSError) as error:
             leave_out(path, error)
             continue
@@ -196,11 +197,23 @@ def complete_manifest() -> tuple[dict[str, Any], dict[str, Path]]:
     return {**manifest, "models": entries}, paths
 
 
+def _load_own(path: Path) -> Model:
+    """Load a model that does not come with rdae, anew where another file has its name by now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return Model.load(path)  # says what is wrong
+    return _read_own(path, os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 @lru_cache(maxsize=4)
-def _load(path: Path, sha256: str = "", fingerprint: str = "") -> Model:
-    """Load a model; of a shipped one the manifest's hashes are given."""
-    if not sha256:
-        return Model.load(path)
+def _read_own(path: Path, *identity: object) -> Model:
+    return Model.load(path)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, sha256: str, fingerprint: str) -> Model:
+    """Load a shipped model, with the hashes of the manifest."""
     steps: list[Callable[[], Any]] = [
         partial(check_sha256, path, sha256),
         partial(Model.load, path),

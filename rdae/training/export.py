@@ -112,8 +112,7 @@ def integer_tensors(model: Autoencoder, pixels: NDArray[np.uint8]) -> dict[str, 
     for path, module in model.named_modules():
         put = partial(_put_layer, model.spec, units)
         if isinstance(module, Linear):
-            leak = 0 if module.slope is None else round(-math.log2(module.slope))
-            put(tensors, path, module.weight.T, module.bias, leak)
+            put(tensors, path, module.weight.T, module.bias, module.leak)
         elif isinstance(module, Depthwise):
             put(tensors, path, module.weight[:, 0].permute(1, 2, 0), module.bias, 0)
         elif isinstance(module, Gain):

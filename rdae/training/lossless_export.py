@@ -122,7 +122,7 @@ def integer_tensors(net: LosslessNetworks, crops: NDArray[np.uint8]) -> dict[str
         else:
             weight = weight.T
             unit_in = np.broadcast_to(unit_in, weight.shape[:1])[:, None]
-            leak = 0 if module.slope is None else round(-math.log2(module.slope))
+            leak = module.leak
         found = quantise_layer(path, weight, bias, unit_in, np.asarray(unit_out), leak)
         tensors[f"{path}.mantissa"], tensors[f"{path}.bias"] = found[:2]
         tensors[f"{path}.shift"] = np.array([found[2]], np.int8)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rdae.autoencoder.precision import matmul_gflops, step_flops
-from rdae.files import atomic_write
+from rdae.files import atomic_write, utf8
 from rdae.model.presets import PRESETS
 from rdae.model.spec import ModelSpec
 from rdae.training.config import TrainConfig
@@ -71,7 +71,7 @@ def write_report(
         "",
     ]
     with atomic_write(run / "report.md", overwrite=True) as out:
-        out.write("\n".join(lines).encode())
+        out.write(utf8("\n".join(lines)))
 
 
 def steps_per_second(records: Sequence[dict[str, Any]]) -> float | None:

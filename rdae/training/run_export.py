@@ -23,6 +23,8 @@ from rdae.training.lossless_export import export_lossless
 from rdae.training.lossless_networks import LosslessNetworks
 from rdae.training.lossless_task import calibration_crops as lossless_calibration_crops
 
+MOST_HASHES = 1 << 16  # of pictures, in a weights file, whose header has a limit
+
 
 def export_run(
     run: Path, output: Path, *, name: str, model_id: int, provenance: dict[str, Any] | None = None
@@ -30,7 +32,8 @@ def export_run(
     """Export the newest checkpoint of a run.
 
     Its provenance gets steps, hours and date; that of a lossy model also what the last validation
-    measured and the hashes of photos and screens. Its tables of y are fitted to the run's photos.
+    measured and the hashes of photos and screens, of the first 65 536 of many. Its tables of y are
+    fitted to the run's photos.
 
     Args:
         run: a run folder, or one of its checkpoints.
@@ -43,10 +46,11 @@ def export_run(
         How the file says that it was made.
 
     Raises:
-        RdaeError: there is no checkpoint, or a cache of photos or screens is missing.
+        RdaeError: there is no checkpoint, a cache of photos or screens is missing, or name or
+            provenance are not what they must be.
         ModelError: as of `export`.
     """
-    folder = (checkpoints(run) or [run])[-1]
+    folder = (checkpoints(run) or [run.absolute()])[-1]
     if not (folder / "model.pt").is_file():
         raise RdaeError(f"{run} holds no checkpoint", hint="rdae train makes one")
     photos = _cache(folder.parent / PHOTO_CACHE)
@@ -67,13 +71,21 @@ def export_run(
     for record in read_metrics(folder.parent):
         if "validation" in record and record["step"] <= content["step"]:
             found["rd_points"] = record["validation"]
-    found["photo_sha256"] = photos.sha256  # `rdae eval` warns of pictures that are among them
+    pictures = photos.sha256
     if config.screens is not None:
-        found["photo_sha256"] = photos.sha256 + _cache(folder.parent / SCREENS_CACHE).sha256
+        pictures = pictures + _cache(folder.parent / SCREENS_CACHE).sha256
+    found["photo_sha256"] = pictures[:MOST_HASHES]  # `rdae eval` warns of pictures among them
     found |= {"lambda_range": list(LAMBDA_RANGE), "tune": config.tune, **(provenance or {})}
     model = Autoencoder(ModelSpec.from_json(content["spec"]))
     model.load_state_dict(content["ema"])
-    export(model, output, Description(model_id, name, model.spec, found), photos)
+    description = Description(model_id, name, model.spec, found)
+    try:
+        description.validate()
+    except ValueError as error:
+        raise RdaeError(
+            f"{output}: {error}", hint="--name and --provenance say what stands there"
+        ) from error
+    export(model, output, description, photos)
     return found
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from rdae.evaluation.experiment import ROWS_FILE
-from rdae.evaluation.rows_file import OURS
 from rdae.scales import NUM_POINTS, quality_to_point
 
 MEASURED = range(30, 100, 10)
@@ -28,7 +27,7 @@ def mean_scores(folder: Path) -> dict[int, float]:
     scores = defaultdict(list)
     for line in (folder / ROWS_FILE).read_text().splitlines():
         row = json.loads(line)
-        if row.get("ok") and str(row["codec"]).partition(":")[0] == OURS:
+        if row.get("ok") and str(row["codec"]).partition(":")[0] == "rdae":
             scores[quality_to_point(row["quality"])].append(row["ssimulacra2"])
     return {point: float(np.mean(scores[point])) for point in sorted(scores)}
 

@@ -12,14 +12,13 @@ from rdae.cli.console import (
     Console,
     UsageError,
     describe,
-    grouped,
     human_bytes,
     human_seconds,
     shown,
     table,
 )
 from rdae.codec.progress import Progress
-from rdae.errors import CorruptError, OutputExistsError
+from rdae.errors import CorruptError, OutputExistsError, grouped
 
 
 @pytest.mark.parametrize(

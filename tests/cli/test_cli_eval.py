@@ -357,3 +357,15 @@ def test_a_wrong_call_is_found_before_any_work(
     assert (code, printed) == (2, "")
     assert said.startswith("rdae: ") and why in said
     assert names(out.parent) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are not bytes")
+def test_a_name_that_is_no_utf_8_is_measured_and_written(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    save(tmp_path / "photos" / "caf\udce9.png")
+    found = run_rdae(tmp_path, "eval", "photos", *POINTS, "--metric", "psnr", "-o", "out")
+    assert found.code == 0, found.err
+    for name in ("rows.tsv", "report.html"):
+        assert "caf\\udce9" in (tmp_path / "out" / name).read_text(), name
+    again = run_rdae(tmp_path, "eval", "--plot-only", "out")
+    assert again.code == 0, again.err

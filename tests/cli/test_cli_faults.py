@@ -382,3 +382,12 @@ def test_a_name_that_becomes_too_long_is_an_error_that_names_the_output(
     assert record["error"]["message"] == "file name too long"
     assert result.err == f"rdae: {name}.rd: file name too long\n"
     assert json.dumps(record["input"]) == f'"{name}"'
+
+
+def test_a_name_that_no_file_can_have_fails_alone(run: Run, photo: Path) -> None:
+    impossible = "a" * 300 + ".png"
+    for command, good in (("compress", "photo.png"), ("info", "photo.rd"), ("verify", "photo.rd")):
+        found = run(command, impossible, good, "--json")
+        assert found.code == 1
+        assert [record["ok"] for record in found.records[:2]] == [False, True], found.err
+        assert "too long" in found.err

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rdae.cli.view_server import ViewServer
 from tests.cli.cli_runner import Run, environment
 
 LINGER = 0.5  # seconds
@@ -74,6 +75,14 @@ def get(host: str, path: str, name: str = "") -> tuple[int, bytes, http.client.H
     result = answer.status, answer.read(), answer.headers
     connection.close()
     return result
+
+
+def test_on_the_port_of_http_the_address_has_none() -> None:
+    with ViewServer([]) as server:
+        port = server.server_port
+        assert server.hosts == {f"127.0.0.1:{port}", f"localhost:{port}"}
+        server.server_port = 80
+        assert {"127.0.0.1", "localhost", "127.0.0.1:80", "localhost:80"} == server.hosts
 
 
 def test_the_page_comes_with_headers_that_lock_it(server: tuple[str, str]) -> None:

@@ -77,6 +77,23 @@ def test_damaged_weights_beside_the_wanted_ones_hide_nothing(
     assert alone.code == 1 and "weights-mismatch" in alone.err and "first" in alone.err
 
 
+def test_a_name_is_the_weights_that_it_names_now(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description, tensors = read_weights(weights)
+    other = tmp_path / "other" / weights.name
+    other.parent.mkdir()
+    write_weights(other, dataclasses.replace(description, model_id=201), tensors)
+    found = []
+    for folder in (weights.parent, other.parent):
+        monkeypatch.chdir(folder)
+        found.append(load_model(weights.name))
+    assert [model.description.model_id for model in found] == [200, 201]
+    assert load_model(weights.name) is found[1]
+    write_weights(other, dataclasses.replace(description, model_id=202), tensors)
+    assert load_model(weights.name).description.model_id == 202
+
+
 def test_weights_that_are_damaged_are_named(run: Run, photo: Path, weights: Path) -> None:
     data = weights.read_bytes()
     weights.write_bytes(data[: len(data) // 2])

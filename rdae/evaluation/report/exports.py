@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rdae.files import atomic_write
+from rdae.files import atomic_write, utf8
 
 _COLUMNS = (
     *("dataset", "anchor", "codec", "kind", "metric"),
@@ -17,6 +18,7 @@ _COLUMNS = (
     *("image_mean_percent", "image_mean_low", "image_mean_high", "images"),
     *("overlap_low", "overlap_high", "overlap_share", "why_not"),
 )
+_NAME_CHARACTERS = 40  # of a file's name
 _COMPRESSAI_NAMES = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
 
 
@@ -68,18 +70,22 @@ def write_files(summary: Mapping[str, Any], folder: Path) -> None:
     _replace(folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     _replace(folder / "bd_rate.csv", bd_rate_csv(summary))
     (folder / "compressai").mkdir(exist_ok=True)
+    taken: Counter[str] = Counter()
     for codec in summary["codecs"]:
         if codec["kind"] != "published" and codec["points"]:
             text = compressai_json(codec, summary["metrics"])
-            _replace(folder / "compressai" / f"{file_name(codec['name'])}.json", text)
+            name = file_name(codec["name"])
+            taken[name] += 1
+            name += f"-{taken[name]}" if taken[name] > 1 else ""
+            _replace(folder / "compressai" / f"{name}.json", text)
 
 
 def file_name(name: str) -> str:
-    """A codec's name as part of a file's name: `avif-speed-4`."""
+    """A name as a part of a file's name, at most 40 characters: `avif-speed-4`."""
     kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-    return "-".join(part for part in kept.split("-") if part)
+    return "-".join(part for part in kept.split("-") if part)[:_NAME_CHARACTERS]
 
 
 def _replace(path: Path, text: str) -> None:
     with atomic_write(path, overwrite=True) as file:
-        file.write(text.encode())
+        file.write(utf8(text))

@@ -39,7 +39,7 @@ from rdae.evaluation.report.viewer import (
     records_json,
     viewer_section,
 )
-from rdae.files import atomic_write
+from rdae.files import atomic_write, utf8
 
 # What a run leaves beside the report, in the order of the links.
 _FILES = {
@@ -73,7 +73,7 @@ def write_report(
         beside.remove(FOLDER)  # of an earlier page
     page = render_report(summary, drawings, records, beside)
     with atomic_write(path, overwrite=True) as file:
-        file.write(page.encode())
+        file.write(utf8(page))
     return path
 
 

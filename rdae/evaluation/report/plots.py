@@ -19,7 +19,7 @@ from rdae.evaluation.report.comparison_figures import draw_bits, draw_images, dr
 from rdae.evaluation.report.curve_figures import draw_curves, draw_saving
 from rdae.evaluation.report.figure_parts import Summary, anchor_label, metric_name
 from rdae.evaluation.report.figure_style import darkened, look, styles, to_png, to_svg
-from rdae.files import atomic_write
+from rdae.files import atomic_write, utf8
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def write_figures(summary: Summary, folder: Path) -> list[Drawing]:
     drawings = draw_figures(summary)
     for drawing in drawings:
         for ending, data in (
-            (".svg", drawing.svg.encode()),
-            ("-dark.svg", darkened(drawing.svg).encode()),
+            (".svg", utf8(drawing.svg)),
+            ("-dark.svg", utf8(darkened(drawing.svg))),
             (".png", drawing.png),
         ):
             with atomic_write(folder / (drawing.name + ending), overwrite=True) as file:

@@ -32,7 +32,6 @@ _BLOCK = 64  # the detail is centred on the block of this size with the largest 
 _OVERVIEW_SIDE = 360
 # Of all details; in base64 they take a third more, and the page should stay below 15 MB.
 _BUDGET_BYTES = 9_500_000
-_NAME_CHARACTERS = 40  # of a file's name; numbers before it make it the only one
 
 
 @dataclass(frozen=True)
@@ -163,20 +162,16 @@ def saved(scene: Scene, summary: Mapping[str, Any], folder: Path) -> Scene:
     numbers = {entry["image"]: i for i, entry in enumerate(summary["dataset"]["images"], 1)}
     orders = {codec["name"]: i for i, codec in enumerate(summary["codecs"], 1)}
     digits = len(str(len(numbers)))
-    place = Path(FOLDER, f"{numbers[scene.image]:0{digits}}-{_short(scene.image)}")
+    place = Path(FOLDER, f"{numbers[scene.image]:0{digits}}-{file_name(scene.image)}")
     (folder / place).mkdir(parents=True, exist_ok=True)
     versions = []
     for version in scene.versions:
         name = "0-original"
         if version.codec is not None:
-            name = f"{orders[version.codec]}-{_short(version.label)}-q{version.quality:g}"
+            name = f"{orders[version.codec]}-{file_name(version.label)}-q{version.quality:g}"
         path = place / f"{name}.webp"
         with atomic_write(folder / path, overwrite=True) as file:
             file.write(_lossless(version.detail))
         empty = np.empty((0, 0, 3), np.uint8)
         versions.append(replace(version, detail=empty, file=path.as_posix()))
     return replace(scene, versions=tuple(versions))
-
-
-def _short(name: str) -> str:
-    return file_name(name)[:_NAME_CHARACTERS]
