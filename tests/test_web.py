@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rdae
+from rdae.bitstream.chunks import pack_checked, pack_chunk, scan
+from rdae.bitstream.header import read_header
+from rdae.bitstream.varint import ByteReader
 from rdae.codec import decode, encode
 from rdae.errors import RdaeError
 from rdae.images.picture import Picture
@@ -215,6 +219,46 @@ def test_what_is_left_of_a_damaged_file_is_shown(tmp_path: Path) -> None:
         assert abs(edge) < 40
 
 
+@pytest.mark.filterwarnings("ignore::rdae.errors.DamageWarning")
+def test_what_is_wrong_inside_of_sound_chunks_costs_only_these(tmp_path: Path) -> None:
+    two, alpha = ((GOLDEN / f"{name}.rd").read_bytes() for name in ("two-tiles-q30", "alpha-q70"))
+
+    def parts(data: bytes) -> tuple[bytes, bytes, list[tuple[str, bytes, int]]]:
+        reader = ByteReader(data)
+        header = read_header(reader)
+        chunks = [(c.type, bytes(c.body), c.offset) for c in scan(reader, header)]
+        return data[: chunks[0][2]], header.pack(), chunks
+
+    def flipped(letter: str, bit: int) -> bytes:
+        """The first chunk of that type with one bit of its length changed."""
+        data = bytearray(two)
+        data[next(at for type, _, at in parts(two)[2] if type == letter) + 1] ^= bit
+        return bytes(data)
+
+    def replaced(letter: str, payload: bytes, prefix: bytes = b"") -> bytes:
+        """Metadata or alpha of other contents, with the right check."""
+        return parts(alpha)[0] + b"".join(
+            pack_checked(type, payload, prefix) if type == letter else pack_chunk(type, body)
+            for type, body, _ in parts(alpha)[2]
+        )
+
+    start, canonical, _ = parts(two)
+    plane = b"\0" + zlib.compress(bytes(70 * 90 - 1))  # a sample too few
+    files = {
+        "y": (flipped("Y", 0x40), "tile"),
+        "c": (flipped("C", 0x10), "tile"),
+        "icc": (replaced("i", b"no zlib stream"), "icc"),
+        "alpha": (replaced("A", plane, parts(alpha)[1]), "alpha"),
+        "no place": (start + pack_checked("A", plane, canonical) + two[len(start) :], "alpha"),
+    }
+    for name, (data, _) in files.items():
+        (tmp_path / name).write_bytes(data)
+        assert rdae.decompress(data, best_effort=True).size
+    found = dict(zip(files, rescued([tmp_path / name for name in files]), strict=True))
+    for name, (_, part) in files.items():
+        assert [one["part"] for one in found[name]["damage"]] == [part], (name, found[name])
+
+
 def test_qualities_are_those_of_python() -> None:
     script = """import { qualityOf } from './viewer/facts.js';
     for (let point = 0; point < 256; point++) console.log(qualityOf(point));"""
@@ -314,6 +358,52 @@ def test_a_cache_without_room_keeps_nobody_from_the_page() -> None:
     command = [str(NODE), "--input-type=module", "-e", script]
     done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == ["new", 3]
+
+
+def test_a_host_may_redirect_from_the_viewers_page() -> None:
+    """A page that is opened takes no response that says that it was redirected."""
+    script = """
+      const listeners = {}, stored = new Map();
+      const cache = { put: async (key, response) => void stored.set(key, response) };
+      globalThis.self = globalThis;
+      self.location = { href: "http://here/web/service-worker.js" };
+      self.addEventListener = (name, listener) => (listeners[name] = listener);
+      self.skipWaiting = async () => undefined;
+      globalThis.caches = { open: async () => cache };
+      const redirected = { value: true };
+      globalThis.fetch = async () =>
+        Object.defineProperty(new Response("page"), "redirected", redirected);
+      await import("./service-worker.js");
+      let work;
+      listeners.install({ waitUntil: (promise) => (work = promise) });
+      await work;
+      const request = { url: "http://here/web/viewer.html", method: "GET" };
+      listeners.fetch({ request, respondWith: (promise) => (work = promise) });
+      const all = [await work, ...stored.values()];
+      const count = all.filter(({ redirected }) => redirected).length;
+      console.log(all.length, count, await all[0].text());
+    """
+    command = [str(NODE), "--input-type=module", "-e", script]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
+    count, redirected, text = done.stdout.split()
+    assert int(count) > 30 and (redirected, text) == ("0", "page")
+
+
+def test_metadata_of_a_saved_png_begin_as_png_has_it() -> None:
+    script = """
+      import { png } from "./viewer/png.js";
+      const bare = Uint8Array.from(Buffer.from("49492a000800000000000000", "hex"));
+      const data = new Uint8ClampedArray(4), header = { grey: true };
+      for (const prefix of ["", "Exif\\0\\0"]) {
+        const exif = Uint8Array.from([...Buffer.from(prefix), ...bare]);
+        const blob = await png({ width: 1, height: 1, data, header, metadata: { exif } });
+        console.log(Buffer.from(await blob.arrayBuffer()).toString("hex"));
+      }
+    """
+    command = [str(NODE), "--input-type=module", "-e", script]
+    found = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True).stdout
+    first, second = found.split()
+    assert first == second and b"eXIfII*\0" in bytes.fromhex(first)
 
 
 def test_the_service_worker_keeps_all_that_the_viewer_loads() -> None:

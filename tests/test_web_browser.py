@@ -175,6 +175,55 @@ def test_an_element_that_is_moved_keeps_its_picture(page: Page, address: str) ->
     assert page.evaluate("document.querySelector('#good').canvas.width") == 768
 
 
+# What an element has inside, in its page and in another document.
+LOOK = """(id) => {
+  const element = document.querySelector(id);
+  const style = (one) => one.ownerDocument.defaultView.getComputedStyle(one);
+  const look = () => [style(element).display, style(element.canvas).maxWidth];
+  const before = look();
+  document.querySelector("iframe").contentDocument.body.append(element);
+  const there = look();
+  document.body.append(element);
+  return [before, there, look()];
+}"""
+SPACES = """async () => {
+  const element = document.querySelector("#good"), spaces = [];
+  for (const src of ["/wide.rd", "/tests/golden/grey-q40.rd", "/wide.rd"]) {
+    element.setAttribute("src", src);
+    await new Promise((done) => element.addEventListener("load", done, { once: true }));
+    spaces.push(element.canvas.getContext("2d").getContextAttributes().colorSpace);
+  }
+  return spaces;
+}"""
+
+
+def test_the_element_goes_through_all_that_happens_to_it(page: Page, address: str) -> None:
+    Handler.asked.clear()
+    body = PAGE.replace('alt="A pond"', 'alt="" loading="eager"')
+    body += '<rd-image id="words" src="/none.rd" loading="eager">Words instead</rd-image>'
+    body += "<iframe></iframe>"
+    page.route("**/page.html", lambda route: route.fulfill(body=body, content_type="text/html"))
+    colours = {"icc_profile": profile_of(DISPLAY_P3, 1)}
+    plain = Image.new("RGB", (40, 30), (180, 90, 60))
+    plain.info.update(colours)
+    data = rdae.compress(plain, lossless=True)
+    page.route("**/wide.rd", lambda route: route.fulfill(body=data))
+    session = page.context.new_cdp_session(page)
+    wide = {"features": [{"name": "color-gamut", "value": "p3"}]}
+    session.send("Emulation.setEmulatedMedia", wide)
+    page.goto(f"{address}/page.html")
+    page.wait_for_function("document.querySelector('#good').isDrawn")
+    assert Handler.asked.count("/tests/golden/photo-q60.rd") == 1
+    role = "document.querySelector('#good').canvas.getAttribute('role')"
+    assert page.evaluate(role) == "presentation"
+    page.wait_for_function("!document.querySelector('#words').inside.hidden")
+    assert page.inner_text("#words") == "Words instead"
+    assert page.evaluate(LOOK, "#good") == [["inline-block", "100%"]] * 3
+    assert page.evaluate(SPACES) == ["display-p3", "srgb", "display-p3"]
+    page.evaluate("document.querySelector('#good').setAttribute('alt', 'A pond')")
+    assert page.evaluate(role) == "img"
+
+
 # A pixel of what an element shows.
 SHOWN = """async (src) => {
   const element = document.querySelector("#good");

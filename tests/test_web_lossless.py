@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rdae.bitstream.graphics import encode_graphics
+from rdae.bitstream.chunks import pack_chunk, scan
+from rdae.bitstream.graphics import decode_graphics, encode_graphics
+from rdae.bitstream.header import read_header
 from rdae.bitstream.payload import _pack_tiles
-from rdae.bitstream.varint import pack_varint
+from rdae.bitstream.varint import ByteReader, pack_varint
 from rdae.codec import decode, encode
+from rdae.errors import CorruptError
 from rdae.images.picture import Picture
 from rdae.images.pillow import read_picture
 from tests.test_web import (
@@ -121,6 +124,28 @@ def test_damaged_webp_is_refused_or_other_pixels() -> None:
             cases.append((bytes(data), picture))
     found = by_own_reader(cases)
     assert len(found) == len(cases) and found.count("corrupt") > len(cases) / 3
+
+
+def test_webp_whose_code_names_a_symbol_that_there_is_not_is_taken_as_libwebp_takes_it() -> None:
+    def stream(distances: list[tuple[int, int]]) -> bytes:
+        fields = [(0x2F, 8), (0, 14), (0, 14), (0, 4)]  # 1x1 pixels
+        fields += [(0, 1)] * 3  # neither transforms nor a cache nor parts
+        for value in (10, 20, 30, 255):
+            fields += [(1, 1), (0, 1), (1, 1), (value, 8)]  # the only symbol of its code
+        bits = 0
+        at = 0
+        for value, size in fields + distances:
+            bits, at = bits | value << at, at + size
+        return bits.to_bytes(-(-at // 8), "little")
+
+    pixel = np.array([[[20, 10, 30]]], np.uint8)
+    two = stream([(1, 1), (1, 1), (0, 1), (0, 1), (100, 8)])  # 0, and 100 of 40
+    alone = stream([(1, 1), (0, 1), (1, 1), (100, 8)])
+    assert np.array_equal(decode_graphics(two, 1, 1), pixel)
+    expected = [hashlib.sha256(pixel.tobytes()).hexdigest(), "corrupt"]
+    assert by_own_reader([(two, pixel), (alone, pixel)]) == expected
+    with pytest.raises(CorruptError):
+        decode_graphics(alone, 1, 1)
 
 
 def test_another_size_or_alpha_is_no_webp_of_a_tile() -> None:
@@ -255,6 +280,30 @@ def test_of_an_exact_file_with_damage_the_lossy_picture_is_shown(tmp_path: Path)
         assert found["damage"][0]["part"] == "chunk"
         rgba = np.frombuffer((tmp_path / "framing.rgba").read_bytes(), np.uint8)
         assert np.array_equal(rgba.reshape(66, 90, 4)[..., :3], lossy)
+
+
+def test_exact_tiles_are_shown_though_the_lossy_picture_is_lost(tmp_path: Path) -> None:
+    data = (GOLDEN / "base-rgb.rd").read_bytes()
+    reader = ByteReader(data)
+    header = read_header(reader)
+    chunks = [(chunk.type, bytes(chunk.body)) for chunk in scan(reader, header)]
+    start = len(data) - sum(len(pack_chunk(type, body)) for type, body in chunks)
+    shape = header.height, header.width, 3
+    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    exact = b"\1" + encode_graphics(pixels)
+    check = zlib.crc32(header.pack() + bytes(4) + pixels.tobytes()).to_bytes(4, "little")
+    for name, rest in (("exact", exact + check), ("lost", exact + bytes(4))):
+        file = data[:start]
+        for type, body in chunks:
+            broken = bytes([body[0] ^ 1]) + body[1:]
+            file += pack_chunk(type, rest if type == "R" else broken if type == "Y" else body)
+        (tmp_path / name).write_bytes(file)
+    found, lost = rescued([tmp_path / "exact", tmp_path / "lost"])
+    assert lost == {"error": "corrupt"}
+    (damage,) = found["damage"]
+    assert (damage["tile"]["index"], damage["filling"]) == (0, "exact")
+    rgba = np.frombuffer((tmp_path / "exact.rgba").read_bytes(), np.uint8)
+    assert np.array_equal(rgba.reshape(*shape[:2], 4)[..., :3], pixels)
 
 
 def test_a_lossy_model_does_not_decode_lossless_files(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page
 import rdae
 from tests.browsers import CHROMIUM
 from tests.cli.test_cli_view import viewing
+from tests.processes import wait_until
 from tests.test_web_browser import Handler, address, browser
 
 pytestmark = pytest.mark.skipif(
@@ -78,6 +79,12 @@ def test_files_are_shown_saved_and_judged(browser: Browser, folder: Path) -> Non
         assert facts[facts.index("Bits per pixel") + 1] == f"{info.bpp:.3f}"
         said = page.inner_text("#info table").replace("\u202f", "")
         assert str(8 * info.y_bytes) in said and str(8 * info.header_bytes) in said
+        page.set_viewport_size({"width": 1000, "height": 300})
+        page.focus("#info-close")
+        page.keyboard.press("End")
+        wait_until(lambda: page.evaluate("document.querySelector('#info').scrollTop") > 0)
+        assert page.inner_text("#place") == "1 of 4"
+        page.set_viewport_size({"width": 1000, "height": 700})
         page.keyboard.press("Escape")
         assert page.is_hidden("#info")
 
@@ -152,6 +159,18 @@ def check_zoom_and_pixels(page: Page, path: Path) -> None:
     assert abs(x - column) < 2 and abs(y - row) < 2 and value == picture.getpixel((x, y))
     page.keyboard.press("0")
     page.wait_for_selector("#stage:not(.movable)")
+
+
+def test_actual_size_is_that_of_the_screens_pixels(browser: Browser, address: str) -> None:
+    url = f"{address}/web/viewer.html?src=../tests/golden/grey-q40.rd"
+    page = opened(browser, url, device_scale_factor=2)
+    shows(page, "grey-q40.rd")
+    assert page.inner_text("#zoom") == "200 %"  # as it is shown at first: a CSS pixel for each
+    page.keyboard.press("1")
+    wait_until(lambda: page.inner_text("#zoom") == "100 %")
+    page.keyboard.press("0")
+    wait_until(lambda: page.inner_text("#zoom") == "200 %")
+    page.close()
 
 
 def pointed(page: Page) -> tuple[tuple[int, int], int]:

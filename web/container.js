@@ -145,7 +145,7 @@ const stream = (n) => 4 * (Math.floor((41 * n) / 32) + 2);
  * @param {Header} header
  * @param {Tile | null} tile
  */
-function checkLength(type, length, header, tile) {
+export function checkLength(type, length, header, tile) {
   let least = 4, most = Infinity, step = 1;
   if (type === "A") [least, most] = [5, deflated(header.width * header.height) + 5];
   else if (type === "L") least = most = 10;
@@ -238,7 +238,7 @@ function readType(reader) {
  * @param {string} type
  * @param {Uint8Array} body
  */
-function put(tile, type, body) {
+export function put(tile, type, body) {
   if (type === "Z") tile.z = body;
   else if (type === "C") tile.y = body;
   else {
@@ -260,7 +260,7 @@ export function checkStream(words) {
  * @param {[string, Uint8Array][]} chunks
  * @param {Header} header
  */
-function readLeading(chunks, header) {
+export function readLeading(chunks, header) {
   /** @type {File["metadata"]} */
   const metadata = {};
   let alpha = null, rest = null;

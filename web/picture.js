@@ -1,7 +1,7 @@
 import { conceal } from "./conceal.js";
 import { placeOf, readFile } from "./container.js";
 import { RdaeError } from "./errors.js";
-import { repaired } from "./repair.js";
+import { readDamaged } from "./repair.js";
 import { halo, Weights } from "./weights.js";
 
 /* A whole picture: tiles, then the synthesis in windows, by whatever does the work. Of a lossless one the tiles are all. */
@@ -34,8 +34,12 @@ const GREY = 128; // of tiles that are lost, as in Python
  * @property {string} part "tile", "alpha", "icc", "exif", "xmp", "chunk" (one whose meaning is lost) or "bytes" (that are too many)
  * @property {string} message
  * @property {{index: number, x: number, y: number, width: number, height: number}} [tile] in pixels
- * @property {"grey" | "neighbours" | "lossy"} [filling] what stands in the tile's place
+ * @property {"grey" | "neighbours" | "lossy" | "exact"} [filling] what stands in the tile's place; "exact": all of it, since only the
+ *   lossy picture is damaged there
  */
+
+/** What stands where a tile of the lossy picture is lost. */
+const CONCEALED = "neighbours";
 
 /** What is wrong with a part of a file, and not with the decoder. @param {unknown} error */
 const isDamage = (error) => error instanceof RdaeError && ["corrupt", "truncated"].includes(error.code);
@@ -48,7 +52,7 @@ const isDamage = (error) => error instanceof RdaeError && ["corrupt", "truncated
  * @returns {Promise<Picture>}
  */
 export async function decodePicture(bytes, findModel, { maxPixels, damage } = {}) {
-  const file = readFile(damage ? repaired(bytes, damage, maxPixels) : bytes, maxPixels), { header, alpha, metadata } = file;
+  const file = damage ? readDamaged(bytes, damage, maxPixels) : readFile(bytes, maxPixels), { header, alpha, metadata } = file;
   const { rest } = file, { width, height, lossless, point } = header;
   const [{ weights, workers }, over] = await Promise.all([findModel(header), rest ? findModel(rest) : null]);
   let data = weights instanceof Weights ? await synthesised(file, weights, workers, damage) : await exact(file, workers, damage);
@@ -76,13 +80,14 @@ function methodsOf({ header, tiles, rest, exact }) {
  * @param {(tile: import("./container.js").Tile) => Promise<T>} decode
  * @param {Damage[] | undefined} damage is given what is broken
  * @param {Damage["filling"]} filling
+ * @param {boolean} isMore something is left where all of them are damaged
  */
-async function decodedTiles(header, tiles, decode, damage, filling) {
+async function decodedTiles(header, tiles, decode, damage, filling, isMore) {
   let lost = 0;
   return Promise.all(
     tiles.map((tile) =>
       decode(tile).catch((error) => {
-        const isAll = ++lost === tiles.length && filling !== "lossy"; // nothing would be left
+        const isAll = ++lost === tiles.length && !isMore; // nothing would be left
         if (!damage || !isDamage(error) || isAll) throw error;
         const { index } = tile;
         if (!damage.some((one) => one.tile?.index === index))
@@ -113,7 +118,13 @@ async function exact(file, workers, damage, lossy) {
       data.set(pixels.subarray(row * line, (row + 1) * line), 4 * ((place.y + row) * width + place.x));
     return true;
   };
-  const decoded = await decodedTiles(header, tiles, decode, damage, lossy ? "lossy" : "grey");
+  const without = new Map(damage?.filter(({ filling }) => filling === CONCEALED).map((one) => [one.tile?.index, one]));
+  const hasLossy = !!lossy && without.size < tiles.length;
+  const decoded = await decodedTiles(header, tiles, decode, damage, lossy ? "lossy" : "grey", hasLossy);
+  decoded.forEach((isExact, tile) => {
+    const one = without.get(tile);
+    if (isExact && one) one.filling = "exact";
+  });
   for (const tile of lossy ? [] : tiles.filter((_, i) => !decoded[i])) {
     const { x, y, width: across, height: down } = placeOf(tile, header);
     for (let row = y; row < y + down; row++)
@@ -161,7 +172,7 @@ async function synthesised(file, weights, workers, damage) {
       yHat.set(part.subarray(i * size, (i + 1) * size), ((tile.row + i) * columns + tile.column) * m);
     return true;
   };
-  const decoded = await decodedTiles(header, tiles, decode, damage, "neighbours");
+  const decoded = await decodedTiles(header, tiles, decode, damage, CONCEALED, !!file.rest);
   conceal(yHat, rows, columns, m, tiles.filter((_, i) => !decoded[i]));
 
   const data = new Uint8ClampedArray(4 * width * height), reach = halo(weights.spec.synthesis);

@@ -14,8 +14,8 @@ const STYLE = `
   p { font: 0.9rem/1.4 system-ui, sans-serif; margin: 0; padding: 0.75rem; border: 1px solid }
   [hidden] { display: none }
 `;
-/** One for all elements. Pages whose Content-Security-Policy forbids inline styles allow it, too. */
-const sheet = makeSheet();
+/** One for all elements of a document. Pages whose Content-Security-Policy forbids inline styles allow it, too. */
+const sheets = /** @type {WeakMap<Document, CSSStyleSheet | null>} */ (new WeakMap());
 const HEADER = 32; // bytes that are enough for width and height
 
 class RdImage extends HTMLElement {
@@ -24,42 +24,74 @@ class RdImage extends HTMLElement {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    this.canvas = document.createElement("canvas");
+    this.canvas = this.makeCanvas();
     this.message = document.createElement("p");
     this.inside = document.createElement("slot");
-    this.canvas.setAttribute("role", "img");
-    this.canvas.width = this.canvas.height = 0;
     this.message.hidden = this.inside.hidden = true;
     root.append(this.canvas, this.message, this.inside);
-    if (sheet) root.adoptedStyleSheets = [sheet];
-    else root.appendChild(document.createElement("style")).textContent = STYLE;
+    this.dress(root);
     this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.load(), { rootMargin: "600px" });
     /** What was begun last: an older file that comes late is not shown. */
     this.begun = 0;
+    /** Ends the request for it. */
+    this.aborter = new AbortController();
     this.isDrawn = false;
+    /** @type {"srgb" | "display-p3"} */
+    this.colorSpace = "srgb";
+    /** It is in a page and was told so: before, an element of the page's HTML hears of each attribute. */
+    this.isPlaced = false;
   }
 
   connectedCallback() {
+    this.isPlaced = true;
     if (!this.isDrawn) this.begin(); // one that is moved within its page keeps its picture
   }
 
   disconnectedCallback() {
-    this.begun++;
-    this.observer.disconnect();
+    this.isPlaced = false;
+    this.stop();
+  }
+
+  /** In another document, the style sheet of the one before does not count. */
+  adoptedCallback() {
+    if (this.shadowRoot) this.dress(this.shadowRoot);
   }
 
   /** @param {string} name */
   attributeChangedCallback(name) {
-    if (name === "alt") this.canvas.setAttribute("aria-label", this.getAttribute("alt") ?? "");
+    if (name === "alt") describe(this.canvas, this.getAttribute("alt"));
     else {
       if (name === "src") this.isDrawn = false;
-      if (this.isConnected && !this.isDrawn) this.begin();
+      if (this.isPlaced && !this.isDrawn) this.begin();
     }
   }
 
-  begin() {
+  /** Style what is inside. @param {ShadowRoot} root */
+  dress(root) {
+    const { ownerDocument } = this;
+    if (!sheets.has(ownerDocument)) sheets.set(ownerDocument, makeSheet(ownerDocument));
+    const sheet = sheets.get(ownerDocument), style = root.querySelector("style");
+    if (sheet) root.adoptedStyleSheets = [sheet];
+    else if (!style) root.appendChild(document.createElement("style")).textContent = STYLE;
+  }
+
+  makeCanvas() {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 0;
+    describe(canvas, this.getAttribute("alt"));
+    return canvas;
+  }
+
+  /** Leave what was begun. */
+  stop() {
     this.begun++;
+    this.aborter.abort();
+    this.aborter = new AbortController();
     this.observer.disconnect();
+  }
+
+  begin() {
+    this.stop();
     if (!this.getAttribute("src")) {
       this.shape(0, 0);
       return this.show(this.canvas);
@@ -87,7 +119,7 @@ class RdImage extends HTMLElement {
     } catch (error) {
       if (mine !== this.begun) return;
       this.message.textContent = `${this.getAttribute("alt") ?? ""} (${src}: ${error instanceof Error ? error.message : error})`;
-      this.show(this.children.length ? this.inside : this.message);
+      this.show(this.children.length || this.textContent?.trim() ? this.inside : this.message);
       this.dispatchEvent(new ErrorEvent("error", { error, message: this.message.textContent }));
     }
   }
@@ -97,8 +129,14 @@ class RdImage extends HTMLElement {
    * @param {ImageBitmap | null} coloured the same in the colours of its profile, if it has one
    */
   draw({ data, width, height }, coloured) {
-    this.shape(width, height);
     const colorSpace = coloured && matchMedia("(color-gamut: p3)").matches ? "display-p3" : "srgb";
+    if (colorSpace !== this.colorSpace) {
+      const fresh = this.makeCanvas(); // one that has been drawn on keeps its colour space
+      this.canvas.replaceWith(fresh);
+      this.canvas = fresh;
+      this.colorSpace = colorSpace;
+    }
+    this.shape(width, height);
     const context = this.canvas.getContext("2d", { colorSpace });
     if (coloured) {
       context?.clearRect(0, 0, width, height); // an older one of the same size would be seen through alpha
@@ -114,7 +152,7 @@ class RdImage extends HTMLElement {
    * @param {number} mine
    */
   async fetched(src, mine) {
-    const response = await fetch(src).catch((error) => {
+    const response = await fetch(src, { signal: this.aborter.signal }).catch((error) => {
       throw new RdaeError("unavailable", error.message);
     });
     if (!response.ok || !response.body) throw new RdaeError("unavailable", `${response.status} ${response.statusText}`.trim());
@@ -153,9 +191,24 @@ class RdImage extends HTMLElement {
   }
 }
 
-/** None in browsers that cannot make one, as Safari before 16.4. */
-function makeSheet() {
+/**
+ * What a picture is called for those who do not see it; `alt=""` says that it is an ornament.
+ * @param {HTMLCanvasElement} canvas
+ * @param {string | null} alt
+ */
+function describe(canvas, alt) {
+  canvas.setAttribute("role", alt === "" ? "presentation" : "img");
+  if (alt) canvas.setAttribute("aria-label", alt);
+  else canvas.removeAttribute("aria-label");
+}
+
+/**
+ * None in browsers that cannot make one, as Safari before 16.4, and in documents without a window.
+ * @param {Document} document
+ */
+function makeSheet(document) {
   try {
+    const { CSSStyleSheet } = /** @type {Window & typeof globalThis} */ (document.defaultView);
     const made = new CSSStyleSheet();
     made.replaceSync(STYLE);
     return "adoptedStyleSheets" in document ? made : null;

@@ -1,5 +1,5 @@
-import { crc32, number, Reader } from "./bytes.js";
-import { cut, hasAlphaChunk, layers, readFile, readHeader } from "./container.js";
+import { crc32, Reader } from "./bytes.js";
+import { checkLength, checkStream, cut, hasAlphaChunk, layers, put, readFile, readHeader, readLeading } from "./container.js";
 import { RdaeError } from "./errors.js";
 import { stored } from "./store.js";
 
@@ -8,25 +8,39 @@ import { stored } from "./store.js";
 
 const MOST_TRIES = 100_000; // chunks that are looked at in the search for those behind a broken one
 const BROKEN = ["corrupt", "truncated", "unsupported-feature"]; // the last also where damage makes up a type
+const MOST_EXTRA = 64; // chunks before the tiles, but A and L
 const NAMES = /** @type {Record<string, string>} */ ({ A: "alpha", i: "icc", e: "exif", x: "xmp" });
 
 /**
  * @param {Uint8Array} bytes
  * @param {import("./picture.js").Damage[]} damage is given what is broken
  * @param {number} [maxPixels]
- * @returns {Uint8Array} the file itself, if its framing is whole
+ * @returns {import("./container.js").File}
  */
-export function repaired(bytes, damage, maxPixels) {
+export function readDamaged(bytes, damage, maxPixels) {
   try {
-    readFile(bytes, maxPixels);
-    return bytes;
+    return readFile(bytes, maxPixels);
   } catch (error) {
-    if (!(error instanceof RdaeError) || !BROKEN.includes(error.code)) throw error;
+    if (!isBroken(error)) throw error;
     const header = readHeader(bytes, maxPixels); // one that is damaged tells too little
     const pieces = parts(bytes, header, error, damage);
     const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
     pieces.reduce((at, piece) => (whole.set(piece, at), at + piece.length), 0);
-    return whole;
+    return readFile(whole, maxPixels);
+  }
+}
+
+/** Whether it is the file that is wrong. @param {unknown} error @returns {error is RdaeError} */
+const isBroken = (error) => error instanceof RdaeError && BROKEN.includes(error.code);
+
+/** Whether nothing is found to be broken. @param {() => void} check */
+function passes(check) {
+  try {
+    check();
+    return true;
+  } catch (error) {
+    if (!isBroken(error)) throw error;
+    return false;
   }
 }
 
@@ -38,7 +52,7 @@ export function repaired(bytes, damage, maxPixels) {
  * @returns {Uint8Array[]} the pieces of a whole file
  */
 function parts(bytes, header, error, damage) {
-  const tiles = cut(header).length;
+  const places = cut(header), tiles = places.length;
   const typesOf = (/** @type {boolean} */ hasRest) => layers(tiles, header.lossless, hasRest).map(([type]) => type);
   let types = typesOf(false);
   const front = [], found = /** @type {Map<number, Uint8Array>} */ (new Map());
@@ -52,7 +66,7 @@ function parts(bytes, header, error, damage) {
     else if (next === 0 && (header.lossless ? /[a-zA]/ : /[a-zAL]/).test(type)) {
       const fine = isSound(chunk, header);
       if (fine && type === "L") types = typesOf(true);
-      if (fine && !names.has(type)) front.push(chunk), names.add(type);
+      if (fine && !names.has(type) && front.length < MOST_EXTRA) front.push(chunk), names.add(type);
       else if (!fine) damage.push({ part: NAMES[type] ?? "chunk", message: `chunk ${type} is damaged` });
     } else break;
     begin = at;
@@ -69,27 +83,36 @@ function parts(bytes, header, error, damage) {
   }
   let lost = 0, replaced = 0;
   for (let tile = 0; tile < tiles; tile++) {
-    const places = types.flatMap((_, place) => (place % tiles === tile ? [place] : []));
+    const own = types.flatMap((_, place) => (place % tiles === tile ? [place] : []));
     const isRest = (/** @type {number} */ place) => !header.lossless && types[place] === "R";
-    for (const together of [places.filter((place) => !isRest(place)), places.filter(isRest)]) {
-      if (together.every((place) => fits(found.get(place)))) continue;
+    for (const together of [own.filter((place) => !isRest(place)), own.filter(isRest)]) {
+      if (!together.length || areSound(together.map((place) => found.get(place)), together.map((place) => types[place]), header, places[tile])) continue;
       for (const place of together) found.set(place, empty(types[place])), replaced++;
       if (!isRest(together[0])) lost++;
     }
   }
-  if (lost === tiles) throw error; // nothing would be left
+  if (lost === tiles && !names.has("L")) throw error; // nothing would be left
   if (!replaced && damage.length === before) damage.push({ part: "chunk", message: error.message }); // before the tiles
   return [bytes.subarray(0, header.size), ...front, ...types.map((_, place) => /** @type {Uint8Array} */ (found.get(place)))];
 }
 
-/** Whether a tile's chunk is there and made of whole words. @param {Uint8Array | undefined} chunk */
-function fits(chunk) {
-  if (!chunk) return false;
-  const body = bodyOf(chunk);
-  if (chunk[0] === 82) return body.length >= 5; // R: what is in it is judged with the tile
-  const words = chunk[0] === 89 ? body.subarray(0, -4) : body; // Y ends in a checksum
-  const ends = !words.length || chunk[0] === 67 || number(words.subarray(-4)) !== 0; // C is a beginning
-  return body.length % 4 === 0 && ends && (chunk[0] !== 89 || body.length >= 4);
+/**
+ * Whether a tile's chunks are there, and can be its streams.
+ * @param {(Uint8Array | undefined)[]} chunks
+ * @param {string[]} types
+ * @param {import("./container.js").Header} header
+ * @param {import("./container.js").Tile} tile without them
+ */
+function areSound(chunks, types, header, tile) {
+  if (!chunks.every((chunk) => chunk)) return false;
+  return passes(() => {
+    chunks.forEach((chunk, i) => {
+      const body = bodyOf(/** @type {Uint8Array} */ (chunk));
+      checkLength(types[i], body.length, header, tile);
+      put(tile, types[i], body);
+    });
+    if (types[0] !== "R") checkStream(tile.z), checkStream(tile.y); // what is in an R is judged with the tile
+  });
 }
 
 /** The chunk that begins at a place, null if none does. @param {Uint8Array} bytes @param {number} at */
@@ -112,11 +135,14 @@ function bodyOf(chunk) {
   return reader.take(reader.varint());
 }
 
-/** Whether a chunk before the tiles has its checksum. @param {Uint8Array} chunk @param {import("./container.js").Header} header */
+/** Whether a chunk before the tiles can be read. @param {Uint8Array} chunk @param {import("./container.js").Header} header */
 function isSound(chunk, header) {
-  const body = bodyOf(chunk), payload = body.subarray(0, -4), name = chunk.subarray(0, 1);
-  const covered = chunk[0] === 65 || chunk[0] === 76 ? [name, header.canonical, payload] : [name, payload];
-  return body.length > 4 && number(body.subarray(-4)) === crc32(...covered);
+  const type = String.fromCharCode(chunk[0]), body = bodyOf(chunk);
+  if (type === "A" && !hasAlphaChunk(header)) return false;
+  return passes(() => {
+    checkLength(type, body.length, header, null);
+    readLeading([[type, body]], header);
+  });
 }
 
 /**

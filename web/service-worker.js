@@ -19,7 +19,12 @@ const kept = new Set(FILES.map((name) => new URL(name, self.location.href).href)
 /** @typedef {Event & {request: Request, respondWith(response: Promise<Response>): void}} Asking */
 
 self.addEventListener("install", (event) => {
-  const keep = async () => (await caches.open(CACHE)).addAll(FILES.map((name) => new Request(name, { cache: "no-cache" })));
+  const keep = async () => {
+    const cache = await caches.open(CACHE), found = await Promise.all([...kept].map(async (key) => /** @type {const} */ ([key, await fetched(key)])));
+    const missing = found.find(([, response]) => !response.ok);
+    if (missing) throw new Error(`${missing[0]}: ${missing[1].status}`); // all or none
+    await Promise.all(found.map(([key, response]) => cache.put(key, response)));
+  };
   /** @type {Waiting} */ (event).waitUntil(keep().then(() => /** @type {any} */ (self).skipWaiting()));
 });
 
@@ -38,11 +43,21 @@ self.addEventListener("fetch", (event) => {
   if (request.method === "GET" && kept.has(url.href)) respondWith.call(event, answer(url.href));
 });
 
+/**
+ * What is at an address. Hosts may redirect, as from viewer.html to viewer; for a page that is opened, browsers take no
+ * response that says so.
+ * @param {string} key
+ */
+async function fetched(key) {
+  const response = await fetch(key, { cache: "no-cache" }), { body, status, headers } = response;
+  return response.redirected ? new Response(body, { status, headers }) : response;
+}
+
 /** @param {string} key @returns {Promise<Response>} */
 async function answer(key) {
   const cache = await caches.open(CACHE);
   try {
-    const response = await fetch(key, { cache: "no-cache" });
+    const response = await fetched(key);
     if (response.ok) await cache.put(key, response.clone()).catch(() => undefined); // no room: the page is shown all the same
     return response;
   } catch (error) {

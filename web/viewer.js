@@ -55,7 +55,7 @@ function update() {
   at("name").title = item?.name ?? "";
   at("place").textContent = count > 1 ? `${place + 1} of ${count}` : "";
   document.title = item ? `${short(item.name)} – rdae` : "rdae viewer";
-  const marks = item?.damage.flatMap(({ tile }) => tile ?? []);
+  const marks = item?.damage.flatMap(({ tile, filling }) => (tile && filling !== "exact" ? tile : []));
   stage.show(item?.bitmap ?? null, { marks, hasAlpha: item?.picture?.header.alpha });
   stage.canvas.setAttribute("aria-label", item?.picture ? `${item.name}, ${item.picture.width} by ${item.picture.height} pixels` : "no picture");
   at("damage").textContent = item?.damage.length && item.picture ? damageLine(item.damage) : "";

@@ -58,7 +58,8 @@ export class Code {
     for (let s = 0; s < lengths.length; s++) if (lengths[s]) this.symbols[next[lengths[s]]++] = s;
     /** The only symbol, which takes no bits; -1 if there are others. */
     this.only = this.symbols.length === 1 ? this.symbols[0] : -1;
-    if (this.only < 0) this.fast = this.makeFast();
+    /** What `makeFast` makes of it when it is first read: most codes of hostile files never are. @type {Uint16Array | null} */
+    this.fast = null;
   }
 
   /** For the next bits: symbol * 16 + length of its code; 0 if that is longer. */
@@ -75,7 +76,8 @@ export class Code {
 
   /** @param {Bits} bits */
   read(bits) {
-    if (!this.fast) return this.only;
+    if (this.only >= 0) return this.only;
+    this.fast ??= this.makeFast();
     bits.fill(MOST_BITS);
     const { held } = bits, found = this.fast[held & (this.fast.length - 1)];
     if (found) {
@@ -105,10 +107,7 @@ export function readCode(bits, size) {
   if (bits.take(1)) {
     const count = bits.take(1) + 1, symbols = [bits.take(bits.take(1) ? 8 : 1)];
     if (count === 2) symbols.push(bits.take(8));
-    for (const symbol of symbols) {
-      require(symbol < size, "WebP: no such symbol");
-      lengths[symbol] = 1;
-    }
+    for (const symbol of symbols) if (symbol < size) lengths[symbol] = 1; // as libwebp does; one code at least has to be left
     return new Code(lengths);
   }
   const ofLengths = new Uint8Array(LENGTH_ORDER.length), given = 4 + bits.take(4);

@@ -1,5 +1,5 @@
 import { require } from "../errors.js";
-import { Bits, readCode } from "./prefix_codes.js";
+import { Bits, Code, readCode } from "./prefix_codes.js";
 import { added, addGreen, addPrediction, addTransferred, paint } from "./vp8l_transforms.js";
 
 /* Lossless WebP, of a tile's method 1, of alpha and of undivided pictures (FORMAT.md, sections 14.2, 4.2 and 14.11): RFC 9649, section 3. A browser's own decoder may
@@ -78,6 +78,9 @@ function readPicture(bits, width, height) {
   return plane;
 }
 
+/** The group of codes that a part of the picture has. @param {number} part */
+const groupOf = (part) => (part >> 8) & 0xffff;
+
 /** Blocks of 2^shift that a side takes. @param {number} side @param {number} shift */
 const divided = (side, shift) => (side + (1 << shift) - 1) >> shift;
 
@@ -93,23 +96,29 @@ function readPlane(bits, width, height, isMain = false) {
   const hasCache = bits.take(1), cacheBits = hasCache ? bits.take(4) : 0;
   require(cacheBits >= hasCache && cacheBits <= MOST_CACHE_BITS, "WebP: a cache of an illegal size");
   const cache = new Uint32Array(cacheBits ? 1 << cacheBits : 0);
-  let parts = null, shift = 0, count = 1;
+  let parts = null, shift = 0, used = new Set([0]);
   if (isMain && bits.take(1)) {
     shift = bits.take(3) + 2;
     parts = readPlane(bits, divided(width, shift), divided(height, shift));
-    for (const part of parts.pixels) count = Math.max(count, ((part >> 8) & 0xffff) + 1);
+    used = new Set(parts.pixels.map(groupOf));
   }
   const alphabets = [LITERALS + LENGTHS + cache.length, LITERALS, LITERALS, LITERALS, DISTANCES];
-  const groups = Array.from({ length: count }, () => alphabets.map((size) => readCode(bits, size)));
+  /** Up to 65536, of which a picture uses as many as it has parts: those are kept. @type {Map<number, Code[]>} */
+  const groups = new Map();
+  for (let group = 0, last = Math.max(...used); group <= last; group++) {
+    const codes = alphabets.map((size) => readCode(bits, size));
+    if (used.has(group)) groups.set(group, codes);
+  }
   const total = width * height, pixels = new Uint32Array(total), mask = (1 << shift) - 1;
-  let [green, red, blue, alpha, distances] = groups[0];
+  const codesOf = (/** @type {number} */ group) => /** @type {Code[]} */ (groups.get(group));
+  let [green, red, blue, alpha, distances] = codesOf(parts ? groupOf(parts.pixels[0]) : 0);
   const keep = (/** @type {number} */ pixel) => {
     if (cacheBits) cache[Math.imul(0x1e35a7bd, pixel) >>> (32 - cacheBits)] = pixel;
   };
   for (let at = 0, isNew = true; at < total; ) {
     if (parts && (isNew || ((at % width) & mask) === 0)) {
       const part = parts.pixels[((at / width) >> shift) * parts.width + ((at % width) >> shift)];
-      [green, red, blue, alpha, distances] = groups[(part >> 8) & 0xffff];
+      [green, red, blue, alpha, distances] = codesOf(groupOf(part));
     }
     isNew = false;
     const symbol = green.read(bits);

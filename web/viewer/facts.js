@@ -68,15 +68,23 @@ export function ratio(before, after) {
   return `${value < 100 ? value.toFixed(1) : Math.round(value)}:1`;
 }
 
+/** What stands in the place of a damaged tile. */
+const FILLINGS = [
+  ...[["grey", "made grey"], ["neighbours", "filled from the neighbours"]],
+  ...[["lossy", "not exact"], ["exact", "exact all the same"]],
+];
+
 /**
  * One line that says what is broken.
  * @param {import("../picture.js").Damage[]} damage
  */
 export function damageLine(damage) {
-  const tiles = damage.flatMap(({ tile }) => (tile ? [tile.index] : [])), lines = [];
-  const filling = damage.some(({ filling }) => filling === "grey") ? "made grey" : damage.some(({ filling }) => filling === "lossy") ? "not exact" : "filled from the neighbours";
-  const some = `${tiles.slice(0, 6).join(", ")}${tiles.length > 6 ? " and others" : ""}`;
-  if (tiles.length) lines.push(`${tiles.length > 1 ? "tiles" : "tile"} ${some} damaged, ${filling}`);
+  const lines = [];
+  for (const [filling, words] of FILLINGS) {
+    const tiles = damage.flatMap((one) => (one.tile && one.filling === filling ? [one.tile.index] : []));
+    const some = `${tiles.slice(0, 6).join(", ")}${tiles.length > 6 ? " and others" : ""}`;
+    if (tiles.length) lines.push(`${tiles.length > 1 ? "tiles" : "tile"} ${some} damaged, ${words}`);
+  }
   /** @type {Record<string, string>} */
   const others = {
     alpha: "alpha damaged, shown opaque",

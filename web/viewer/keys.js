@@ -1,6 +1,7 @@
 /* What keys do. Buttons keep theirs: Space and Enter press them. */
 
 const PAN = 80, FACTOR = 1.25;
+const SCROLLING = ["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End", " "];
 
 /**
  * @param {import("./stage.js").Stage} stage
@@ -34,6 +35,8 @@ export function listenToKeys(stage, actions) {
   addEventListener("keydown", (event) => {
     const { key, shiftKey } = event, isInDialog = !!document.querySelector("dialog[open]");
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isInDialog) return;
+    const isInPanel = event.target instanceof Element && !!event.target.closest("#info");
+    if (isInPanel && SCROLLING.includes(key)) return; // it is long
     const action = shiftKey && pans[key] ? () => stage.move(...pans[key]) : keys[key.length === 1 ? key.toLowerCase() : key];
     if (!action) return;
     event.preventDefault();

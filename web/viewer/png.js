@@ -6,6 +6,7 @@ import { stored } from "../store.js";
 /** @typedef {import("../picture.js").Picture} Picture */
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10);
+const EXIF_PREFIX = Uint8Array.of(0x45, 0x78, 0x69, 0x66, 0, 0); // of JPEG; PNG has none
 const PAETH = 4;
 const latin = (/** @type {string} */ text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 
@@ -22,7 +23,7 @@ export async function png({ width, height, data, header, metadata }, { compress 
   size.set([8, (header.grey ? 0 : 2) + (header.alpha ? 4 : 0)], 8);
   const { icc, exif, xmp } = metadata, pieces = [SIGNATURE, ...chunk("IHDR", size)];
   if (icc) pieces.push(...chunk("iCCP", latin("ICC profile\0\0"), await pack(icc)));
-  if (exif) pieces.push(...chunk("eXIf", exif));
+  if (exif) pieces.push(...chunk("eXIf", exif.subarray(EXIF_PREFIX.every((byte, i) => exif[i] === byte) ? EXIF_PREFIX.length : 0)));
   if (xmp) pieces.push(...chunk("iTXt", latin("XML:com.adobe.xmp\0\0\0\0\0"), xmp));
   pieces.push(...chunk("IDAT", await pack(rows(width, height, data, header, compress))), ...chunk("IEND"));
   return new Blob(/** @type {BlobPart[]} */ (pieces), { type: "image/png" });

@@ -26,6 +26,13 @@ export class Stage extends EventTarget {
     this.fits = true;
     this.frame = 0;
     new ResizeObserver(() => this.move()).observe(box);
+    this.followScreen();
+  }
+
+  /** Draw anew on a screen, or at a zoom of the page, that has other pixels. */
+  followScreen() {
+    const change = () => (this.move(), this.followScreen());
+    matchMedia(`(resolution: ${this.ratio}dppx)`).addEventListener("change", change, { once: true });
   }
 
   /**
@@ -73,7 +80,8 @@ export class Stage extends EventTarget {
     if (!this.bitmap) return;
     const least = Math.min(this.fitting(), 1 / this.ratio), most = MOST / this.ratio;
     const scale = Math.max(least, Math.min(most, this.scale * factor)), change = scale / this.scale;
-    this.fits = factor < 1 && scale <= this.fitting() * 1.0001;
+    // Exactly there, since actual size is smaller than that where small pictures meet small pixels.
+    this.fits = factor < 1 && Math.abs(scale / this.fitting() - 1) < 1e-4;
     this.x = x - (x - this.x) * change;
     this.y = y - (y - this.y) * change;
     this.scale = scale;
