@@ -7,12 +7,15 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import threadpoolctl
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -73,7 +76,10 @@ def _share(function: Callable[[Item], Result], work: list[Item], threads: int) -
 
     # The caller works too, so nested calls can share the helpers: one that finds none of them free
     # does all the work itself.
-    helpers = [_pool().submit(take_turns) for _ in range(min(threads, len(work)) - 1)]
+    helpers: list[Future[None]] = []
+    with suppress(RuntimeError):  # the main thread has ended, or the system gives no more threads
+        for _ in range(min(threads, len(work)) - 1):
+            helpers.append(_pool().submit(take_turns))
     try:
         take_turns()
     finally:
@@ -109,6 +115,9 @@ def prefer_one_blas_thread() -> None:
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Threads that wait for work; started when they are needed first."""
+    # Not before: it cannot be imported any more once the main thread has ended.
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(MAX_THREADS, "rdae")
 
 

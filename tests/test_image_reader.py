@@ -169,6 +169,9 @@ def test_a_frame_of_an_animation_that_user_code_has_copied_is_taken() -> None:
 def test_of_the_several_pictures_in_a_phones_jpeg_the_first_is_taken() -> None:
     data = file_of(IMAGE, "MPO", save_all=True, append_images=[Image.new("RGB", (4, 4))])
     assert Image.open(io.BytesIO(data)).format == "MPO"
+    second = Image.open(io.BytesIO(data))
+    second.seek(1)
+    assert from_pillow(second).width == 4
     picture = read_picture(io.BytesIO(data))
     assert (picture.width, picture.height) == (24, 16)
 

@@ -6,7 +6,10 @@ import contextlib
 import errno
 import importlib.util
 import io
+import os
+import signal
 import struct
+import threading
 import tracemalloc
 import warnings
 import zlib
@@ -344,3 +347,40 @@ def test_whole_strips_of_any_size_are_taken(
     assume(compression == "jpeg" or np.array_equal(np.asarray(Image.open(file)), np.asarray(image)))
     picture = read_picture(file)
     assert (picture.height, picture.width) == (height, width)
+
+
+@pytest.mark.parametrize("rows", [4096, 4097, 9000])
+def test_a_tiff_of_thousands_of_strips_is_taken(rows: int) -> None:
+    image = Image.fromarray(RNG.integers(0, 2, (rows, 40), np.uint8) * 255).convert("1")
+    data = file_of(image, "TIFF", compression="group4", tiffinfo={278: 1})
+    picture = read_picture(io.BytesIO(data))
+    assert np.array_equal(picture.rgb[..., 0], np.asarray(image.convert("L")))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_the_child_of_a_fork_reads_though_the_parent_was_reading() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            begun.set()
+            go_on.wait(60)
+            return super().read(size)
+
+    data = file_of(Image.new("RGB", (8, 8)), "PNG")
+    thread = threading.Thread(target=read_picture, args=(Slow(data),))
+    thread.start()
+    try:
+        assert begun.wait(60)
+        child = os.fork()
+        if not child:
+            signal.alarm(60)
+            try:
+                is_read = read_picture(io.BytesIO(data)).width == 8
+            finally:
+                os._exit(not is_read)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        go_on.set()
+        thread.join()

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from rdae.images import exif as exif_data
 from rdae.images import xmp as xmp_packet
 from rdae.images.metadata import orientation
+from rdae.images.pillow import read_picture
 from rdae.images.tiff_file import tiff_file
 
 ORIENTATION = 274
@@ -284,3 +285,17 @@ def test_a_tiff_file_is_not_misled_by_layout_tags_in_exif_data() -> None:
     image.load()
     assert image.size == (6, 5)
     assert image.getexif()[ExifTags.Base.Make] == "Maker"
+
+
+def test_of_a_tiff_the_directory_inside_of_exif_stays_one() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker of cameras"
+    inner = {ExifTags.Base.DateTimeOriginal: "2020:01:02 03:04:05"}
+    exif[ExifTags.IFD.Exif] = {**inner, ExifTags.IFD.Interop: {1: "R98"}}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    data = exif.tobytes()[6:]
+    file = io.BytesIO(tiff_file(np.zeros((2, 3, 1), np.uint8), icc=b"", exif=data, xmp=b""))
+    again = Image.Exif()
+    again.load(read_picture(file).exif)
+    assert again.get_ifd(ExifTags.IFD.Interop) == {1: "R98"}
+    assert again.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "2020:01:02 03:04:05"

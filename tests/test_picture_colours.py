@@ -174,6 +174,10 @@ def test_a_profile_of_the_file_stays() -> None:
 def test_grey_has_no_primaries_and_video_levels_are_refused() -> None:
     picture = read_picture(io.BytesIO(png(DISPLAY_P3, SRGB_CURVE, mode="L")))
     assert picture.is_grey and picture.icc == b""
+    palette = read_picture(io.BytesIO(png(DISPLAY_P3, SRGB_CURVE, mode="P")))
+    assert palette.icc == read_picture(io.BytesIO(png(DISPLAY_P3, SRGB_CURVE))).icc != b""
+    with pytest.raises(UnsupportedImageError, match="another curve"):
+        read_picture(io.BytesIO(png(BT_709, 8, mode="L")))
     with pytest.raises(UnsupportedImageError, match="rare kind"):
         read_picture(io.BytesIO(png(BT_709, SRGB_CURVE, is_full=False)))
     with pytest.raises(UnsupportedImageError, match="rare kind"):

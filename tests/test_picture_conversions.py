@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rdae.errors import UnsupportedImageError
+from rdae.images.bit_depth import levels_of_floats
 from rdae.images.inputs import from_array
 from rdae.images.picture import Picture
 from rdae.images.pillow import from_pillow, read_picture
@@ -180,6 +181,19 @@ def test_floats_are_taken_as_0_to_1_and_clipped() -> None:
     assert picture.rgb[0, :, 0].tolist() == wanted
     assert picture.is_grey
     assert read(b"Pf 2 1 -1.0\n" + values[0, 2:4].tobytes(), to_8bit=True).rgb[0, 0, 0] == 128
+
+
+def test_half_floats_are_rounded_as_others_are() -> None:
+    values = np.linspace(0, 1, 2001, dtype=np.float16)
+    assert np.array_equal(levels_of_floats(values), levels_of_floats(values.astype(np.float32)))
+
+
+def test_signed_samples_of_8_bits_are_clipped_at_0() -> None:
+    samples = np.array([[0, 127, -128, -1]], np.int8)
+    data = tiff(samples[..., None], 1, tag_339=2)
+    with pytest.raises(UnsupportedImageError):
+        read(data)
+    assert read(data, to_8bit=True).rgb[0, :, 0].tolist() == [0, 127, 0, 0]
 
 
 def test_32_bit_integers_are_taken_as_16_bits_but_unsigned_ones_of_a_tiff_in_full() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -81,3 +83,21 @@ def test_a_process_prefers_one_blas_thread_unless_told_otherwise(
     monkeypatch.delenv("OPENBLAS_NUM_THREADS")
     prefer_one_blas_thread()
     assert os.environ.pop("OPENBLAS_NUM_THREADS") == "1"
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_work_goes_on_in_a_thread_that_outlives_the_main_one(is_warm: bool) -> None:
+    script = f"""
+import threading, time
+if {is_warm}:
+    from rdae.threads import parallel_map
+    parallel_map(abs, [1, 2], 2)
+def work():
+    threading.main_thread().join()
+    time.sleep(0.2)
+    from rdae.threads import parallel_map
+    print(parallel_map(abs, [-1, -2, 3], 1), parallel_map(abs, [-1, -2, 3], 3))
+threading.Thread(target=work).start()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[1, 2, 3] [1, 2, 3]\n", "")

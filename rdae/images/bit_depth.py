@@ -31,7 +31,7 @@ _NATIVE = "L" if sys.byteorder == "little" else "B"
 
 # Tags of TIFF files.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339
-_WHITE_IS_ZERO, _PLANES_APART, _UNSIGNED = 0, 2, 1
+_WHITE_IS_ZERO, _PLANES_APART, _UNSIGNED, _SIGNED = 0, 2, 1, 2
 
 
 def to_8_bits(image: Image.Image, load: Callable[[Image.Image], None]) -> Image.Image:
@@ -82,6 +82,8 @@ def to_8_bits(image: Image.Image, load: Callable[[Image.Image], None]) -> Image.
         if isinstance(key, int):
             return _image(_with_alpha(levels[..., None], values[..., None], (key,)), "LA")
         return _image(levels, "L")
+    if image.mode == "L" and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _SIGNED:
+        return _image(values.view(np.int8).clip(0).view(np.uint8), "L")
     return image
 
 
@@ -168,6 +170,8 @@ def _of_integers(values: NDArray[Any], image: Image.Image) -> NDArray[np.uint8]:
 def levels_of_floats(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return levels of 8 bits of floats from 0 to 1."""
     levels: NDArray[np.uint8]
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)  # in which 255 times a level is exact enough
     levels = np.rint(255 * np.nan_to_num(values, nan=0.0).clip(0, 1)).astype(np.uint8)
     return levels
 

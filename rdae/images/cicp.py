@@ -22,6 +22,7 @@ from rdae.images.icc import HLG, PQ, profile_of
 _MAX_META_BYTES = 16 << 20  # the boxes that describe a file; pixels are not among them
 _MAX_CHUNKS = 1 << 16
 _STREAM_BYTES = 1 << 12  # of an AV1 stream; its sequence header has some dozen bytes
+_BT_709 = 1
 _HINT = "save it in sRGB or Display P3 in an image editor first"
 
 NAMED_PROFILE = "rdae_named_profile"  # attribute of an image
@@ -38,10 +39,11 @@ class Cicp(NamedTuple):
 def name_colours(image: Image.Image) -> None:
     """Give an image the ICC profile of colours that its file only has numbers for.
 
-    PNG's numbers count before its profile; those of AVIF and HEIC where there is no profile.
+    A profile of the file's own stays. Beside one, PNG's numbers still tell of PQ and HLG.
 
     Raises:
-        UnsupportedImageError: they are of a kind without one: PQ, HLG.
+        UnsupportedImageError: they are of a kind without one: PQ, HLG; grey with a curve that is
+            not that of sRGB.
     """
     cicp = _cicp_of(image)
     if cicp is None or (image.format != "PNG" and image.info.get("icc_profile")):
@@ -51,8 +53,14 @@ def name_colours(image: Image.Image) -> None:
     if icc is None or not cicp.is_full_range:
         rare = f"colours of a rare kind (CICP {cicp.primaries}, {cicp.transfer})"
         raise UnsupportedImageError(rare, hint=_HINT)
-    if icc and len(image.getbands()) > 2 and not image.info.get("icc_profile"):
-        setattr(image, NAMED_PROFILE, icc)  # its info may be another's
+    if image.info.get("icc_profile"):
+        return
+    if image.mode in ("P", "PA") or len(image.getbands()) > 2:
+        if icc:
+            setattr(image, NAMED_PROFILE, icc)  # its info may be another's
+    elif profile_of(_BT_709, cicp.transfer):
+        curve = f"grey with another curve than sRGB's (CICP {cicp.transfer})"
+        raise UnsupportedImageError(curve, hint=_HINT)
 
 
 def refuse_hdr(transfer: int | None) -> None:

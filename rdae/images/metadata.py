@@ -19,6 +19,8 @@ from rdae.images.tiff_file import LAYOUT_TAGS
 
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"  # of a JPEG's segment
 
+_INTEROP_IFD = 0xA005
+
 _logger = logging.getLogger("rdae")
 
 
@@ -75,6 +77,8 @@ def _tiff_exif(image: Image.Image) -> bytes:
             directory = source.get_ifd(tag)
             if directory:
                 exif[tag] = dict(directory)
+                if _INTEROP_IFD in directory:  # a directory of its own; Pillow has its place there
+                    exif[tag][_INTEROP_IFD] = dict(source.get_ifd(_INTEROP_IFD))
         return exif.tobytes() if len(exif) else b""
     except Exception as error:  # whatever the values of a damaged directory make Pillow do
         _logger.warning("the EXIF data of this TIFF are damaged and left out: %s", error)

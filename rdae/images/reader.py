@@ -15,6 +15,7 @@ import errno
 import importlib
 import io
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -50,6 +51,16 @@ _BEGINNING_BYTES = 64
 
 _logger = logging.getLogger("rdae")
 _warnings_lock = threading.RLock()  # their filters are the whole process's
+
+
+def _forget_lock() -> None:
+    """Begin anew in the child of a fork: it has no thread that would give the lock back."""
+    global _warnings_lock
+    _warnings_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 @dataclass(frozen=True)
@@ -190,9 +201,11 @@ def load(image: Image.Image) -> None:
         # Its info stays as it is: it may be another's image, who passes it again.
         setattr(image, LEVEL_SCALE, {"L;2": 85, "L;4": 17}.get(tiles[0][3], 1))
     other = None
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and tiles and not image.decoderconfig:
+    if not tiles or getattr(image, "tell", int)():  # loaded, or of several not the first
+        pass
+    elif isinstance(image, JpegImagePlugin.JpegImageFile) and not image.decoderconfig:
         other = jpeg_file.with_extra_bytes(_whole_file(image))
-    elif isinstance(image, TiffImagePlugin.TiffImageFile) and tiles and not image.tell():
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
         other = tiff_strips.with_extra_data(_whole_file(image))
     _load(image)
     if other is not None:

@@ -84,7 +84,7 @@ def _without_end(part: bytes) -> bytes:
 
 def _values(data: bytes, directory: Directory, tag: int) -> list[int]:
     entry = directory.entry(tag)
-    return integers(data, directory.order, entry) if entry else []
+    return integers(data, directory.order, entry, _MAX_PARTS + 1) if entry else []
 
 
 def _put(data: bytearray, directory: Directory, tag: int, values: list[int]) -> None:

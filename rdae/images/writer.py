@@ -90,7 +90,7 @@ def lost(picture: Picture, format: OutputFormat) -> list[str]:
         kinds = ["icc"] if picture.icc and not _profile(picture, format) else []
     names = {"icc": "the ICC profile (colours may look different)", "exif": "EXIF", "xmp": "XMP"}
     found = [names[kind] for kind in kinds]
-    if picture.is_grey and format.name == "webp":
+    if picture.is_grey and _is_rgb_there(picture, format):
         found.append("that it is grey (it is RGB there)")
     return found
 
