@@ -78,7 +78,7 @@ class Batch:
         self._schema, self._done_word, self._fields = schema, done_word, tuple(fields)
         self._fail_fast, self._fatal = fail_fast, fatal
         self._outcomes: list[Outcome] = []
-        self._failed = 0
+        self._failed = self._written = 0  # files; outputs of those that failed
         self._stops = False
         self._began = time.perf_counter()
 
@@ -122,6 +122,7 @@ class Batch:
         self._console.result(outcome.line, outcome.details)
         if outcome.error is not None:
             self._fail(source.name, outcome.error, {**common, **blank, **outcome.record})
+            self._written += outcome.output_bytes > 0
             return
         self._outcomes.append(outcome)
         self._console.record(
@@ -150,6 +151,7 @@ class Batch:
                 "done": len(done),
                 "skipped": skipped,
                 "failed": self._failed,
+                "failed_with_output": self._written,
                 "interrupted": interrupted,
                 "input_bytes": input_bytes,
                 "output_bytes": output_bytes,
@@ -164,7 +166,8 @@ class Batch:
                 parts.append(f"{human_bytes(input_bytes)} → {human_bytes(output_bytes)}{rate}")
             parts.append(human_seconds(elapsed))
             parts += [f"{skipped} skipped"] * bool(skipped)
-            parts += [f"{self._failed} failed"] * bool(self._failed)
+            written = f", of {self._written} an output was written" if self._written else ""
+            parts += [f"{self._failed} failed{written}"] * bool(self._failed)
             self._console.result(" · ".join(parts))
         if interrupted:
             self._console.failure("", KeyboardInterrupt())

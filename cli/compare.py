@@ -55,7 +55,7 @@ def compare(
       rdae compare photo.png photo.rd --metric psnr --json
     """
     from rdae.evaluation.metrics import BUILT_IN, MetricError, available
-    from rdae.evaluation.transparency import alike, look_equal
+    from rdae.images.transparency import alike, look_equal
 
     console = Console(as_json=as_json)
     metrics = read_metrics(",".join(BUILT_IN if metric is None else [metric]), check=bool(metric))
@@ -75,8 +75,10 @@ def compare(
     source, decoded = alike(a, b)
     if source.shape[2] == 4:
         console.note("note: there is transparency; judged on black and on white, the worse counts")
+    if a.icc != b.icc:
+        console.note("note: the ICC profiles differ; numbers are compared, not colours (--to-srgb)")
     record: dict[str, Any] = {"schema": SCHEMA, "a": str(first), "b": str(second)}
-    record |= {"width": a.width, "height": a.height}
+    record |= {"width": a.width, "height": a.height, "same_profile": a.icc == b.icc}
     record["identical"] = look_equal(source, decoded)
     lines = []
     for one in metrics:

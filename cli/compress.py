@@ -109,7 +109,7 @@ def compress(
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
     names, output = (images or [], output)
     if output_dir is None:
-        names, output = split_output(names, output, RD_EXTENSIONS)
+        names, output = split_output(names, output, RD_EXTENSIONS, force=force)
     target = read_target(
         *(quality, target_size, target_bpp, target_psnr, target_ssimulacra2),
         lossless="auto" if lossless_if_smaller else lossless,

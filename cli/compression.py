@@ -58,8 +58,8 @@ class Compression:
             raise
         if skip:
             return Outcome(skipped_line(task), record={"output": task.output_name}, skipped=True)
-        from rdae import codec, distortion
-        from rdae.codec import check_padding
+        from rdae import codec
+        from rdae.codec import check_padding, measures
         from rdae.codec.smaller import Choice, encode_asked, encode_smaller
         from rdae.model import installed as store
         from rdae.model.model import Model
@@ -121,9 +121,9 @@ class Compression:
                 weights=model.path if isinstance(model, Model) else None,
                 threads=self.threads,
             )
-            psnr = distortion.psnr(picture.rgb, decoded.rgb)
+            psnr = measures.PSNR.value(picture, decoded.rgb)
             if is_judged:
-                ssimulacra2 = distortion.ssimulacra2(picture.rgb, decoded.rgb)
+                ssimulacra2 = measures.SSIMULACRA2.value(picture, decoded.rgb)
         exact_bytes = (
             None
             if self.target.or_lossless  # the smaller one has been found
@@ -154,7 +154,7 @@ class Compression:
     ) -> Outcome:
         encoded = choice.kept
         info, size = encoded.info, len(encoded.data)
-        has_quality = self.target.is_quality and not info.is_lossless
+        quality = self.target.quality if self.target.is_quality else round(info.quality, 2)
         mode = figures.mode_name(is_grey=info.is_grey, has_alpha=info.has_alpha)
         record: dict[str, Any] = {
             "output": task.output_name,
@@ -172,8 +172,8 @@ class Compression:
             "max_error": info.max_error,
             "base_quality": info.base_quality,
             "other_bytes": choice.other_bytes,
-            "quality": self.target.quality if has_quality else round(info.quality, 2),
-            "quality_point": info.quality_point,
+            "quality": None if info.is_lossless else quality,
+            "quality_point": None if info.is_lossless else info.quality_point,
             "effort": self.effort,
             "tries": encoded.tries,
             **measured,

@@ -59,6 +59,7 @@ def decompress(
     remove: options.Remove = False,
     preserve: options.Preserve = False,
     recursive: options.RecursiveRd = False,
+    files_from: options.FilesFrom = None,
     max_pixels: options.MaxPixels = MAX_PIXELS,
     region: options.RegionText = None,
     thumbnail: options.Thumbnail = None,
@@ -94,12 +95,12 @@ def decompress(
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
     names = files or []
     if output_dir is None:
-        names, output = split_output(names, output, FORMAT_OF_EXTENSION)
+        names, output = split_output(names, output, FORMAT_OF_EXTENSION, force=force)
     picture_format = choose_format(output, read_format(format))
     settings = Settings(picture_format, output_quality, png_level, read_size(resize))
     settings.check()
     tasks = plan(
-        expand(names, extensions=RD_EXTENSIONS, recursive=recursive),
+        expand(names, extensions=RD_EXTENSIONS, recursive=recursive, files_from=files_from),
         output=output,
         output_dir=output_dir,
         name_output=namer(picture_format, skip_existing=skip_existing),

@@ -13,7 +13,7 @@ from rdae.scales import DEFAULT_QUALITY
 # of the picture behind it for that value.
 LOSSLESS_IF_SMALLER = "--lossless-if-smaller"
 
-_ENCODER, _QUALITY = "Encoder", "Quality (one of these; --base beside --lossless or --max-error)"
+_ENCODER, _QUALITY = "Encoder", "Quality (one of these)"
 
 
 class TuneName(str, Enum):

@@ -10,7 +10,6 @@ import typer
 from rdae.cli import options
 from rdae.cli.console import Console, UsageError, human_bytes, shown
 from rdae.errors import OutputExistsError
-from rdae.tensor_file import read_json
 
 OWN_MODEL_ID = 255  # for models that nobody else needs to tell apart
 
@@ -80,6 +79,8 @@ def export(
 
 
 def _read_provenance(path: Path) -> dict[str, Any]:
+    from rdae.tensor_file import read_json
+
     try:
         found = read_json(path.read_text())
     except (OSError, ValueError) as error:

@@ -41,6 +41,7 @@ _ALPHA_COLUMN = _HEADINGS.index("ALPHA")
 def info(
     files: options.RdFiles = None,
     recursive: options.RecursiveRd = False,
+    files_from: options.FilesFrom = None,
     explain: options.Explain = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -66,7 +67,9 @@ def info(
       rdae info -r archive/ --json
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
-    sources = expand(files or [], extensions=RD_EXTENSIONS, recursive=recursive)
+    sources = expand(
+        files or [], extensions=RD_EXTENSIONS, recursive=recursive, files_from=files_from
+    )
     rows: list[tuple[str, ...]] = []
     listings: list[str] = []
 
@@ -234,8 +237,8 @@ def _record(info: Info, *, with_fields: bool) -> dict[str, object]:
             "model": _model_name(info),
             "model_id": info.model_id,
             "fingerprint": info.fingerprint,
-            "quality": round(info.quality, 2),
-            "quality_point": info.quality_point,
+            "quality": None if info.is_lossless else round(info.quality, 2),
+            "quality_point": None if info.is_lossless else info.quality_point,
             "tile_columns": info.tile_columns,
             "tile_rows": info.tile_rows,
             "undivided": info.is_undivided,

@@ -83,7 +83,10 @@ def expand(
         raise UsageError("no files given", hint="name at least one, or - for standard input")
     if any(argument in _STDIN_PATHS for argument in arguments):
         if len(arguments) + len(listed) > 1 or files_from is not None:
-            raise UsageError("- (standard input) must be the only input")
+            raise UsageError(
+                "- (standard input) must be the only input",
+                hint="-o names the output, and is - for standard output",
+            )
         if sys.stdin.isatty():
             raise UsageError(
                 "standard input is a terminal", hint="name a file, or redirect one to the command"
@@ -141,7 +144,11 @@ def _refuse_other_kind(source: Source, extensions: frozenset[str]) -> Source:
 
 
 def split_output(
-    arguments: Sequence[str], output: str | None, extensions: Collection[str]
+    arguments: Sequence[str],
+    output: str | None,
+    extensions: Collection[str],
+    *,
+    force: bool = False,
 ) -> tuple[list[str], str | None]:
     """Take the second of two names as the output, where it can be nothing else.
 
@@ -149,12 +156,14 @@ def split_output(
         arguments: what was named.
         output: what -o or --output-dir says, None if nothing.
         extensions: that an output may have, lower case with the dot.
+        force: an output that is there is replaced.
 
     Returns:
         The inputs, and the name of the output.
 
     Raises:
-        UsageError: the second has been there before, and the command reads nothing of its kind.
+        UsageError: the second can be neither: it has been there before and is of the wrong kind,
+            or it is not there, and the extension is not that of an output either.
     """
     names = list(arguments)
     if output is None and len(names) == 2 and names[0] != "-":
@@ -168,10 +177,18 @@ def split_output(
                 f"{suffixes[1][1:]}",
                 hint=f"rdae compress {shlex.quote(shown(names[0]))} makes an .rd file",
             )
+        is_unknown = suffixes[1] and suffixes[1] not in INPUT_SUFFIXES | RD_EXTENSIONS
+        if is_unknown and os.path.lexists(names[0]) and not os.path.lexists(names[1]):
+            raise UsageError(
+                f"{shown(names[1])}: no such file, and no name of an output",
+                hint=f"outputs end in {', '.join(sorted(extensions))}",
+            )
         second = Source(Path(names[1]))
         inputs = INPUT_SUFFIXES if set(extensions) <= RD_EXTENSIONS else RD_EXTENSIONS
         is_other_kind = _refuse_other_kind(second, inputs).error is not None
         if has_suffix and is_other_kind and os.path.lexists(names[0]):
+            if force:
+                return names[:1], names[1]
             raise UsageError(
                 f"{shown(names[1])}: exists, and is no input of this command",
                 hint=f"-o {shlex.quote(shown(names[1]))} -f replaces it",

@@ -11,6 +11,7 @@ import typer
 
 from rdae.cli import options
 from rdae.cli.batch import EXIT_FAILED
+from rdae.cli.completion import complete_model
 from rdae.cli.console import Console, UsageError, emit, human_bytes, shown, table
 from rdae.cli.help import Command, Group
 from rdae.cli.versions import kernel_line
@@ -86,7 +87,10 @@ def show_list(*, as_json: bool) -> None:
 
 @app.command("show", cls=Command)
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name of a model.", autocompletion=complete_model),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show all that is known of a model: size, training, typical rates and what they give.

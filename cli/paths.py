@@ -78,7 +78,7 @@ def _plan_one(
     if output is not None and output not in _STDOUT_PATHS:
         path = Path(output)
         if path.is_dir() or output.endswith(os.sep):
-            raise UsageError(f"-o {shown(path)}: is a directory", hint="use --output-dir DIR")
+            raise UsageError(f"-o {shown(output)}: is a directory", hint="use --output-dir DIR")
         if not path.parent.is_dir():
             raise UsageError(
                 f"-o {shown(path)}: there is no folder {shown(path.parent)}",

@@ -70,8 +70,9 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     found = re.fullmatch(r"(\d{0,8})[xX×](\d{0,8})", text)
-    width, height = (int(side or 0) for side in found.groups()) if found else (0, 0)
-    if not width and not height:
+    sides = found.groups() if found else ("", "")
+    width, height = (int(side or 0) for side in sides)
+    if not any(sides) or any(side and not int(side) for side in sides):
         raise UsageError(
             f"--resize takes WxH, not {shown(text)}",
             hint="800x600 is the largest size that fits into it; 800x and x600 name one side",

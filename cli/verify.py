@@ -21,6 +21,7 @@ FIELDS = ("width", "height", "mode", "input_bytes", "decode_s", "damage")
 def verify(
     files: options.RdFiles = None,
     recursive: options.RecursiveRd = False,
+    files_from: options.FilesFrom = None,
     max_pixels: options.MaxPixels = MAX_PIXELS,
     weights: options.Weights = None,
     threads: options.Threads = None,
@@ -41,7 +42,9 @@ def verify(
       rdae verify -r archive/ --quiet && echo "all is well"
     """
     console = Console(quiet=quiet, verbose=verbose, as_json=as_json, color=color)
-    sources = expand(files or [], extensions=RD_EXTENSIONS, recursive=recursive)
+    sources = expand(
+        files or [], extensions=RD_EXTENSIONS, recursive=recursive, files_from=files_from
+    )
     if weights is not None and not weights.is_file():
         raise UsageError(f"--weights {shown(weights)}: no such file")
 

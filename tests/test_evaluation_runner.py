@@ -22,8 +22,8 @@ from rdae.evaluation import dataset, experiment, rows_file, runner
 from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.metrics import BUILT_IN, Metric, psnr
 from rdae.evaluation.results import NOT_METRICS, Job, Results, row_key
-from rdae.evaluation.transparency import on
 from rdae.images.picture import Picture
+from rdae.images.transparency import on
 
 TIMES = ("encode_s", "decode_s", "load_s")
 

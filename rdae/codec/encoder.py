@@ -166,7 +166,7 @@ class Encoder:
         key = point, measure
         if key not in self._values:
             rgb = self.render(self.y_hat(point), point)
-            self._values[key] = measure.of(self.picture.rgb, rgb)
+            self._values[key] = measure.value(self.picture, rgb)
         return self._values[key]
 
     def y_hat(self, point: int) -> NDArray[np.int16]:
@@ -212,7 +212,7 @@ class Encoder:
         """What the picture measures that a file of this one decodes to."""
         container = read_container(data, max_pixels=self.picture.width * self.picture.height)
         decoded: Rgb = decode_pixels(container, self.model, self.threads)
-        return measure.of(self.picture.rgb, decoded)
+        return measure.value(self.picture, decoded)
 
     def file(self, header: Header, payloads: list[TilePayload]) -> bytes:
         """The file that holds these tiles, in raster order, and all else of the picture."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from rdae.bitstream.info import Info, parse_info
 from rdae.codec.encoder import Encoder
@@ -20,6 +19,7 @@ from rdae.codec.targets import encode_from, encode_within
 from rdae.distortion import SSIMULACRA2_SIDE, require_ssimulacra2
 from rdae.errors import UnsupportedImageError
 from rdae.images.picture import Picture
+from rdae.images.transparency import with_hidden_smoothed
 from rdae.model.installed import load_lossless, load_model
 from rdae.model.model import Model
 from rdae.scales import (
@@ -73,6 +73,9 @@ def encode(
     progress: Report | None = None,
 ) -> Encoded:
     """Encode a picture.
+
+    Colours under alpha 0, which nobody sees, are kept by lossless files and those with a `base`
+    alone; in others they are what takes the fewest bits.
 
     Args:
         picture: what to encode.
@@ -148,9 +151,9 @@ def encode(
         model, lossless = model or load_model(), load_lossless()
         start = time.perf_counter()
         share = BASE_SHARE if effort < REFINED_EFFORT else SEARCHED_BASE_SHARE
-        settings: dict[str, Any] = {"effort": effort, "tune": tune, "threads": threads}
-        settings["progress"] = share_of(progress, 0, share)
-        lossy = encode(picture, quality=base, model=model, **settings).data
+        first = share_of(progress, 0, share)
+        encoder = _encoder(picture, model, effort, tune, threads, first)
+        lossy = encoder.encode(quality_to_point(base))
         data = encode_rest(
             picture,
             lossy,
@@ -172,18 +175,12 @@ def encode(
         return Encoded(data, parse_info(data), time.perf_counter() - start)
     model = model or load_model()
     start = time.perf_counter()
-    if effort < REFINED_EFFORT:
-        encoder = Encoder(picture, model, effort=effort, threads=threads, progress=progress)
-    else:
-        from rdae.codec.refined import RefiningEncoder  # imports torch
-
-        if target_psnr is not None:
-            tune = tune or "psnr"
-        elif target_ssimulacra2 is not None:
-            tune = tune or "eye"
-        encoder = RefiningEncoder(
-            picture, model, effort=effort, tune=tune, threads=threads, progress=progress
-        )
+    if effort >= REFINED_EFFORT and target_psnr is not None:
+        tune = tune or "psnr"
+    elif effort >= REFINED_EFFORT and target_ssimulacra2 is not None:
+        tune = tune or "eye"
+    picture = with_hidden_smoothed(picture)  # bits for it would be bits for nothing
+    encoder = _encoder(picture, model, effort, tune, threads, progress)
     if target_size is not None:
         data = encode_within(encoder, target_size, target_bpp=target_bpp)
     elif target_psnr is not None:
@@ -193,6 +190,24 @@ def encode(
     else:
         data = encoder.encode(point)
     return Encoded(data, parse_info(data), time.perf_counter() - start, encoder.tries)
+
+
+def _encoder(
+    picture: Picture,
+    model: Model,
+    effort: int,
+    tune: str | None,
+    threads: int,
+    progress: Report | None,
+) -> Encoder:
+    """What makes lossy files of a picture at an effort."""
+    if effort < REFINED_EFFORT:
+        return Encoder(picture, model, effort=effort, threads=threads, progress=progress)
+    from rdae.codec.refined import RefiningEncoder  # imports torch
+
+    return RefiningEncoder(
+        picture, model, effort=effort, tune=tune, threads=threads, progress=progress
+    )
 
 
 def _check_judged(picture: Picture) -> None:

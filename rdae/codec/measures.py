@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdae import distortion
+from rdae.images.picture import Picture
+from rdae.images.transparency import GROUNDS, on, pixels_of
 
 Rgb = NDArray[np.uint8]
 
@@ -30,6 +32,17 @@ class Measure:
     form: str
     near: float
     gains: dict[str, tuple[float, float]]
+
+    def value(self, source: Picture, decoded: Rgb) -> float:
+        """Of a picture and its decoded colours; where it is transparent, the worse of two grounds.
+
+        Alpha is decoded exactly; what is under alpha 0 does not count.
+        """
+        pixels = pixels_of(source)
+        if pixels.shape[2] == 3:
+            return self.of(pixels, decoded)
+        other = np.dstack([decoded, pixels[..., 3]])
+        return min(self.of(on(pixels, ground), on(other, ground)) for ground in GROUNDS)
 
     def text(self, value: float) -> str:
         """The value with its unit."""

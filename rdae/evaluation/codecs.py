@@ -35,7 +35,7 @@ from typing import Any
 from rdae.evaluation.lossless_codec import RdaeLossless
 from rdae.evaluation.pillow_codecs import FORMATS, PillowCodec
 from rdae.evaluation.protocol import Codec, SpecError, check_range
-from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
+from rdae.images.transparency import Pixels, picture_of, pixels_of
 from rdae.scales import DEFAULT_EFFORT, MAX_EFFORT, REFINED_EFFORT, TUNES
 
 # To be had by name; the zoo's models are named one by one.

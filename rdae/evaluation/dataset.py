@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rdae.errors import RdaeError
-from rdae.evaluation.transparency import is_transparent
 from rdae.images.pillow import read_picture
+from rdae.images.transparency import is_transparent
 
 # Formats that lose something, by their first bytes; (offset, bytes, name).
 _LOSSY = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rdae.evaluation.protocol import LOSSLESS_QUALITY, SpecError, check_range
-from rdae.evaluation.transparency import Pixels, picture_of, pixels_of
+from rdae.images.transparency import Pixels, picture_of, pixels_of
 
 
 @dataclass

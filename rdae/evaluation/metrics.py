@@ -23,7 +23,7 @@ from PIL import Image
 from rdae import distortion
 from rdae.distortion import PEAK, SSIMULACRA2_SIDE
 from rdae.errors import RdaeError
-from rdae.evaluation.transparency import GROUNDS, Pixels, on
+from rdae.images.transparency import GROUNDS, Pixels, on
 
 Rgb = NDArray[np.uint8]
 Plane = NDArray[np.float64]

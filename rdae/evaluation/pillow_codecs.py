@@ -23,8 +23,8 @@ from PIL import Image, features
 
 from rdae.errors import MissingDependencyError
 from rdae.evaluation.protocol import LOSSLESS_QUALITY, SpecError, check_range
-from rdae.evaluation.transparency import Pixels
 from rdae.extras import install_hint
+from rdae.images.transparency import Pixels
 
 
 @dataclass(frozen=True)

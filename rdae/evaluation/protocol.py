@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rdae.errors import RdaeError
-from rdae.evaluation.transparency import Pixels
+from rdae.images.transparency import Pixels
 
 LOSSLESS_QUALITY = 100.0  # what rows of lossless codecs carry, which have no quality
 

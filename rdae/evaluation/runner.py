@@ -37,8 +37,8 @@ from rdae.evaluation.dataset import Image
 from rdae.evaluation.metrics import Metric, MetricError
 from rdae.evaluation.protocol import Codec
 from rdae.evaluation.results import COLD_SCHEMA, ROW_SCHEMA, Job, Row
-from rdae.evaluation.transparency import Pixels, look_equal, pixels_of
 from rdae.images.pillow import read_picture
+from rdae.images.transparency import Pixels, look_equal, pixels_of
 
 _WARM_UP_SIDE = 128
 _COLD_STARTS = 3

@@ -20,8 +20,8 @@ import numpy as np
 
 from rdae.errors import MissingDependencyError, WeightsNotFoundError
 from rdae.evaluation.protocol import SpecError
-from rdae.evaluation.transparency import Pixels
 from rdae.extras import install_hint
+from rdae.images.transparency import Pixels
 
 _MAGIC = b"CZOO"
 _STRIDE = 64  # all of the zoo's networks take sides that are multiples of this

@@ -4,7 +4,7 @@ What comes in is turned upright, so a viewer that ignores EXIF is right too. Wha
 whole is refused (`rdae.images.reader`), unless the user says what may be done to it: to_8bit
 (`rdae.images.bit_depth`), first_frame, to_srgb (`rdae.images.colour`). What is accepted otherwise
 comes through whole: a fully opaque alpha plane stays, and so do the colours under transparent
-pixels.
+pixels (which a lossy encoder then leaves out: `rdae.images.transparency`).
 
 Greyscale follows the image's mode: 1, L and LA are grey, and come back as L or LA. A palette is
 colour even where its entries are grey, as an RGB image is.

@@ -57,7 +57,7 @@ def write_picture(
     if picture.alpha is not None and not found.has_alpha:
         raise UnsupportedImageError(
             f"{found.name} has no alpha and the picture has",
-            hint="write png, webp, avif or tiff instead",
+            hint="write png, webp, avif, tiff or jxl instead",
         )
     if found.name == "jxl":
         try:
@@ -89,6 +89,8 @@ def lost(picture: Picture, format: OutputFormat) -> list[str]:
     elif format.has_metadata:
         kinds = ["icc"] if picture.icc and not _profile(picture, format) else []
     names = {"icc": "the ICC profile (colours may look different)", "exif": "EXIF", "xmp": "XMP"}
+    if format.name == "jxl":
+        names["icc"] = "the ICC profile (they say sRGB, and colours look different)"
     found = [names[kind] for kind in kinds]
     if picture.is_grey and _is_rgb_there(picture, format):
         found.append("that it is grey (it is RGB there)")

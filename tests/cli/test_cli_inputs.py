@@ -145,3 +145,8 @@ def test_the_second_of_two_names_is_the_output_where_it_can_be_nothing_else(tree
     with pytest.raises(UsageError, match="exists") as caught:
         split_output(["a.rd", "t/a.jpg"], None, {".jpg"})
     assert caught.value.hint == "-o t/a.jpg -f replaces it"
+    forced = split_output(["a.rd", "t/a.jpg"], None, {".jpg"}, force=True)
+    assert forced == (["a.rd"], "t/a.jpg")
+    with pytest.raises(UsageError, match="no name of an output") as caught:
+        split_output(["a.rd", "b.tga"], None, {".png", ".jpg"})
+    assert caught.value.hint == "outputs end in .jpg, .png"

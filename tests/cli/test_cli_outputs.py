@@ -52,7 +52,7 @@ def test_alpha_is_held_or_refused(run: Run, tmp_path: Path, format: Format) -> N
     result = run("decompress", "a.rd", "-o", f"b.{format.value}")
     if format in NO_ALPHA:
         assert result.code == 1 and "has no alpha and the picture has" in result.err
-        assert "hint: write png, webp, avif or tiff instead" in result.err
+        assert "hint: write png, webp, avif, tiff or jxl instead" in result.err
         assert names(tmp_path) == ["a.png", "a.rd"]
         return
     with opened(tmp_path / f"b.{format.value}") as image:

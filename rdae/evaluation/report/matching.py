@@ -18,7 +18,7 @@ from rdae.errors import RdaeError
 from rdae.evaluation.codecs import parse_spec
 from rdae.evaluation.metrics import Metric
 from rdae.evaluation.runner import round_trip
-from rdae.evaluation.transparency import Pixels
+from rdae.images.transparency import Pixels
 
 # As a fraction of the bytes, and in dB of PSNR: files that differ by less count as equal.
 MATCHED = {"rate": 0.05, "quality": 0.2}

@@ -32,8 +32,8 @@ from rdae.evaluation.report.scenes import (
     saved,
     worst_box,
 )
-from rdae.evaluation.transparency import Pixels, pixels_of
 from rdae.images.pillow import read_picture
+from rdae.images.transparency import Pixels, pixels_of
 
 Rgb = NDArray[np.uint8]
 Row = Mapping[str, Any]

@@ -19,8 +19,8 @@ from PIL import Image
 
 from rdae.evaluation.report.exports import file_name
 from rdae.evaluation.report.matching import GOALS
-from rdae.evaluation.transparency import WHITE, Pixels, on
 from rdae.files import atomic_write
+from rdae.images.transparency import WHITE, Pixels, on
 
 Rgb = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
