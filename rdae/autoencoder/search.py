@@ -49,7 +49,7 @@ from rdae.model.model import Model
 from rdae.model.spec import NUM_PASSES, NUM_ROWS
 from rdae.model.symbols import TileSymbols
 
-# Steps of the annealing. On one core a step of 768x512 pixels takes an eighth of a second.
+# Steps of the annealing. On one core a step of 768x512 pixels takes about half a second.
 STEPS = {3: 20, 4: 35, 5: 60, 6: 90, 7: 130, 8: 200, 9: 300}
 SHORT = 60  # up to here every step counts: less momentum, more forgetting
 
