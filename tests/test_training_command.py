@@ -184,10 +184,10 @@ def test_a_finished_run_leaves_its_papers_and_a_model_that_works(
         arguments = ("-o", "other.safetensors", "--provenance", "nonsense.json", *options)
         code, _, said = call_quietly("export", str(whole), *arguments)
         assert code in (1, 2) and message in said.splitlines()[0], said
-    monkeypatch.chdir(checkpoints(whole)[-1])
-    code, _, said = call_quietly("export", ".", "-o", str(tmp_path / "last.safetensors"))
+    inside = checkpoints(whole)[-1]
+    last = str(tmp_path / "last.safetensors")
+    code, _, said = call_quietly("export", ".", "-o", last, folder=inside)
     assert code == 0, said
-    monkeypatch.chdir(tmp_path)
 
     Image.fromarray(photo.rgb[:200, 300:600]).save(tmp_path / "crop.png")
     for arguments in (

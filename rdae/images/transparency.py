@@ -71,7 +71,7 @@ def _filled(total: Sums, count: Sums) -> Sums:
         total: sum of the colours in a cell, `(H, W, 3)`.
         count: how many they are, `(H, W)`.
     """
-    mean: Sums = total / np.maximum(count, 1)[..., None]
+    mean: Sums = (total / np.maximum(count, 1)[..., None]).astype(np.float32)
     is_empty = count == 0
     if not is_empty.any() or count.size == 1:
         return mean
