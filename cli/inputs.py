@@ -83,10 +83,7 @@ def expand(
         raise UsageError("no files given", hint="name at least one, or - for standard input")
     if any(argument in _STDIN_PATHS for argument in arguments):
         if len(arguments) + len(listed) > 1 or files_from is not None:
-            raise UsageError(
-                "- (standard input) must be the only input",
-                hint="-o names the output, and is - for standard output",
-            )
+            raise UsageError("- (standard input) must be the only input", hint="name it alone")
         if sys.stdin.isatty():
             raise UsageError(
                 "standard input is a terminal", hint="name a file, or redirect one to the command"
@@ -162,11 +159,16 @@ def split_output(
         The inputs, and the name of the output.
 
     Raises:
-        UsageError: the second can be neither: it has been there before and is of the wrong kind,
-            or it is not there, and the extension is not that of an output either.
+        UsageError: one of two is -; or the second can be neither: it has been there before and is
+            of the wrong kind, or it is not there, and its extension is not that of an output.
     """
     names = list(arguments)
-    if output is None and len(names) == 2 and names[0] != "-":
+    if output is None and len(names) == 2 and "-" in names:
+        raise UsageError(
+            f"{' '.join(map(shown, names))}: - (standard input or output) takes no second name",
+            hint=" -o ".join(shlex.quote(shown(name)) for name in names),
+        )
+    if output is None and len(names) == 2:
         suffixes = [Path(name).suffix.lower() for name in names]
         has_suffix = suffixes[1] in extensions
         if has_suffix and not os.path.lexists(names[1]):

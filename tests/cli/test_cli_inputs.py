@@ -138,13 +138,17 @@ def test_a_name_may_end_in_a_carriage_return_where_others_do_not(tree: Path) -> 
 def test_the_second_of_two_names_is_the_output_where_it_can_be_nothing_else(tree: Path) -> None:
     assert split_output(["a.png", "b.rd"], None, RD_EXTENSIONS) == (["a.png"], "b.rd")
     assert split_output(["a.rd", "b.JPG"], None, {".jpg"}) == (["a.rd"], "b.JPG")
-    for names in (["a.png", "b.png"], ["a.png", "b.png", "c.rd"], ["a.png"], ["-", "b.rd"]):
+    for names in (["a.png", "b.png"], ["a.png", "b.png", "c.rd"], ["a.png"]):
         assert split_output(names, None, RD_EXTENSIONS) == (names, None)
     assert split_output(["a.png", "b.rd"], "c.rd", RD_EXTENSIONS) == (["a.png", "b.rd"], "c.rd")
     (tree / "a.rd").touch()
     with pytest.raises(UsageError, match="exists") as caught:
         split_output(["a.rd", "t/a.jpg"], None, {".jpg"})
     assert caught.value.hint == "-o t/a.jpg -f replaces it"
+    for names in (["-", "b.rd"], ["a.png", "-"]):
+        with pytest.raises(UsageError, match="no second name") as caught:
+            split_output(names, None, RD_EXTENSIONS)
+        assert caught.value.hint == f"{names[0]} -o {names[1]}"
     forced = split_output(["a.rd", "t/a.jpg"], None, {".jpg"}, force=True)
     assert forced == (["a.rd"], "t/a.jpg")
     with pytest.raises(UsageError, match="no name of an output") as caught:

@@ -105,7 +105,8 @@ function readPlane(bits, width, height, isMain = false) {
   const alphabets = [LITERALS + LENGTHS + cache.length, LITERALS, LITERALS, LITERALS, DISTANCES];
   /** Up to 65536, of which a picture uses as many as it has parts: those are kept. @type {Map<number, Code[]>} */
   const groups = new Map();
-  for (let group = 0, last = Math.max(...used); group <= last; group++) {
+  const last = [...used].reduce((most, group) => Math.max(most, group), 0); // more than a call may have arguments
+  for (let group = 0; group <= last; group++) {
     const codes = alphabets.map((size) => readCode(bits, size));
     if (used.has(group)) groups.set(group, codes);
   }
